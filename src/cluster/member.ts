@@ -1,0 +1,31 @@
+import type { MemberId } from "../base/ids.ts";
+
+/** One guacamole process, as agreed: `data` has a PostgreSQL beside it, a `witness` only votes. */
+export interface Member {
+  readonly id: MemberId;
+  /** Unique in the cluster; becomes `application_name`. */
+  readonly name: string;
+  readonly kind: "data" | "witness";
+  /** host:port of the HTTP API, as other members and people reach it. */
+  readonly apiAddress: string;
+  /** host:port of the peer transport. */
+  readonly peerAddress: string;
+  /** host:port of PostgreSQL, as other members reach it. */
+  readonly postgresAddress: string;
+  readonly tags: MemberTags;
+  /**
+   * What this member's data directory is known to hold. `none`: it never held this cluster's data, or an operation said
+   * to build it anew; only then may a clone create it. `ready`: it streamed once; if it is missing now, something is
+   * wrong with the host, and "I see no data" must not mean "make new data" (F7).
+   */
+  readonly data: "none" | "ready";
+}
+
+export interface MemberTags {
+  /** Among equally advanced candidates the higher one is promoted. Default 0. */
+  readonly failoverPriority: number;
+  /** Never promoted. */
+  readonly isNoFailover: boolean;
+}
+
+export const DEFAULT_TAGS: MemberTags = { failoverPriority: 0, isNoFailover: false };

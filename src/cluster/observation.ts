@@ -1,0 +1,141 @@
+import type { Epoch, MemberId, TimelineId } from "../base/ids.ts";
+import type { Lsn, Position } from "../base/lsn.ts";
+
+/**
+ * What a member says of itself. Travels between members as JSON, is kept in memory only, never in the log: only
+ * decisions are agreed.
+ */
+export interface MemberStatus {
+  readonly memberId: MemberId;
+  /** Changes with each start of the process: a status of an earlier life is recognised and dropped. */
+  readonly bootId: string;
+  /** Grows with each status of one life. */
+  readonly sequence: number;
+  readonly postgres: PostgresStatus;
+  readonly promises: Promises;
+  /** Long work that is under way on this member, or null. */
+  readonly work: WorkProgress | null;
+  /** What the member is doing or waiting for, as a reason (`decision/reasons.ts`). */
+  readonly reason: string;
+  readonly detail: string | null;
+  /** Version of the binary. */
+  readonly version: string;
+}
+
+/** What the supervisor keeps on disk and never goes back on (F3). */
+export interface Promises {
+  /** The newest epoch the supervisor has seen; older commands are refused. */
+  readonly newestEpoch: Epoch;
+  /** Promised: no WAL is received or acknowledged under this epoch or an older one. */
+  readonly pledgedEpoch: Epoch;
+  /** The newest epoch under which this data directory received or wrote WAL. */
+  readonly walEpoch: Epoch;
+}
+
+export interface WorkProgress {
+  readonly kind: "initdb" | "clone" | "rewind" | "start" | "stop";
+  readonly phase: string;
+  readonly doneBytes: number | null;
+  readonly totalBytes: number | null;
+}
+
+/** One PostgreSQL, as its member sees it. */
+export type PostgresStatus =
+  /** The supervisor does not answer (yet): nothing is known. */
+  | { readonly kind: "unknown"; readonly detail: string }
+  /** This member has no PostgreSQL. */
+  | { readonly kind: "witness" }
+  /** No data directory, or an empty one. */
+  | { readonly kind: "absent" }
+  /** The data directory holds something that is not this cluster's. Never touched. */
+  | { readonly kind: "foreign"; readonly detail: string }
+  /** A data directory of this cluster, but no postmaster. */
+  | {
+      readonly kind: "stopped";
+      readonly systemIdentifier: string;
+      readonly timeline: TimelineId;
+      readonly checkpointLsn: Lsn;
+      /** True after a shutdown checkpoint (`shut down` or `shut down in recovery`). */
+      readonly isClean: boolean;
+    }
+  /** A postmaster runs, but takes no connections yet. */
+  | { readonly kind: "starting"; readonly detail: string }
+  /** A postmaster runs, took connections before, and does not answer now. */
+  | { readonly kind: "unresponsive"; readonly detail: string }
+  | StandbyStatus
+  | PrimaryStatus;
+
+export interface StandbyStatus {
+  readonly kind: "standby";
+  readonly systemIdentifier: string;
+  readonly timeline: TimelineId;
+  /** `greatest(received, replayed)`: what a promotion would keep. */
+  readonly receivedLsn: Lsn;
+  readonly replayedLsn: Lsn;
+  readonly walReceiver: WalReceiver | null;
+}
+
+export interface WalReceiver {
+  /** host:port of the server it streams from. */
+  readonly upstream: string;
+  /** `streaming` once it receives; `starting`, `waiting`, … before. */
+  readonly status: string;
+}
+
+export interface PrimaryStatus {
+  readonly kind: "primary";
+  readonly systemIdentifier: string;
+  readonly timeline: TimelineId;
+  /** `pg_current_wal_flush_lsn()`. */
+  readonly writtenLsn: Lsn;
+  /** The timelines this one grew out of, oldest first, each with the LSN at which it was left. */
+  readonly ancestors: readonly Ancestor[];
+  /** Timeline of the latest checkpoint in the control file. `pg_rewind` needs it to be the present one. */
+  readonly checkpointTimeline: TimelineId;
+  readonly synchronous: SynchronousStatus;
+  readonly standbys: readonly StandbyConnection[];
+  /** The roles that members need (replication, rewind) exist. */
+  readonly isProvisioned: boolean;
+}
+
+export interface Ancestor {
+  readonly timeline: TimelineId;
+  readonly endLsn: Lsn;
+}
+
+/** What the primary's `synchronous_standby_names` really says, and since when. */
+export interface SynchronousStatus {
+  /** The effective setting, as the server shows it. Empty: asynchronous. */
+  readonly names: string;
+  /** A WAL position of the server at or after the moment at which `names` was first seen in effect. */
+  readonly sinceLsn: Lsn;
+}
+
+/** A row of `pg_stat_replication`. */
+export interface StandbyConnection {
+  readonly name: string;
+  /** `startup`, `catchup`, `streaming`, `backup`, `stopping`. */
+  readonly state: string;
+  readonly flushedLsn: Lsn | null;
+  readonly replayedLsn: Lsn | null;
+  /** `async`, `potential`, `sync`, `quorum`. */
+  readonly syncState: string;
+}
+
+/** A status and when it came in, by the *receiver's* monotonic clock. */
+export interface Observation {
+  readonly status: MemberStatus;
+  /** When the status was true, at the latest: receipt less the age that its sender gave. */
+  readonly statusAtMs: number;
+  /** When this member was last heard at all (a heartbeat answer is enough). */
+  readonly heardAtMs: number;
+  /** Its peer connection stands. False after a reset or refusal: the process is gone or cannot be reached. */
+  readonly isConnected: boolean;
+}
+
+/** How far a member's own WAL reaches, or null where that cannot be known now. */
+export function positionOf(postgres: PostgresStatus): Position | null {
+  if (postgres.kind === "standby") return { timeline: postgres.timeline, lsn: postgres.receivedLsn };
+  if (postgres.kind === "primary") return { timeline: postgres.timeline, lsn: postgres.writtenLsn };
+  return null;
+}

@@ -1,0 +1,151 @@
+import type { ClusterId, Epoch, Generation, MemberId, TimelineId } from "../base/ids.ts";
+import type { Position } from "../base/lsn.ts";
+import type { Member } from "./member.ts";
+import type { Ancestor } from "./observation.ts";
+import type { ClusterSpec } from "./spec.ts";
+
+/**
+ * What is agreed. Equal on all members at equal log index; changed by `apply()` and by nothing else. Plain JSON: it is
+ * stored, sent and compared as such.
+ */
+export interface ClusterState {
+  readonly clusterId: ClusterId;
+  readonly name: string;
+  readonly generation: Generation;
+  readonly spec: ClusterSpec;
+  readonly authority: CertificateAuthority;
+  /** Sorted by name. */
+  readonly members: readonly Member[];
+  readonly tokens: readonly ApiToken[];
+  readonly joinTokens: readonly JoinToken[];
+  /** What is to be built, once somebody said so. Null: PostgreSQL is untouched on every member. */
+  readonly initialization: Initialization | null;
+  /** PostgreSQL's `system_identifier`, from initdb on; data with another one is never touched. */
+  readonly systemIdentifier: string | null;
+  /** Who is primary. Null until the first appointment. */
+  readonly reign: Reign | null;
+  readonly switchover: Switchover | null;
+  /** Long work, newest last, bounded. */
+  readonly operations: readonly Operation[];
+  /** Reigns that ended because the primary was lost (not by a planned switchover). */
+  readonly failoverCount: number;
+  readonly switchoverCount: number;
+}
+
+/** Signs the certificates of members. The key is replicated, so that every leader can admit a joiner. */
+export interface CertificateAuthority {
+  readonly certificatePem: string;
+  readonly privateKeyPem: string;
+}
+
+export type Scope = "viewer" | "operator" | "admin";
+
+export interface ApiToken {
+  readonly id: string;
+  /** SHA-256 of the secret, hexadecimal. The secret itself is shown once and kept nowhere. */
+  readonly secretHash: string;
+  readonly scope: Scope;
+  readonly createdAtMs: number;
+}
+
+/** Admits one member, once. */
+export interface JoinToken {
+  readonly id: string;
+  readonly secretHash: string;
+  readonly expiresAtMs: number;
+  /** The member that used it, or null. */
+  readonly usedBy: string | null;
+}
+
+export interface Initialization {
+  readonly memberId: MemberId;
+  readonly operationId: string;
+  readonly options: InitdbOptions;
+}
+
+export interface InitdbOptions {
+  readonly encoding: string;
+  readonly locale: string;
+}
+
+/** The standbys of which `k` must have flushed a commit before it is acknowledged. */
+export interface Cohort {
+  readonly standbyIds: readonly MemberId[];
+  readonly k: number;
+}
+
+/** One reign of one primary (`roadmap/0002-failover.md`). */
+export interface Reign {
+  readonly epoch: Epoch;
+  readonly primaryId: MemberId;
+  /** How far the appointed member's WAL reached when it was chosen. Null for the first reign. */
+  readonly appointedAt: Position | null;
+  readonly appointedAtWallMs: number;
+  readonly reason: string;
+  readonly cohort: Cohort;
+  /**
+   * A cohort the primary is being moved to. While it is set, the primary may use either rule, so a revocation must
+   * satisfy both.
+   */
+  readonly pendingCohort: Cohort | null;
+  /** The reign's place in PostgreSQL's history; null until the promotion was seen. */
+  readonly lineage: Lineage | null;
+  /** Set once this reign is being ended: standbys pledge, and the next command is an appointment. */
+  readonly fence: Fence | null;
+}
+
+export interface Fence {
+  readonly reason: string;
+  /** For a planned switchover: the member that shall follow. It wins among those that hold everything. */
+  readonly preferredId: MemberId | null;
+  readonly fencedAtWallMs: number;
+}
+
+/** Which timeline a reign writes, and where its ancestors ended. */
+export interface Lineage {
+  readonly timeline: TimelineId;
+  readonly ancestors: readonly (Ancestor & {
+    /** The reign that wrote this timeline. */
+    readonly epoch: Epoch;
+  })[];
+}
+
+/** A planned change of primary: the old one is stopped cleanly first, then fenced, then the target is appointed. */
+export interface Switchover {
+  readonly operationId: string;
+  readonly epoch: Epoch;
+  readonly targetId: MemberId;
+  /**
+   * `checkpoint`: the primary writes a checkpoint, still serving. `stop`: it stops cleanly while the standbys still
+   * receive. From the fence on, the reign itself tells the rest.
+   */
+  readonly phase: "checkpoint" | "stop";
+  readonly startedAtWallMs: number;
+}
+
+export type OperationKind = "initialize" | "switchover" | "reinitialize";
+
+export interface Operation {
+  readonly id: string;
+  readonly kind: OperationKind;
+  readonly by: string;
+  readonly startedAtMs: number;
+  readonly finishedAtMs: number | null;
+  readonly status: "running" | "succeeded" | "failed";
+  readonly phase: string;
+  /** What happened, oldest first, bounded. */
+  readonly log: readonly { readonly atMs: number; readonly message: string }[];
+}
+
+export function memberById(state: ClusterState, id: MemberId): Member | undefined {
+  return state.members.find((member) => member.id === id);
+}
+
+export function memberByName(state: ClusterState, name: string): Member | undefined {
+  return state.members.find((member) => member.name === name);
+}
+
+/** For people: a member's name, or its id where it is not a member any more. */
+export function memberName(state: ClusterState, id: MemberId): string {
+  return memberById(state, id)?.name ?? id;
+}
