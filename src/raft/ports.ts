@@ -1,4 +1,4 @@
-import type { LogIndex, MemberId, Term } from "../base/ids.ts";
+import type { LogIndex, Term } from "../base/ids.ts";
 import type { ClusterConfig, Entry, EntryId, HardState, Message } from "./engine/message.ts";
 
 /** What a log store finds on its disk at start. */

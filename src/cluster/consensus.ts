@@ -1,7 +1,7 @@
 import type { LogIndex, MemberId, Term } from "../base/ids.ts";
-import type { ClusterEvent, Command, Outcome } from "../cluster/command.ts";
-import type { MemberStatus, Observation } from "../cluster/observation.ts";
-import type { ClusterState } from "../cluster/state.ts";
+import type { ClusterEvent, Command, Outcome } from "./command.ts";
+import type { MemberStatus, Observation } from "./observation.ts";
+import type { ClusterState } from "./state.ts";
 
 /**
  * The Raft worker, as the main thread sees it: everything here is answered from memory or is a promise with a deadline.
