@@ -1,0 +1,116 @@
+/**
+ * Runs `bun test` folder by folder and ends with the one line that people and programs read:
+ * `N passed, N failed` (and `, N skipped` where there were any), summed over all folders.
+ *
+ * The counts come from each run's JUnit file. A run that says nothing (it crashed, a file would not load, a folder holds
+ * no test) counts as a failure: a guard that saw nothing must not say yes.
+ */
+
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+/** Real processes and real PostgreSQL take their time; a test that hangs must still end. */
+const SLOW_FOLDERS: readonly string[] = ["test/postgres", "test/e2e", "test/simulation"];
+const SLOW_TIMEOUT_MS = 180_000;
+const QUICK_TIMEOUT_MS = 20_000;
+
+/**
+ * The totals of a JUnit report as Bun writes it.
+ *
+ * @returns null where the text is no such report.
+ */
+export function countJunit(xml: string): Counts | null {
+  const head = /<testsuites\b[^>]*>/.exec(xml)?.[0];
+  if (head === undefined) return null;
+  const total = attribute(head, "tests");
+  const failed = attribute(head, "failures");
+  const skipped = attribute(head, "skipped");
+  if (total === null || failed === null || skipped === null) return null;
+  return { passed: total - failed - skipped, failed, skipped };
+}
+
+function attribute(tag: string, name: string): number | null {
+  const value = new RegExp(`\\b${name}="(\\d+)"`).exec(tag)?.[1];
+  return value === undefined ? null : Number(value);
+}
+
+/** What a run counts for, given its report (null: none was written) and how it ended. */
+export function judgeRun(report: string | null, hasEndedWell: boolean): Counts {
+  const counts = (report === null ? null : countJunit(report)) ?? { passed: 0, failed: 0, skipped: 0 };
+  const hasSeenAny = counts.passed + counts.failed + counts.skipped > 0;
+  if (counts.failed === 0 && (!hasEndedWell || !hasSeenAny)) return { ...counts, failed: 1 };
+  return counts;
+}
+
+export function closingLine({ passed, failed, skipped }: Counts): string {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
+}
+
+/** Nothing ran is no success. */
+export function isSuccess({ passed, failed }: Counts): boolean {
+  return failed === 0 && passed > 0;
+}
+
+function runFolder(folder: string, reportFile: string): Counts {
+  const timeoutMs = SLOW_FOLDERS.some((slow) => folder.startsWith(slow)) ? SLOW_TIMEOUT_MS : QUICK_TIMEOUT_MS;
+  process.stdout.write(`\ntests: ${folder}\n`);
+  const result = spawnSync(
+    process.execPath,
+    [
+      "test",
+      // With the dot it is a path; without it a filter that other folders could match too.
+      `./${folder.replace(/^\.\//, "")}`,
+      `--timeout=${timeoutMs}`,
+      "--reporter=junit",
+      `--reporter-outfile=${reportFile}`,
+    ],
+    { stdio: "inherit" },
+  );
+  const counts = judgeRun(readReport(reportFile), result.status === 0);
+  if (result.status !== 0) {
+    const how = result.signal === null ? `exit code ${result.status}` : `signal ${result.signal}`;
+    process.stdout.write(`tests: ${folder}: bun test ended with ${how}\n`);
+  }
+  return counts;
+}
+
+function readReport(file: string): string | null {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    process.stdout.write(`tests: no report was written: ${String(error)}\n`);
+    return null;
+  }
+}
+
+function main(folders: readonly string[]): number {
+  if (folders.length === 0) {
+    process.stderr.write("usage: bun test/support/run-tests.ts FOLDER…   (test/unit test/tidy)\n");
+    return 2;
+  }
+  const directory = mkdtempSync(join(tmpdir(), "guacamole-tests-"));
+  const sum = { passed: 0, failed: 0, skipped: 0 };
+  try {
+    for (const [index, folder] of folders.entries()) {
+      const counts = runFolder(folder, join(directory, `${index}.xml`));
+      process.stdout.write(`tests: ${folder}: ${closingLine(counts)}\n`);
+      sum.passed += counts.passed;
+      sum.failed += counts.failed;
+      sum.skipped += counts.skipped;
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+  process.stdout.write(`\n${closingLine(sum)}\n`);
+  return isSuccess(sum) ? 0 : 1;
+}
+
+if (import.meta.main) process.exit(main(process.argv.slice(2)));
