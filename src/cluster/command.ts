@@ -64,7 +64,6 @@ export type Change =
   | { readonly kind: "mark-data-ready"; readonly memberId: MemberId }
   | { readonly kind: "reinitialize-member"; readonly memberId: MemberId; readonly operationId: string }
   | { readonly kind: "begin-switchover"; readonly targetId: MemberId; readonly operationId: string; readonly epoch: Epoch }
-  | { readonly kind: "advance-switchover"; readonly operationId: string; readonly phase: "stop" }
   | { readonly kind: "abort-switchover"; readonly operationId: string; readonly reason: string }
   | { readonly kind: "progress-operation"; readonly operationId: string; readonly phase: string; readonly message: string }
   | { readonly kind: "finish-operation"; readonly operationId: string; readonly status: "succeeded" | "failed"; readonly message: string };

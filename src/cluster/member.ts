@@ -16,9 +16,10 @@ export interface Member {
   /**
    * What this member's data directory is known to hold. `none`: it never held this cluster's data, or an operation said
    * to build it anew; only then may a clone create it. `ready`: it streamed once; if it is missing now, something is
-   * wrong with the host, and "I see no data" must not mean "make new data" (F7).
+   * wrong with the host, and "I see no data" must not mean "make new data" (F7). `replace`: an operation said to build
+   * it anew although there may be data.
    */
-  readonly data: "none" | "ready";
+  readonly data: "none" | "ready" | "replace";
 }
 
 export interface MemberTags {

@@ -24,6 +24,8 @@ export interface ClusterState {
   readonly systemIdentifier: string | null;
   /** Who is primary. Null until the first appointment. */
   readonly reign: Reign | null;
+  /** The reign that wrote each timeline of the present history, oldest first. */
+  readonly timelines: readonly { readonly timeline: TimelineId; readonly epoch: Epoch }[];
   readonly switchover: Switchover | null;
   /** Long work, newest last, bounded. */
   readonly operations: readonly Operation[];
@@ -110,17 +112,14 @@ export interface Lineage {
   })[];
 }
 
-/** A planned change of primary: the old one is stopped cleanly first, then fenced, then the target is appointed. */
+/**
+ * A planned change of primary, until its fence: the old primary writes a checkpoint, then stops cleanly while the
+ * standbys still receive. Then the reign is fenced and the target appointed, as after a crash.
+ */
 export interface Switchover {
   readonly operationId: string;
   readonly epoch: Epoch;
   readonly targetId: MemberId;
-  /**
-   * `checkpoint`: the primary writes a checkpoint, still serving. `stop`: it stops cleanly while the standbys still
-   * receive. From the fence on, the reign itself tells the rest.
-   */
-  readonly phase: "checkpoint" | "stop";
-  readonly startedAtWallMs: number;
 }
 
 export type OperationKind = "initialize" | "switchover" | "reinitialize";
@@ -128,6 +127,8 @@ export type OperationKind = "initialize" | "switchover" | "reinitialize";
 export interface Operation {
   readonly id: string;
   readonly kind: OperationKind;
+  /** The member it is about: built first, promoted, or built anew. */
+  readonly memberId: MemberId;
   readonly by: string;
   readonly startedAtMs: number;
   readonly finishedAtMs: number | null;
