@@ -1,0 +1,142 @@
+/**
+ * Opens the member's SQLite file with settings that keep a commit durable, and for one process only.
+ */
+import { Database } from "bun:sqlite";
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from "node:fs";
+import { dirname } from "node:path";
+import { drizzle } from "drizzle-orm/bun-sqlite";
+import { migrate } from "./migrations.ts";
+import { StoreError } from "./store-error.ts";
+
+export type Drizzle = ReturnType<typeof drizzle>;
+
+export interface StoreDatabase {
+  readonly path: string;
+  readonly raw: Database;
+  readonly drizzle: Drizzle;
+  /** Gives the file and its lock back at once. */
+  close(): void;
+}
+
+/** Older ones can corrupt a WAL when it is reset (sqlite.org/wal.html, "The WAL-reset bug"). */
+const SQLITE_OLDEST = [3, 51, 3] as const;
+
+/** How far the WAL file may stay grown after a checkpoint, in bytes. */
+const WAL_BYTES_MAX = 16 * 1024 * 1024;
+
+/**
+ * Opens (or creates, with mode 0600 in a directory with mode 0700) the database and brings its schema up to date. The
+ * lock on it is held until it is closed: a second process is refused.
+ *
+ * @throws {StoreError} if it cannot be opened, is in use, or was written by a newer version.
+ */
+export function openDatabase(path: string): StoreDatabase {
+  createPrivately(path);
+  let raw: Database;
+  try {
+    raw = new Database(path, { create: true, readwrite: true, strict: true });
+  } catch (error) {
+    throw new StoreError(`cannot open the database ${path}: ${messageOf(error)}`, { cause: error });
+  }
+  const finalizeAll = trackStatements(raw);
+  const close = () => {
+    finalizeAll();
+    raw.close(true);
+  };
+  try {
+    refuseOldSqlite(raw);
+    configure(raw);
+    migrate(raw, path);
+    return { path, raw, drizzle: drizzle({ client: raw }), close };
+  } catch (error) {
+    close();
+    if (error instanceof StoreError) throw error;
+    throw new StoreError(explain(path, error), { cause: error });
+  }
+}
+
+/**
+ * SQLite keeps a closed connection, and its lock, alive until the last prepared statement is finalized; Drizzle never
+ * finalizes one. Returns the way to do that.
+ */
+function trackStatements(raw: Database): () => void {
+  const statements: { finalize(): void }[] = [];
+  const original = raw.prepare;
+  Object.defineProperty(raw, "prepare", {
+    value: (...parameters: Parameters<Database["prepare"]>) => {
+      const statement = original.apply(raw, parameters);
+      statements.push(statement);
+      return statement;
+    },
+  });
+  return () => {
+    for (const statement of statements) statement.finalize();
+  };
+}
+
+function createPrivately(path: string): void {
+  try {
+    if (!existsSync(dirname(path))) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    closeSync(openSync(path, "a", 0o600));
+    chmodSync(path, 0o600);
+  } catch (error) {
+    throw new StoreError(
+      `cannot write ${path}: ${messageOf(error)}. Make the data directory writable for the user that runs guacamole`,
+      { cause: error },
+    );
+  }
+}
+
+function configure(raw: Database): void {
+  // Exclusive: two processes with one member's promises would vote twice. The lock is taken by the first write.
+  setting(raw, "locking_mode = EXCLUSIVE", "locking_mode", "exclusive");
+  setting(raw, "journal_mode = WAL", "journal_mode", "wal");
+  setting(raw, "synchronous = FULL", "synchronous", 2);
+  setting(raw, "mmap_size = 0", "mmap_size", 0);
+  setting(raw, "trusted_schema = OFF", "trusted_schema", 0);
+  raw.run(`PRAGMA journal_size_limit = ${WAL_BYTES_MAX}`);
+  raw.run("BEGIN IMMEDIATE");
+  raw.run("COMMIT");
+}
+
+/** Sets a pragma and reads it back: SQLite ignores what it does not like without a word. */
+function setting(raw: Database, assignment: string, name: string, wanted: string | number): void {
+  raw.run(`PRAGMA ${assignment}`);
+  const row = raw.query<Record<string, string | number>, []>(`PRAGMA ${name}`).get();
+  const found = row?.[name];
+  // A build that cannot map memory at all knows no `mmap_size`, which is what we want.
+  if (found === undefined && name === "mmap_size") return;
+  if (found !== wanted)
+    throw new StoreError(`SQLite keeps ${name} = ${String(found)}, but ${String(wanted)} is needed`);
+}
+
+function refuseOldSqlite(raw: Database): void {
+  const text = raw.query<{ version: string }, []>("SELECT sqlite_version() AS version").get()?.version ?? "0";
+  if (isOlder(text)) {
+    throw new StoreError(
+      `SQLite ${text} can corrupt its write-ahead log; ${SQLITE_OLDEST.join(".")} or newer is needed: use the Bun version that guacamole pins`,
+    );
+  }
+}
+
+/** Whether a version of SQLite is too old to be trusted with a log. */
+export function isOlder(version: string): boolean {
+  const parts = version.split(".").map(Number);
+  for (const [place, oldest] of SQLITE_OLDEST.entries()) {
+    const part = parts[place] ?? 0;
+    if (part !== oldest) return part < oldest;
+  }
+  return false;
+}
+
+function explain(path: string, error: unknown): string {
+  const text = messageOf(error);
+  if (/locked|busy/i.test(text)) {
+    return `the database ${path} is in use by another guacamole process: stop that one, or give this one its own data directory`;
+  }
+  return `cannot use the database ${path}: ${text}`;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

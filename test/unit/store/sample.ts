@@ -1,0 +1,100 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ClusterId, LogIndex, MemberId, Term } from "../../../src/base/ids.ts";
+import { apply } from "../../../src/cluster/apply.ts";
+import type { Change, Command } from "../../../src/cluster/command.ts";
+import { decodeCommand, encodeCommand } from "../../../src/cluster/command-codec.ts";
+import { DEFAULT_TAGS, type Member } from "../../../src/cluster/member.ts";
+import { DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
+import type { Entry, EntryKind } from "../../../src/raft/engine/message.ts";
+import { openDatabase } from "../../../src/store/database.ts";
+import { formStore } from "../../../src/store/identity.ts";
+import { storePaths } from "../../../src/store/marker.ts";
+import { SqliteLogStore } from "../../../src/store/sqlite-log-store.ts";
+import type { Rules } from "../../../src/store/state-machine.ts";
+
+export const CLUSTER = "11111111-1111-4111-8111-111111111111" as ClusterId;
+export const M1 = "00000000-0000-4000-8000-000000000001" as MemberId;
+export const M2 = "00000000-0000-4000-8000-000000000002" as MemberId;
+
+export const RULES: Rules = { apply, decode: decodeCommand };
+
+/** Runs `body` with an empty directory that is removed afterwards. */
+export async function inDirectory(body: (directory: string) => void | Promise<void>): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), "guacamole-store-"));
+  try {
+    await body(directory);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+export function member(id: MemberId, name: string, peerAddress = "127.0.0.1:1"): Member {
+  return {
+    id,
+    name,
+    kind: "data",
+    apiAddress: "127.0.0.1:2",
+    peerAddress,
+    postgresAddress: "127.0.0.1:3",
+    tags: DEFAULT_TAGS,
+    data: "none",
+  };
+}
+
+export function command(id: string, change: Change): Command {
+  return { id, atMs: 1_000, by: "local", change };
+}
+
+export function formCommand(
+  authority = { certificatePem: "certificate", privateKeyPem: "key" },
+  peerAddress = "127.0.0.1:1",
+): Command {
+  return command("form", {
+    kind: "form",
+    clusterId: CLUSTER,
+    name: "demo",
+    spec: DEFAULT_SPEC,
+    authority,
+    member: member(M1, "m1", peerAddress),
+    token: { id: "t0", secretHash: "00", scope: "admin", createdAtMs: 1_000 },
+  });
+}
+
+/** A command with a visible effect of its own. */
+export function tokenCommand(id: string, tokenId = id): Command {
+  return command(id, { kind: "create-token", tokenId, secretHash: "ab", scope: "viewer" });
+}
+
+export function entry(
+  index: number,
+  term: number,
+  kind: EntryKind,
+  data: Uint8Array = new Uint8Array(),
+): Entry {
+  return { index: index as LogIndex, term: term as Term, kind, data };
+}
+
+export function commandEntry(index: number, term: number, wish: Command): Entry {
+  return entry(index, term, "command", encodeCommand(wish));
+}
+
+export function firstEntries(): readonly Entry[] {
+  const config = { voters: [M1], outgoing: [], learners: [] };
+  return [
+    entry(1, 1, "config", new TextEncoder().encode(JSON.stringify(config))),
+    commandEntry(2, 1, formCommand()),
+  ];
+}
+
+/** A formed store in `directory`: entries 1 and 2 of term 1. */
+export function formIn(directory: string): string {
+  const databasePath = storePaths(directory).database;
+  formStore({ databasePath, clusterId: CLUSTER, memberId: M1, entries: firstEntries(), rules: RULES });
+  return databasePath;
+}
+
+export function openStore(databasePath: string): SqliteLogStore {
+  return new SqliteLogStore(openDatabase(databasePath), RULES);
+}

@@ -1,0 +1,210 @@
+import { Database } from "bun:sqlite";
+import { describe, expect, test } from "bun:test";
+import { copyFileSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { LogIndex, Term } from "../../../src/base/ids.ts";
+import { openDatabase } from "../../../src/store/database.ts";
+import { commandReply, SqliteLogStore } from "../../../src/store/sqlite-log-store.ts";
+import { commandEntry, entry, formIn, inDirectory, M1, openStore, RULES, tokenCommand } from "./sample.ts";
+
+const index = (value: number) => value as LogIndex;
+const hard = (term: number, commit: number) => ({ term: term as Term, vote: M1, commit: index(commit) });
+
+describe("log", () => {
+  test("what a batch wrote is found again", () =>
+    inDirectory((directory) => {
+      const path = formIn(directory);
+      const store = openStore(path);
+      const added = commandEntry(3, 2, tokenCommand("c3"));
+      const replies = store.commit({
+        entries: [added, entry(4, 2, "noop")],
+        hard: hard(2, 3),
+        committed: [added],
+      });
+      expect(replies.map((reply) => commandReply(reply).outcome)).toEqual([{ ok: true }]);
+      store.close();
+
+      const again = openStore(path);
+      const { last, applied, hard: kept, floor, floorConfig } = again.load();
+      expect({ last, applied, kept, floor, floorConfig }).toEqual({
+        last: { term: 2 as Term, index: index(4) },
+        applied: index(3),
+        kept: hard(2, 3),
+        floor: { term: 0 as Term, index: index(0) },
+        floorConfig: null,
+      });
+      expect(again.state?.tokens.map((token) => token.id)).toEqual(["t0", "c3"]);
+      expect(again.read(index(3), 10, 1e6).map(({ kind, term }) => [kind, term as number])).toEqual([
+        ["command", 2],
+        ["noop", 2],
+      ]);
+      expect([0, 1, 4, 5].map((at) => again.termAt(index(at)) as number | null)).toEqual([0, 1, 2, null]);
+      again.close();
+    }));
+
+  test("reading stops at the number and the size, but gives at least one", () =>
+    inDirectory((directory) => {
+      const store = openStore(formIn(directory));
+      const large = Array.from({ length: 100 }, (_, at) => entry(at + 3, 1, "noop", new Uint8Array(1000)));
+      store.commit({ entries: large, hard: null, committed: [] });
+      expect(store.read(index(3), 70, 1e6)).toHaveLength(70);
+      expect(store.read(index(3), 200, 1e6)).toHaveLength(100);
+      expect(store.read(index(3), 70, 3500)).toHaveLength(3);
+      expect(store.read(index(3), 70, 10)).toHaveLength(1);
+      expect(store.read(index(103), 70, 10)).toHaveLength(0);
+      store.close();
+    }));
+
+  test("a conflicting suffix is replaced, and what agrees is kept", () =>
+    inDirectory((directory) => {
+      const path = formIn(directory);
+      const store = openStore(path);
+      const tail = [3, 4, 5, 6].map((at) => entry(at, 2, "noop"));
+      store.commit({ entries: tail, hard: hard(2, 2), committed: [] });
+      // A late duplicate of a shorter prefix truncates nothing.
+      store.commit({ entries: tail.slice(0, 2), hard: null, committed: [] });
+      expect(store.termAt(index(6)) as number | null).toBe(2);
+      store.commit({ entries: [entry(4, 2, "noop"), entry(5, 3, "noop")], hard: hard(3, 2), committed: [] });
+      expect([4, 5, 6].map((at) => store.termAt(index(at)) as number | null)).toEqual([2, 3, null]);
+      store.close();
+      openStore(path).close();
+    }));
+
+  test("broken promises of the caller are refused and nothing is written after them", () =>
+    inDirectory((directory) => {
+      const path = formIn(directory);
+      const store = openStore(path);
+      expect(() => store.commit({ entries: [entry(5, 1, "noop")], hard: null, committed: [] })).toThrow(
+        "no gap",
+      );
+      expect(() => store.commit({ entries: [], hard: null, committed: [] })).toThrow("after a failed commit");
+      store.close();
+      const again = openStore(path);
+      expect(again.load().last.index as number).toBe(2);
+      again.close();
+    }));
+});
+
+describe("state machine", () => {
+  test("the same command proposed twice has the effect of once", () =>
+    inDirectory((directory) => {
+      const path = formIn(directory);
+      let store = openStore(path);
+      const first = commandEntry(3, 1, tokenCommand("same", "a"));
+      store.commit({ entries: [first], hard: hard(1, 3), committed: [first] });
+      store.close();
+      store = openStore(path);
+      const second = commandEntry(4, 1, tokenCommand("same", "b"));
+      const [reply] = store.commit({ entries: [second], hard: hard(1, 4), committed: [second] });
+      expect(reply && commandReply(reply)).toEqual({
+        commandId: "same",
+        outcome: { ok: true },
+        isRepeat: true,
+      });
+      expect(store.state?.tokens.map((token) => token.id)).toEqual(["t0", "a"]);
+      expect(store.appliedIndex as number).toBe(4);
+      store.close();
+    }));
+
+  test("events are numbered from 1 and read in order after one that is known", () =>
+    inDirectory((directory) => {
+      const store = openStore(formIn(directory));
+      const all = store.readEvents(0, 100);
+      expect(all.map((event) => event.id)).toEqual(all.map((_, at) => at + 1));
+      expect(all.length).toBeGreaterThan(0);
+      expect(store.readEvents(all.length, 100)).toEqual([]);
+      store.close();
+    }));
+});
+
+describe("damage", () => {
+  const damages: readonly [string, string, string][] = [
+    ["a changed row", "UPDATE raft_log SET data = x'00' WHERE idx = 2", "hash chain"],
+    ["a changed hash", "UPDATE raft_log SET chain = zeroblob(32) WHERE idx = 1", "hash chain"],
+    ["a missing row", "DELETE FROM raft_log WHERE idx = 1", "entry 1 is missing"],
+    ["a commit beyond the end", "UPDATE raft_hard SET commit_index = 9", "committed up to 9"],
+    ["applied beyond the end", "UPDATE raft_applied SET idx = 9", "applied up to 9"],
+    ["a term that went back", "UPDATE raft_hard SET term = 0", "only term 0 is known"],
+    ["no term and vote", "DELETE FROM raft_hard", "term and vote are missing"],
+    ["no beginning", "DELETE FROM raft_floor", "beginning of the log is missing"],
+    ["an empty log", "DELETE FROM raft_log", "ends at 0"],
+  ];
+  test.each(damages)("%s is refused at start", (_, statement, reason) =>
+    inDirectory((directory) => {
+      const path = formIn(directory);
+      const raw = new Database(path);
+      raw.run(statement);
+      raw.close();
+      const database = openDatabase(path);
+      expect(() => {
+        openStoreOn(database);
+      }).toThrow(reason);
+      database.close();
+    }),
+  );
+});
+
+describe("crash", () => {
+  test("a write-ahead log cut off anywhere reopens to a whole prefix", () =>
+    inDirectory((directory) => {
+      const path = formIn(directory);
+      const database = openDatabase(path);
+      const store = openStoreOn(database);
+      for (let at = 3; at < 15; at += 1) {
+        const added = commandEntry(at, 1, tokenCommand(`c${at}`));
+        store.commit({ entries: [added], hard: hard(1, at), committed: [added] });
+      }
+      const wal = readFileSync(`${path}-wal`);
+      const copy = join(directory, "copy.db");
+      const ends = new Set<number>();
+      const step = Math.ceil(wal.byteLength / 60);
+      for (let bytes = 0; bytes <= wal.byteLength; bytes += step) {
+        copyFileSync(path, copy);
+        writeFileSync(`${copy}-wal`, wal.subarray(0, bytes));
+        const cut = openStore(copy);
+        const { last, applied, hard: kept } = cut.load();
+        expect([applied as number, kept.commit as number]).toEqual([last.index, last.index]);
+        expect(cut.state?.tokens).toHaveLength(applied - 1);
+        ends.add(last.index);
+        cut.close();
+      }
+      // The cuts must have hit different places, or this test has seen nothing.
+      expect(ends.size).toBeGreaterThan(5);
+      store.close();
+    }));
+
+  test("kill -9 in the middle of writing loses no acknowledged entry", () =>
+    inDirectory(async (directory) => {
+      const path = formIn(directory);
+      for (let round = 0; round < 3; round += 1) {
+        const child = Bun.spawn([process.execPath, join(import.meta.dir, "writer.ts"), path], {
+          stdout: "pipe",
+          stderr: "inherit",
+        });
+        let acknowledged = 0;
+        let text = "";
+        for await (const chunk of child.stdout) {
+          text += new TextDecoder().decode(chunk);
+          if (text.split("\n").length > 50) break;
+        }
+        child.kill("SIGKILL");
+        await child.exited;
+        acknowledged = Number(text.slice(0, text.lastIndexOf("\n")).split("\n").at(-1));
+        const store = openStore(path);
+        const { last, applied } = store.load();
+        expect(acknowledged).toBeGreaterThan(2);
+        expect(last.index as number).toBeGreaterThanOrEqual(acknowledged);
+        expect(applied as number).toBe(last.index);
+        store.close();
+      }
+    }));
+
+  test("the database is private", () =>
+    inDirectory((directory) => {
+      expect(statSync(formIn(directory)).mode & 0o777).toBe(0o600);
+    }));
+});
+
+function openStoreOn(database: ReturnType<typeof openDatabase>) {
+  return new SqliteLogStore(database, RULES);
+}
