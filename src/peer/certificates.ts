@@ -1,0 +1,222 @@
+/**
+ * The cluster's own certificate authority, and what it signs: one certificate per member, which proves who speaks on the
+ * peer transport, serves the API, and logs in to PostgreSQL for replication.
+ */
+import "reflect-metadata";
+import { createHash, X509Certificate as NodeCertificate } from "node:crypto";
+import { isIP } from "node:net";
+import {
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  cryptoProvider,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  type Extension,
+  type JsonGeneralName,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  Pkcs10CertificateRequest,
+  Pkcs10CertificateRequestGenerator,
+  PublicKey,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509Certificate,
+  X509CertificateGenerator,
+} from "@peculiar/x509";
+import { type ClusterId, type MemberId, parseMemberId } from "../base/ids.ts";
+import { err, ok, type Result } from "../base/result.ts";
+import type { CertificateAuthority } from "../cluster/state.ts";
+
+cryptoProvider.set(crypto);
+
+const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+const HOUR_MS = 3_600_000;
+const YEAR_MS = 365 * 24 * HOUR_MS;
+const COMMON_NAME_PREFIX = "guacamole-member-";
+
+/** A certificate and the key that belongs to it. */
+export interface KeyedCertificate {
+  readonly certificatePem: string;
+  /** PKCS #8. */
+  readonly privateKeyPem: string;
+}
+
+/** What a certificate says of a member. */
+export interface MemberSubject {
+  readonly memberId: MemberId;
+  readonly name: string;
+  /** Host names and addresses under which it is reached. */
+  readonly hosts: readonly string[];
+}
+
+/** The common name in a member's certificate: what PostgreSQL's `pg_ident.conf` maps and peers compare. */
+export function commonNameOf(memberId: MemberId): string {
+  return `${COMMON_NAME_PREFIX}${memberId}`;
+}
+
+/** The member that a common name names, or why it names none. */
+export function memberIdOf(commonName: string): Result<MemberId, string> {
+  if (!commonName.startsWith(COMMON_NAME_PREFIX)) return err(`'${commonName}' is not a member's common name`);
+  return parseMemberId(commonName.slice(COMMON_NAME_PREFIX.length));
+}
+
+/** A new authority for a new cluster, valid for ten years. */
+export async function createAuthority(clusterId: ClusterId, wallMs: number): Promise<CertificateAuthority> {
+  const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
+  const subject = subjectName("guacamole-authority", clusterId);
+  const certificate = await X509CertificateGenerator.create({
+    serialNumber: serialNumber(),
+    subject,
+    issuer: subject,
+    notBefore: new Date(wallMs - HOUR_MS),
+    notAfter: new Date(wallMs + 10 * YEAR_MS),
+    signingKey: keys.privateKey,
+    publicKey: keys.publicKey,
+    signingAlgorithm: ALGORITHM,
+    extensions: [
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  return keyed(certificate, keys.privateKey);
+}
+
+/** A new key, and the request by which an authority is asked for a certificate. The key never leaves the member. */
+export async function createKeyAndRequest(
+  commonName: string,
+): Promise<{ readonly privateKeyPem: string; readonly csrPem: string }> {
+  const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
+  const request = await Pkcs10CertificateRequestGenerator.create({
+    name: [{ CN: [commonName] }],
+    keys,
+    signingAlgorithm: ALGORITHM,
+  });
+  return { privateKeyPem: await privateKeyPem(keys.privateKey), csrPem: `${request.toString("pem")}\n` };
+}
+
+/**
+ * A member's certificate, valid for one year, for clients and servers alike. The subject comes from `subject` alone:
+ * what the request says of itself is not believed, only that its sender has the key.
+ *
+ * Fails if the request cannot be read, or its signature is not by its key.
+ */
+export async function signMember(
+  authority: CertificateAuthority,
+  csrPem: string,
+  subject: MemberSubject,
+  wallMs: number,
+): Promise<Result<string, string>> {
+  let publicKey: PublicKey;
+  try {
+    const request = new Pkcs10CertificateRequest(csrPem);
+    if (!(await request.verify())) return err("the certificate request is not signed by its own key");
+    publicKey = new PublicKey(request.publicKey.rawData);
+  } catch (error) {
+    return err(
+      `the certificate request cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+  const issuer = new X509Certificate(authority.certificatePem);
+  const certificate = await X509CertificateGenerator.create({
+    serialNumber: serialNumber(),
+    subject: subjectName(commonNameOf(subject.memberId), organizationOf(authority.certificatePem)),
+    issuer: issuer.subject,
+    notBefore: new Date(wallMs - HOUR_MS),
+    notAfter: new Date(wallMs + YEAR_MS),
+    signingKey: await importPrivateKey(authority.privateKeyPem),
+    publicKey,
+    signingAlgorithm: ALGORITHM,
+    extensions: [
+      ...(await leafExtensions(publicKey, [...subject.hosts, subject.name])),
+      await AuthorityKeyIdentifierExtension.create(issuer, false),
+    ],
+  });
+  return ok(pem(certificate));
+}
+
+/** A certificate for the API of a member that belongs to no cluster yet: clients pin its fingerprint. */
+export async function selfSigned(
+  name: string,
+  hosts: readonly string[],
+  wallMs: number,
+): Promise<KeyedCertificate> {
+  const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
+  const subject = subjectName(name, "guacamole");
+  const certificate = await X509CertificateGenerator.create({
+    serialNumber: serialNumber(),
+    subject,
+    issuer: subject,
+    notBefore: new Date(wallMs - HOUR_MS),
+    notAfter: new Date(wallMs + YEAR_MS),
+    signingKey: keys.privateKey,
+    publicKey: keys.publicKey,
+    signingAlgorithm: ALGORITHM,
+    extensions: await leafExtensions(keys.publicKey, [...hosts, name]),
+  });
+  return keyed(certificate, keys.privateKey);
+}
+
+/**
+ * SHA-256 over the certificate's DER, hexadecimal: what a join token carries.
+ *
+ * @throws if `certificatePem` is not a certificate.
+ */
+export function fingerprint(certificatePem: string): string {
+  return createHash("sha256").update(new NodeCertificate(certificatePem).raw).digest("hex");
+}
+
+/** Until when a certificate is valid, in milliseconds since 1970. */
+export function expiresAtMs(certificatePem: string): number {
+  return new X509Certificate(certificatePem).notAfter.getTime();
+}
+
+async function leafExtensions(
+  publicKey: CryptoKey | PublicKey,
+  hosts: readonly string[],
+): Promise<Extension[]> {
+  const names = [...new Set([...hosts, "localhost", "127.0.0.1"])];
+  return [
+    new BasicConstraintsExtension(false, undefined, true),
+    new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+    new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth]),
+    new SubjectAlternativeNameExtension(
+      names.map((value): JsonGeneralName => ({ type: isIP(value) === 0 ? "dns" : "ip", value })),
+    ),
+    await SubjectKeyIdentifierExtension.create(publicKey),
+  ];
+}
+
+function subjectName(commonName: string, organization: string) {
+  return [{ CN: [commonName] }, { O: [organization] }];
+}
+
+function organizationOf(certificatePem: string): string {
+  return new X509Certificate(certificatePem).subjectName.getField("O")[0] ?? "";
+}
+
+/** 127 random bits: positive in DER, and never twice. */
+function serialNumber(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
+  return Buffer.from(bytes).toString("hex");
+}
+
+async function keyed(certificate: X509Certificate, privateKey: CryptoKey): Promise<KeyedCertificate> {
+  return { certificatePem: pem(certificate), privateKeyPem: await privateKeyPem(privateKey) };
+}
+
+function pem(certificate: X509Certificate): string {
+  return `${certificate.toString("pem")}\n`;
+}
+
+async function privateKeyPem(key: CryptoKey): Promise<string> {
+  const der = Buffer.from(await crypto.subtle.exportKey("pkcs8", key));
+  const lines = der.toString("base64").match(/.{1,64}/g) ?? [];
+  return `-----BEGIN PRIVATE KEY-----\n${lines.join("\n")}\n-----END PRIVATE KEY-----\n`;
+}
+
+async function importPrivateKey(keyPem: string): Promise<CryptoKey> {
+  const der = Buffer.from(keyPem.replace(/-----[A-Z ]+-----|\s/g, ""), "base64");
+  return crypto.subtle.importKey("pkcs8", der, ALGORITHM, false, ["sign"]);
+}

@@ -1,0 +1,100 @@
+import { expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  commonNameOf,
+  createAuthority,
+  createKeyAndRequest,
+  expiresAtMs,
+  fingerprint,
+  memberIdOf,
+  selfSigned,
+  signMember,
+} from "../../../src/peer/certificates.ts";
+import { CLUSTER, M1 } from "../store/sample.ts";
+
+const NOW = Date.now();
+
+async function signed() {
+  const authority = await createAuthority(CLUSTER, NOW);
+  const { privateKeyPem, csrPem } = await createKeyAndRequest("whatever it claims");
+  const subject = { memberId: M1, name: "m_1", hosts: ["10.0.0.1", "::1", "db1.example.com"] };
+  const certificate = await signMember(authority, csrPem, subject, NOW);
+  if (!certificate.ok) throw new Error(certificate.error);
+  return { authority, privateKeyPem, csrPem, certificatePem: certificate.value };
+}
+
+function openssl(directory: string, ...parameters: string[]): string {
+  const done = Bun.spawnSync(["openssl", ...parameters], { cwd: directory });
+  return `${done.stdout.toString()}${done.stderr.toString()}`;
+}
+
+test("OpenSSL accepts a member's certificate by its strictest rules, as client and as server", async () => {
+  const { authority, certificatePem } = await signed();
+  const directory = mkdtempSync(join(tmpdir(), "guacamole-certificates-"));
+  try {
+    writeFileSync(join(directory, "ca.pem"), authority.certificatePem);
+    writeFileSync(join(directory, "member.pem"), certificatePem);
+    for (const purpose of ["sslserver", "sslclient"]) {
+      const verified = openssl(
+        directory,
+        "verify",
+        "-x509_strict",
+        "-purpose",
+        purpose,
+        "-CAfile",
+        "ca.pem",
+        "member.pem",
+      );
+      expect(verified).toBe("member.pem: OK\n");
+    }
+    for (const host of [
+      ["-verify_ip", "10.0.0.1"],
+      ["-verify_ip", "::1"],
+      ["-verify_hostname", "db1.example.com"],
+      ["-verify_hostname", "localhost"],
+    ]) {
+      expect(openssl(directory, "verify", ...host, "-CAfile", "ca.pem", "member.pem")).toBe(
+        "member.pem: OK\n",
+      );
+    }
+    const text = openssl(
+      directory,
+      "x509",
+      "-in",
+      "member.pem",
+      "-noout",
+      "-subject",
+      "-fingerprint",
+      "-sha256",
+    );
+    expect(text).toContain(`CN = ${commonNameOf(M1)}, O = ${CLUSTER}`);
+    expect(text.replaceAll(":", "").toLowerCase()).toContain(fingerprint(certificatePem));
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test("a member's common name is read back, and nothing else is taken for one", () => {
+  expect(memberIdOf(commonNameOf(M1))).toEqual({ ok: true, value: M1 });
+  expect(memberIdOf("guacamole-member-m1").ok).toBe(false);
+  expect(memberIdOf(M1).ok).toBe(false);
+});
+
+test("a request that is damaged, or signed by another key, gets no certificate", async () => {
+  const { authority, csrPem } = await signed();
+  const subject = { memberId: M1, name: "m1", hosts: [] };
+  const der = Buffer.from(csrPem.replace(/-----[A-Z ]+-----|\s/g, ""), "base64");
+  der[der.length - 3] = (der[der.length - 3] ?? 0) ^ 1;
+  const forged = `-----BEGIN CERTIFICATE REQUEST-----\n${der.toString("base64")}\n-----END CERTIFICATE REQUEST-----\n`;
+  for (const request of ["nonsense", authority.certificatePem, forged]) {
+    const answer = await signMember(authority, request, subject, NOW);
+    expect(answer.ok ? "signed" : answer.error).toContain("certificate request");
+  }
+});
+
+test("a self-signed certificate is valid for a year", async () => {
+  const { certificatePem } = await selfSigned("m1", ["127.0.0.1"], NOW);
+  expect(Math.round((expiresAtMs(certificatePem) - NOW) / 86_400_000)).toBe(365);
+});
