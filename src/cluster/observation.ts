@@ -13,6 +13,8 @@ export interface MemberStatus {
   readonly sequence: number;
   readonly postgres: PostgresStatus;
   readonly promises: Promises;
+  /** The data directory was built anew and the old one is still kept aside. */
+  readonly isRebuilt: boolean;
   /** Long work that is under way on this member, or null. */
   readonly work: WorkProgress | null;
   /** What the member is doing or waiting for, as a reason (`decision/reasons.ts`). */

@@ -1,7 +1,10 @@
 import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
 import type { Lsn } from "../base/lsn.ts";
 import type { Ancestor, Promises, WorkProgress } from "../cluster/observation.ts";
+import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
 import type { InitdbOptions } from "../cluster/state.ts";
+
+export type { ManagedSettings, Upstream };
 
 /**
  * What a member may ask of the supervisor: newline-delimited JSON over a Unix socket, `{ id, request }` one way,
@@ -42,25 +45,6 @@ export type SupervisorRequest =
   | { readonly kind: "pledge"; readonly epoch: Epoch }
   /** The new data directory streams: what was kept aside may go. */
   | { readonly kind: "discard-aside" };
-
-export interface Upstream {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** Everything of PostgreSQL's configuration that guacamole owns; `postgres/render-config.ts` turns it into files. */
-export interface ManagedSettings {
-  /** `application_name` of our walreceiver, and `cluster_name`. */
-  readonly memberName: string;
-  readonly clusterId: ClusterId;
-  readonly listenAddresses: string;
-  readonly port: number;
-  readonly socketDirectory: string;
-  /** Where to stream from, or null: receive nothing. */
-  readonly upstream: Upstream | null;
-  /** For `synchronous_standby_names`; null: empty. */
-  readonly synchronousStandbyNames: { readonly k: number; readonly names: readonly string[] } | null;
-}
 
 export interface SupervisorLook {
   readonly postgresVersion: string;

@@ -1,0 +1,21 @@
+import type { ClusterId } from "../base/ids.ts";
+
+/** A PostgreSQL to receive from. */
+export interface Upstream {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Everything of PostgreSQL's configuration that guacamole owns; `postgres/render-config.ts` turns it into files. */
+export interface ManagedSettings {
+  /** `application_name` of our walreceiver, and `cluster_name`. */
+  readonly memberName: string;
+  readonly clusterId: ClusterId;
+  readonly listenAddresses: string;
+  readonly port: number;
+  readonly socketDirectory: string;
+  /** Where to stream from, or null: receive nothing. */
+  readonly upstream: Upstream | null;
+  /** For `synchronous_standby_names`; null: empty. */
+  readonly synchronousStandbyNames: { readonly k: number; readonly names: readonly string[] } | null;
+}

@@ -1,0 +1,140 @@
+/**
+ * Who follows: among the members that pledged, the most advanced; among equals the switchover's target, then the
+ * operator's priority, then who has least left to replay.
+ */
+import { assert } from "../base/assert.ts";
+import type { MemberId } from "../base/ids.ts";
+import { comparePositions, type Position } from "../base/lsn.ts";
+import { memberById, type Cohort, type Reign } from "../cluster/state.ts";
+import { type ClusterView, dataMembers, isHeard } from "./cluster-view.ts";
+import { areEnoughPledged, rulesOf } from "./quorum.ts";
+
+/** A pledged member whose WAL is known and cannot grow under the old reign any more. */
+interface Candidate {
+  readonly memberId: MemberId;
+  readonly position: Position;
+  readonly replayLeftBytes: number;
+  readonly priority: number;
+  readonly isEligible: boolean;
+  readonly isPreferred: boolean;
+}
+
+export type Succession =
+  /** The reign is not revoked, or its commits cannot be found yet. `missing` might help. */
+  | { readonly kind: "waiting"; readonly missing: readonly MemberId[] }
+  /** Who holds everything may not be promoted. */
+  | { readonly kind: "blocked"; readonly byId: MemberId }
+  | {
+      readonly kind: "chosen";
+      readonly memberId: MemberId;
+      readonly position: Position;
+      readonly cohort: Cohort;
+      readonly passedOver: readonly { readonly memberId: MemberId; readonly reason: string }[];
+    };
+
+/**
+ * Chooses the successor of a fenced reign, or says what is missing.
+ *
+ * Invariant (F1): the chosen member is at least as advanced as a set of members that meets every set which can have
+ * acknowledged a commit; or it is as advanced as the old primary itself, stopped and pledged.
+ */
+export function chooseSuccessor(view: ClusterView, reign: Reign): Succession {
+  assert(reign.fence !== null, "a successor is chosen for a fenced reign only");
+  const candidates = pledgedCandidates(view, reign);
+  const pledged = new Set(candidates.map(({ memberId }) => memberId));
+  const isRevokedAndDiscovered = pledged.has(reign.primaryId) || areEnoughPledged(reign, pledged);
+  if (!isRevokedAndDiscovered) return { kind: "waiting", missing: participants(reign).filter((id) => !pledged.has(id)) };
+
+  const ranked = [...candidates].sort(byMerit);
+  const [furthest] = ranked;
+  assert(furthest !== undefined, "a discovered set is not empty");
+  const holdsEverything = ({ position }: Candidate) => comparePositions(position, furthest.position) === 0;
+  const chosen = ranked.find((candidate) => candidate.isEligible && holdsEverything(candidate));
+  if (chosen === undefined) return { kind: "blocked", byId: furthest.memberId };
+  return {
+    kind: "chosen",
+    memberId: chosen.memberId,
+    position: chosen.position,
+    cohort: nextCohort(view, reign, chosen, candidates),
+    passedOver: whyNot(view, chosen, candidates),
+  };
+}
+
+/** Who can have acknowledged, and the old primary itself. */
+function participants(reign: Reign): readonly MemberId[] {
+  return [...new Set([reign.primaryId, ...rulesOf(reign).flatMap(({ standbyIds }) => standbyIds)])];
+}
+
+function pledgedCandidates(view: ClusterView, reign: Reign): readonly Candidate[] {
+  return participants(reign).flatMap((memberId) => {
+    const observation = view.observations.get(memberId);
+    const member = memberById(view.state, memberId);
+    if (observation === undefined || member === undefined || !isHeard(view, memberId)) return [];
+    const { postgres, promises } = observation.status;
+    if (promises.pledgedEpoch < reign.epoch) return [];
+    // A position counts only once nothing is received any more: the walreceiver is gone after the pledge.
+    if (postgres.kind !== "standby" || postgres.walReceiver !== null) return [];
+    if (postgres.systemIdentifier !== view.state.systemIdentifier) return [];
+    // The old primary counts by its own WAL only if it wrote that WAL under this very reign.
+    if (memberId === reign.primaryId && promises.walEpoch !== reign.epoch) return [];
+    return [
+      {
+        memberId,
+        position: { timeline: postgres.timeline, lsn: postgres.receivedLsn },
+        replayLeftBytes: postgres.receivedLsn - postgres.replayedLsn,
+        priority: member.tags.failoverPriority,
+        isEligible: !member.tags.isNoFailover,
+        isPreferred: reign.fence?.preferredId === memberId,
+      },
+    ];
+  });
+}
+
+function byMerit(a: Candidate, b: Candidate): number {
+  return (
+    comparePositions(b.position, a.position) ||
+    Number(b.isPreferred) - Number(a.isPreferred) ||
+    b.priority - a.priority ||
+    a.replayLeftBytes - b.replayLeftBytes ||
+    (a.memberId < b.memberId ? -1 : 1)
+  );
+}
+
+/**
+ * The cohort that the successor begins with: the other members that pledged, since they are there. k never grows with an
+ * appointment. Where too few are there for k: `block` names absent members too, so that commits wait for them;
+ * `degrade` asks for fewer.
+ */
+function nextCohort(view: ClusterView, reign: Reign, chosen: Candidate, candidates: readonly Candidate[]): Cohort {
+  const { durability } = view.state.spec;
+  const isOther = (id: MemberId) => id !== chosen.memberId;
+  const present = candidates.map(({ memberId }) => memberId).filter(isOther);
+  const k = Math.min(durability.synchronousStandbys, Math.max(...rulesOf(reign).map((rule) => rule.k)));
+  if (present.length >= k) return { standbyIds: present.sort(), k };
+  if (durability.onQuorumLoss === "degrade") return { standbyIds: present.sort(), k: present.length };
+  const all = dataMembers(view.state).map(({ id }) => id).filter(isOther);
+  return { standbyIds: all.sort(), k: Math.min(k, all.length) };
+}
+
+function whyNot(view: ClusterView, chosen: Candidate, candidates: readonly Candidate[]) {
+  const others = dataMembers(view.state).filter(({ id }) => id !== chosen.memberId);
+  return others.map(({ id }) => {
+    const candidate = candidates.find(({ memberId }) => memberId === id);
+    return { memberId: id, reason: candidate === undefined ? whyAbsent(view, id) : whyLess(chosen, candidate) };
+  });
+}
+
+function whyAbsent(view: ClusterView, id: MemberId): string {
+  if (!isHeard(view, id)) return "silent";
+  const kind = view.observations.get(id)?.status.postgres.kind ?? "unknown";
+  return `no pledged standby (${kind})`;
+}
+
+function whyLess(chosen: Candidate, other: Candidate): string {
+  const behind = comparePositions(chosen.position, other.position);
+  if (behind > 0) return `behind by ${chosen.position.lsn - other.position.lsn} bytes`;
+  if (!other.isEligible) return "tagged no-failover";
+  if (chosen.isPreferred) return "not the switchover's target";
+  if (other.priority < chosen.priority) return `priority ${other.priority} is lower`;
+  return "as good";
+}

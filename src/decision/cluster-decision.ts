@@ -1,0 +1,24 @@
+import type { MemberId } from "../base/ids.ts";
+import type { Change } from "../cluster/command.ts";
+import type { Reason } from "./reasons.ts";
+
+/** What the leader does next. One thing at a time; to hold is a decision too. */
+export type ClusterDecision =
+  | { readonly kind: "propose"; readonly change: Change; readonly reason: Reason }
+  | { readonly kind: "add-voter"; readonly memberId: MemberId; readonly reason: Reason }
+  | { readonly kind: "transfer-leadership"; readonly to: MemberId; readonly reason: Reason }
+  /** Nothing now. `atMs`: look again then, even if nothing changes. */
+  | {
+      readonly kind: "hold";
+      readonly reason: Reason;
+      readonly detail: string | null;
+      readonly atMs: number | null;
+    };
+
+export function propose(change: Change, reason: Reason): ClusterDecision {
+  return { kind: "propose", change, reason };
+}
+
+export function hold(reason: Reason, detail: string | null = null, atMs: number | null = null): ClusterDecision {
+  return { kind: "hold", reason, detail, atMs };
+}

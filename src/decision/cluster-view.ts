@@ -1,0 +1,51 @@
+import type { MemberId } from "../base/ids.ts";
+import type { Member } from "../cluster/member.ts";
+import type { Observation, StandbyStatus } from "../cluster/observation.ts";
+import { type ClusterState, memberById } from "../cluster/state.ts";
+
+/** All that the leader may use for a decision. */
+export interface ClusterView {
+  readonly state: ClusterState;
+  readonly selfId: MemberId;
+  readonly observations: ReadonlyMap<MemberId, Observation>;
+  readonly voterIds: readonly MemberId[];
+  readonly isConfigPending: boolean;
+  /** By the monotonic clock, like all times here. */
+  readonly nowMs: number;
+  readonly leadingSinceMs: number;
+  /** When this member first saw the present reign. */
+  readonly reignSinceMs: number;
+  /** Who led before, as far as this member saw it: its silence counts from its last heartbeat. */
+  readonly formerLeaderId: MemberId | null;
+}
+
+/**
+ * For how long a member has been silent. A new leader counts from when it began to lead, since nobody had reason to
+ * speak to it before; except for the leader before it, whose silence it witnessed itself.
+ */
+export function silentMs(view: ClusterView, id: MemberId): number {
+  if (id === view.selfId) return 0;
+  const heardAtMs = view.observations.get(id)?.heardAtMs ?? Number.NEGATIVE_INFINITY;
+  const countedFromMs = id === view.formerLeaderId ? heardAtMs : Math.max(heardAtMs, view.leadingSinceMs);
+  return view.nowMs - countedFromMs;
+}
+
+/** Heard recently enough to be relied on. */
+export function isHeard(view: ClusterView, id: MemberId): boolean {
+  return view.observations.has(id) && silentMs(view, id) < view.state.spec.timing.suspectMs;
+}
+
+/** The standby status of a member that is heard, or null. */
+export function heardStandby(view: ClusterView, id: MemberId): StandbyStatus | null {
+  const postgres = view.observations.get(id)?.status.postgres;
+  return isHeard(view, id) && postgres?.kind === "standby" ? postgres : null;
+}
+
+/** The address of a member's PostgreSQL, or null if it is no member. */
+export function postgresAddress(state: ClusterState, id: MemberId): string | null {
+  return memberById(state, id)?.postgresAddress ?? null;
+}
+
+export function dataMembers(state: ClusterState): readonly Member[] {
+  return state.members.filter(({ kind }) => kind === "data");
+}

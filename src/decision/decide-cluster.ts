@@ -1,0 +1,230 @@
+/**
+ * The leader's side: what should happen next in the cluster. Pure: the view is the whole world, and `nowMs` in it the
+ * only time.
+ *
+ * Order is priority: a reign that is being ended comes first, then the primary's health, then growth and bookkeeping.
+ */
+import { EPOCH_ZERO } from "../base/ids.ts";
+import type { PrimaryStatus } from "../cluster/observation.ts";
+import type { Member } from "../cluster/member.ts";
+import { memberName, type Operation, type Reign, type Switchover } from "../cluster/state.ts";
+import { isWritable } from "../cluster/writable.ts";
+import { chooseSuccessor } from "./choose-successor.ts";
+import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
+import { type ClusterView, dataMembers, heardStandby, isHeard } from "./cluster-view.ts";
+import { decideCohort } from "./decide-cohort.ts";
+import { judgePrimary, PROMOTION_MS_MAX } from "./suspicion.ts";
+
+export function decideCluster(view: ClusterView): ClusterDecision {
+  const { reign, initialization } = view.state;
+  if (reign?.fence) return decideSuccession(view, reign);
+  const failover = reign === null ? null : decideEndOfReign(view, reign);
+  if (failover?.kind === "propose") return failover;
+  const growth = decideVoters(view);
+  if (growth !== null) return growth;
+  if (failover !== null) return failover;
+  if (initialization === null) return hold("not-initialized");
+  if (reign === null) return decideFirstReign(view, initialization.memberId);
+  return decideReign(view, reign);
+}
+
+/** A fenced reign: appoint its successor as soon as its commits are safe and found. */
+function decideSuccession(view: ClusterView, reign: Reign): ClusterDecision {
+  const succession = chooseSuccessor(view, reign);
+  switch (succession.kind) {
+    case "waiting": {
+      const names = succession.missing.map((id) => memberName(view.state, id)).join(", ");
+      return hold("waiting-for-pledges", `missing: ${names}`);
+    }
+    case "blocked":
+      return hold("most-advanced-not-eligible", memberName(view.state, succession.byId));
+    case "chosen":
+      return propose(
+        {
+          kind: "appoint",
+          memberId: succession.memberId,
+          previousEpoch: reign.epoch,
+          cohort: succession.cohort,
+          position: succession.position,
+          reason: reign.fence?.reason ?? "most-advanced-appointed",
+          passedOver: succession.passedOver,
+        },
+        "most-advanced-appointed",
+      );
+  }
+}
+
+/** Whether the present reign must end: a switchover whose primary has stopped, or a primary that is lost. */
+function decideEndOfReign(view: ClusterView, reign: Reign): ClusterDecision | null {
+  const { switchover } = view.state;
+  if (switchover !== null) return decideSwitchover(view, reign, switchover);
+  const judgement = judgePrimary(view, reign);
+  if (judgement.kind === "lost") {
+    return propose({ kind: "fence", epoch: reign.epoch, reason: judgement.reason, preferredId: null }, judgement.reason);
+  }
+  return judgement.kind === "suspect" ? hold(judgement.reason, null, judgement.atMs) : null;
+}
+
+function decideSwitchover(view: ClusterView, reign: Reign, switchover: Switchover): ClusterDecision {
+  const judgement = judgePrimary(view, reign);
+  if (judgement.kind === "lost") {
+    return propose(
+      { kind: "fence", epoch: reign.epoch, reason: "switchover", preferredId: switchover.targetId },
+      "switchover",
+    );
+  }
+  const primary = view.observations.get(reign.primaryId)?.status.postgres;
+  const isServing = primary?.kind === "primary";
+  if (isServing && heardStandby(view, switchover.targetId) === null) {
+    return propose(
+      {
+        kind: "abort-switchover",
+        operationId: switchover.operationId,
+        reason: `${memberName(view.state, switchover.targetId)} is not a standby that can be reached`,
+      },
+      "switchover-target-lost",
+    );
+  }
+  return hold("switchover-stopping");
+}
+
+/** A member that joined gets its vote once it is there to use it: one at a time. */
+function decideVoters(view: ClusterView): ClusterDecision | null {
+  if (view.isConfigPending) return null;
+  const newcomer = view.state.members.find(({ id }) => {
+    const isConnected = view.observations.get(id)?.isConnected ?? false;
+    return !view.voterIds.includes(id) && isConnected && isHeard(view, id);
+  });
+  return newcomer === undefined ? null : { kind: "add-voter", memberId: newcomer.id, reason: "adding-voter" };
+}
+
+function decideFirstReign(view: ClusterView, memberId: Member["id"]): ClusterDecision {
+  const postgres = view.observations.get(memberId)?.status.postgres;
+  if (postgres?.kind !== "stopped" && postgres?.kind !== "standby") return hold("initializing");
+  if (view.state.systemIdentifier === null) {
+    return propose(
+      { kind: "record-system", memberId, systemIdentifier: postgres.systemIdentifier },
+      "initialized",
+    );
+  }
+  return propose(
+    {
+      kind: "appoint",
+      memberId,
+      previousEpoch: EPOCH_ZERO,
+      cohort: { standbyIds: [], k: 0 },
+      position: null,
+      reason: "first-primary",
+      passedOver: [],
+    },
+    "first-primary",
+  );
+}
+
+/** A reign in good health: record what came true, move the cohort, finish operations, then leave things alone. */
+function decideReign(view: ClusterView, reign: Reign): ClusterDecision {
+  const observation = view.observations.get(reign.primaryId);
+  const primary = observation?.status.postgres;
+  if (observation === undefined || primary?.kind !== "primary" || observation.status.promises.walEpoch !== reign.epoch) {
+    return decidePromotion(view, reign);
+  }
+  if (reign.lineage === null) {
+    return propose(
+      {
+        kind: "record-lineage",
+        epoch: reign.epoch,
+        timeline: primary.timeline,
+        ancestors: primary.ancestors,
+      },
+      "promotion-seen",
+    );
+  }
+  const cohort = decideCohort(view, reign, primary);
+  if (cohort?.kind === "propose") return cohort;
+  return (
+    decideData(view, reign, primary) ??
+    decideOperations(view, reign, primary) ??
+    cohort ??
+    decideSeat(view, reign) ??
+    hold("steady")
+  );
+}
+
+/** The appointed member is to leave recovery. If it does not, somebody else may: the first reign alone has nobody else. */
+function decidePromotion(view: ClusterView, reign: Reign): ClusterDecision {
+  const stuckAtMs = Math.max(view.leadingSinceMs, view.reignSinceMs) + PROMOTION_MS_MAX;
+  if (view.nowMs < stuckAtMs || reign.appointedAt === null) return hold("promotion-under-way", null, stuckAtMs);
+  return propose({ kind: "fence", epoch: reign.epoch, reason: "promotion-stuck", preferredId: null }, "promotion-stuck");
+}
+
+function decideData(view: ClusterView, reign: Reign, primary: PrimaryStatus): ClusterDecision | null {
+  const ready = dataMembers(view.state).find(({ id, name, data }) => {
+    if (data === "ready") return false;
+    if (id === reign.primaryId) return true;
+    const isStreaming = primary.standbys.some((standby) => standby.name === name && standby.state === "streaming");
+    return isStreaming && heardStandby(view, id) !== null && !isAboutToBeReplaced(view, id);
+  });
+  return ready === undefined ? null : propose({ kind: "mark-data-ready", memberId: ready.id }, "data-ready");
+}
+
+/** An operation said to build the member anew, and it has not begun to: what streams now is the old data. */
+function isAboutToBeReplaced(view: ClusterView, id: Member["id"]): boolean {
+  const member = view.state.members.find((each) => each.id === id);
+  return member?.data === "replace" && view.observations.get(id)?.status.isRebuilt !== true;
+}
+
+function decideOperations(view: ClusterView, reign: Reign, primary: PrimaryStatus): ClusterDecision | null {
+  const isServing = isWritable(view.state, reign.primaryId, primary) && primary.isProvisioned;
+  for (const operation of view.state.operations) {
+    if (operation.status !== "running") continue;
+    const decision = decideOperation(view, operation, isServing);
+    if (decision !== null) return decision;
+  }
+  return null;
+}
+
+function decideOperation(view: ClusterView, operation: Operation, isServing: boolean): ClusterDecision | null {
+  const { state } = view;
+  const name = memberName(state, operation.memberId);
+  const done = (message: string) =>
+    propose({ kind: "finish-operation", operationId: operation.id, status: "succeeded", message }, "operation-done");
+  switch (operation.kind) {
+    case "initialize": {
+      if (!isServing) return null;
+      const waiting = dataMembers(state).filter(({ data }) => data !== "ready");
+      if (waiting.length === 0) return done(`${name} takes writes, ${dataMembers(state).length - 1} standbys stream`);
+      if (operation.phase === "cloning") return null;
+      const names = waiting.map((member) => member.name).join(", ");
+      return propose(
+        {
+          kind: "progress-operation",
+          operationId: operation.id,
+          phase: "cloning",
+          message: `${name} takes writes; cloning to ${names}`,
+        },
+        "operation-progress",
+      );
+    }
+    case "switchover":
+      return isServing && state.reign?.primaryId === operation.memberId ? done(`${name} takes writes`) : null;
+    case "reinitialize": {
+      const isReady = state.members.some(({ id, data }) => id === operation.memberId && data === "ready");
+      return isReady ? done(`${name} streams`) : null;
+    }
+  }
+}
+
+/** How long a leader stays where it is before it moves off the primary's host. */
+const SEAT_MS_MIN = 2_000;
+
+function decideSeat(view: ClusterView, reign: Reign): ClusterDecision | null {
+  const isBesidePrimary = reign.primaryId === view.selfId;
+  const hasSettledIn = view.nowMs - view.leadingSinceMs >= SEAT_MS_MIN;
+  if (!isBesidePrimary) return null;
+  const other = view.voterIds.find((id) => {
+    return id !== view.selfId && isHeard(view, id) && view.observations.get(id)?.isConnected === true;
+  });
+  if (other === undefined) return null;
+  if (!hasSettledIn) return hold("steady", null, view.leadingSinceMs + SEAT_MS_MIN);
+  return { kind: "transfer-leadership", to: other, reason: "leader-beside-primary" };
+}

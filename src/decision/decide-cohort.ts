@@ -1,0 +1,64 @@
+/**
+ * Who must acknowledge: moves the primary's synchronous standbys to who is there, one step at a time.
+ *
+ * Every step is announced in the log first, then the primary moves, then it is settled. In between, both rules count for
+ * a revocation, so the order in which the primary's sessions notice does not matter. A step is settled only once enough
+ * of the new cohort hold everything that the old rule may have acknowledged.
+ */
+import type { MemberId } from "../base/ids.ts";
+import type { PrimaryStatus } from "../cluster/observation.ts";
+import { memberName, type Cohort, type Reign } from "../cluster/state.ts";
+import { cohortNames } from "../cluster/writable.ts";
+import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
+import { type ClusterView, dataMembers, isHeard } from "./cluster-view.ts";
+import type { Reason } from "./reasons.ts";
+
+export function decideCohort(view: ClusterView, reign: Reign, primary: PrimaryStatus): ClusterDecision | null {
+  if (reign.pendingCohort !== null) return settle(view, reign, primary, reign.pendingCohort);
+  const step = nextStep(view, reign, primary);
+  if (step === null) return null;
+  if (step.cohort === null) return hold(step.reason);
+  return propose({ kind: "change-cohort", epoch: reign.epoch, cohort: step.cohort }, step.reason);
+}
+
+function settle(view: ClusterView, reign: Reign, primary: PrimaryStatus, pending: Cohort): ClusterDecision {
+  const isInEffect = primary.synchronous.names === cohortNames(view.state, pending);
+  const since = primary.synchronous.sinceLsn;
+  const holders = pending.standbyIds.filter((id) => {
+    const connection = connectionOf(view, primary, id);
+    return connection?.flushedLsn !== undefined && connection.flushedLsn !== null && connection.flushedLsn >= since;
+  });
+  if (!isInEffect || holders.length < pending.k) return hold("cohort-settling");
+  return propose({ kind: "settle-cohort", epoch: reign.epoch, cohort: pending }, "cohort-settled");
+}
+
+interface Step {
+  readonly cohort: Cohort | null;
+  readonly reason: Reason;
+}
+
+function nextStep(view: ClusterView, reign: Reign, primary: PrimaryStatus): Step | null {
+  const { synchronousStandbys, onQuorumLoss } = view.state.spec.durability;
+  const { standbyIds, k } = reign.cohort;
+  const streaming = dataMembers(view.state)
+    .map(({ id }) => id)
+    .filter((id) => connectionOf(view, primary, id)?.state === "streaming" && isHeard(view, id));
+
+  const added = streaming.find((id) => !standbyIds.includes(id));
+  if (added !== undefined) return { cohort: { standbyIds: [...standbyIds, added].sort(), k }, reason: "cohort-growing" };
+
+  const wanted = Math.min(synchronousStandbys, standbyIds.length);
+  if (k < wanted) return { cohort: { standbyIds, k: k + 1 }, reason: "cohort-strengthening" };
+
+  const lost = standbyIds.find((id) => !streaming.includes(id));
+  if (lost === undefined) return null;
+  const left = standbyIds.filter((id) => id !== lost);
+  if (streaming.length >= k) return { cohort: { standbyIds: left, k: Math.min(k, left.length) }, reason: "cohort-shrinking" };
+  if (onQuorumLoss === "block" || k === 0) return { cohort: null, reason: "quorum-lost" };
+  return { cohort: { standbyIds, k: k - 1 }, reason: "cohort-weakening" };
+}
+
+function connectionOf(view: ClusterView, primary: PrimaryStatus, id: MemberId) {
+  const name = memberName(view.state, id);
+  return primary.standbys.find((standby) => standby.name === name);
+}

@@ -1,0 +1,218 @@
+/**
+ * A member's side: what to do with the PostgreSQL on this machine. Pure, and level-triggered: it looks at what is agreed
+ * and what is there, and says the next step; nothing is remembered between two looks.
+ *
+ * PostgreSQL always starts as a standby, and only an appointment for the newest epoch makes it a primary (F4).
+ */
+import { unreachable } from "../base/assert.ts";
+import type { PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
+import type { ManagedSettings } from "../cluster/managed-settings.ts";
+import { memberById, type Reign } from "../cluster/state.ts";
+import { primarySettings, standbySettings, upstreamOf } from "./desired-settings.ts";
+import { relate } from "./lineage.ts";
+import type { MemberView } from "./member-view.ts";
+import { type Action, act, type Plan, wait, waitUrgently } from "./plan.ts";
+import { REASONS } from "./reasons.ts";
+
+export function decideMember(view: MemberView): Plan {
+  const { state, postgres } = view;
+  if (postgres.kind === "witness") return wait("witness");
+  if (postgres.kind === "unknown") return wait("supervisor-unreachable", postgres.detail);
+  if (state.initialization === null) return wait("not-initialized");
+  if (postgres.kind === "foreign") return wait("data-directory-foreign", postgres.detail);
+  const promise = decidePromise(view);
+  if (promise !== null) return promise;
+  switch (postgres.kind) {
+    case "absent":
+      return decideAbsent(view);
+    case "stopped":
+      return decideStopped(view);
+    case "starting":
+      return waitUrgently("starting", postgres.detail);
+    case "unresponsive":
+      return wait("not-answering", postgres.detail);
+    case "standby":
+      return decideStandby(view, postgres);
+    case "primary":
+      return decidePrimary(view, postgres);
+    default:
+      return unreachable(postgres);
+  }
+}
+
+/** What comes before all else: a reign that is being ended, and a PostgreSQL that reigns without being appointed. */
+function decidePromise(view: MemberView): Plan | null {
+  const { reign } = view.state;
+  const isPrimary = view.postgres.kind === "primary";
+  if (reign?.fence && view.promises.pledgedEpoch < reign.epoch) {
+    const pledge: Action = { kind: "pledge", epoch: reign.epoch };
+    return isPrimary ? act("pledging", { kind: "stop", mode: "immediate" }, pledge) : act("pledging", pledge);
+  }
+  if (isPrimary && !isAppointed(view)) return act("superseded", { kind: "stop", mode: "immediate" });
+  return null;
+}
+
+/** This member is the primary of a reign that is not being ended, and its WAL was opened under that very reign. */
+function isAppointed({ state: { reign }, selfId, promises }: MemberView): boolean {
+  return reign !== null && reign.primaryId === selfId && reign.fence === null && promises.walEpoch === reign.epoch;
+}
+
+function decideAbsent(view: MemberView): Plan {
+  const { state, selfId } = view;
+  const { initialization, reign } = state;
+  if (initialization?.memberId === selfId && state.systemIdentifier === null) {
+    return act("initdb", { kind: "initdb", clusterId: state.clusterId, options: initialization.options });
+  }
+  const mayBeMade = memberById(state, selfId)?.data !== "ready" && reign?.primaryId !== selfId;
+  if (!mayBeMade) return wait("data-directory-missing");
+  return decideClone(view, null);
+}
+
+/** Clones from the primary, as soon as there is one that serves. */
+function decideClone(view: MemberView, replace: string | null): Plan {
+  const { reign } = view.state;
+  if (reign === null || reign.fence !== null) return wait("waiting-for-initialization");
+  if (!isPrimaryReady(view, reign)) return wait("waiting-for-primary");
+  const clone: Action = {
+    kind: "clone",
+    clusterId: view.state.clusterId,
+    epoch: reign.epoch,
+    source: upstreamOf(view.state, reign.primaryId),
+    replace,
+  };
+  const stop: Action = { kind: "stop", mode: "fast" };
+  return replace === null ? act("cloning", clone) : { ...act("recloning", stop, clone), detail: replace };
+}
+
+/** The primary serves, and has what a clone or a rewind needs: the roles, and a checkpoint on its own timeline. */
+function isPrimaryReady(view: MemberView, reign: Reign): boolean {
+  const primary = view.primary?.status.postgres;
+  if (primary?.kind !== "primary" || reign.lineage === null) return false;
+  const isOfThisReign = view.primary?.status.promises.walEpoch === reign.epoch;
+  const hasCheckpointed = primary.checkpointTimeline === reign.lineage.timeline;
+  return isOfThisReign && primary.isProvisioned && hasCheckpointed;
+}
+
+const FAILED_STARTS_MAX = 3;
+
+function decideStopped(view: MemberView): Plan {
+  const { reign } = view.state;
+  const replacement = whyReplace(view);
+  if (replacement !== null) return decideClone(view, replacement);
+  if (reign === null) return wait("initdb-done");
+  const isOther = reign.primaryId !== view.selfId;
+  if (view.failedStarts >= FAILED_STARTS_MAX && isOther && reign.fence === null && isPrimaryReady(view, reign)) {
+    return decideClone(view, `PostgreSQL ended by itself ${view.failedStarts} times while starting`);
+  }
+  // Where this reign's primary was followed already (a clone, a rewind, a restart), its WAL may be needed to become
+  // consistent. In any other case the first look at the own WAL comes before anything is received.
+  const mayReceive = isOther && reign.fence === null && view.promises.walEpoch === reign.epoch;
+  const isPledged = view.promises.pledgedEpoch >= reign.epoch;
+  const upstream = mayReceive && !isPledged ? upstreamOf(view.state, reign.primaryId) : null;
+  return act(
+    "starting",
+    { kind: "configure", epoch: reign.epoch, settings: standbySettings(view, upstream) },
+    { kind: "start", epoch: reign.epoch },
+  );
+}
+
+/** Why the data that stands here is to be replaced by a clone, or null. */
+function whyReplace(view: MemberView): string | null {
+  if (view.state.reign?.primaryId === view.selfId) return null;
+  if (view.needsClone !== null) return view.needsClone;
+  const isAsked = memberById(view.state, view.selfId)?.data === "replace" && !view.hasAside;
+  return isAsked ? "an operation said to build this member anew" : null;
+}
+
+function decideStandby(view: MemberView, postgres: StandbyStatus): Plan {
+  const { reign } = view.state;
+  if (reign === null) return wait("waiting-for-primary");
+  if (reign.fence !== null) {
+    return postgres.walReceiver === null ? wait("pledged") : waitUrgently("pledging", "the walreceiver is ending");
+  }
+  if (reign.primaryId === view.selfId) return decidePromotion(view, reign);
+  const replacement = whyReplace(view);
+  if (replacement !== null) return decideClone(view, replacement);
+  return decideFollow(view, reign, postgres);
+}
+
+/** Appointed: the rule for commits first, then the promotion (F1, F4). */
+function decidePromotion(view: MemberView, reign: Reign): Plan {
+  const settings = primarySettings(view);
+  const promote: Action = { kind: "promote", epoch: reign.epoch };
+  const hasPromoted = view.promises.walEpoch === reign.epoch && isConfigured(view, settings);
+  if (hasPromoted) return { ...act("promoting", promote), isUrgent: true };
+  return act("promoting", { kind: "configure", epoch: reign.epoch, settings }, { kind: "reload" }, promote);
+}
+
+/** The ladder that a member climbs until it streams: follow as it is, rewind, clone anew. */
+function decideFollow(view: MemberView, reign: Reign, postgres: StandbyStatus): Plan {
+  const relation = relate(
+    { timeline: postgres.timeline, replayedLsn: postgres.replayedLsn, walEpoch: view.promises.walEpoch },
+    reign,
+  );
+  switch (relation.kind) {
+    case "unknown":
+      return wait("waiting-for-lineage");
+    case "alien":
+      return decideClone(view, relation.detail);
+    case "forked": {
+      if (!isPrimaryReady(view, reign)) return wait("waiting-for-primary", REASONS.rewinding);
+      const source = upstreamOf(view.state, reign.primaryId);
+      const settings = standbySettings(view, source);
+      const fork = { forkTimeline: relation.timeline, forkLsn: relation.atLsn };
+      return act(
+        "rewinding",
+        { kind: "stop", mode: "fast" },
+        { kind: "rewind", epoch: reign.epoch, source, ...fork },
+        { kind: "configure", epoch: reign.epoch, settings },
+        { kind: "start", epoch: reign.epoch },
+      );
+    }
+    case "behind":
+      return decideStream(view, reign, postgres);
+    default:
+      return unreachable(relation);
+  }
+}
+
+function decideStream(view: MemberView, reign: Reign, postgres: StandbyStatus): Plan {
+  const settings = standbySettings(view, upstreamOf(view.state, reign.primaryId));
+  if (!isConfigured(view, settings) || view.promises.walEpoch !== reign.epoch) {
+    return act("configuring", { kind: "configure", epoch: reign.epoch, settings }, { kind: "reload" });
+  }
+  if (postgres.walReceiver?.status !== "streaming") return wait("connecting");
+  const isSettled = memberById(view.state, view.selfId)?.data === "ready";
+  return view.hasAside && isSettled ? act("cleaning-up", { kind: "discard-aside" }) : wait("streaming");
+}
+
+function decidePrimary(view: MemberView, postgres: PrimaryStatus): Plan {
+  const { reign, switchover } = view.state;
+  if (reign === null) return wait("waiting-for-primary");
+  if (switchover !== null && switchover.epoch === reign.epoch) {
+    return act("handing-over", { kind: "checkpoint" }, { kind: "stop", mode: "fast" });
+  }
+  const settings = primarySettings(view);
+  if (!isConfigured(view, settings)) return configurePrimary(view, reign, settings, postgres);
+  if (!postgres.isProvisioned) return act("provisioning", { kind: "provision" });
+  if (postgres.checkpointTimeline !== postgres.timeline) return act("checkpointing", { kind: "checkpoint" });
+  return view.hasAside ? act("cleaning-up", { kind: "discard-aside" }) : wait("serving");
+}
+
+/**
+ * Moves a running primary to another cohort. From "no synchronous standbys" to some, a checkpoint follows the reload: the
+ * checkpointer is the process that tells all sessions to wait, and a checkpoint that it completed after the reload proves
+ * that it has read the setting.
+ */
+function configurePrimary(view: MemberView, reign: Reign, settings: ManagedSettings, postgres: PrimaryStatus): Plan {
+  const configure: Action = { kind: "configure", epoch: reign.epoch, settings };
+  const isFirstRule = postgres.synchronous.names === "" && settings.synchronousStandbyNames !== null;
+  const actions: readonly Action[] = isFirstRule
+    ? [configure, { kind: "reload" }, { kind: "checkpoint" }]
+    : [configure, { kind: "reload" }];
+  return act("configuring", ...actions);
+}
+
+function isConfigured(view: MemberView, settings: ManagedSettings): boolean {
+  return view.settingsHash === view.hashSettings(settings);
+}

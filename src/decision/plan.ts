@@ -1,0 +1,60 @@
+import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
+import type { Lsn } from "../base/lsn.ts";
+import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
+import type { InitdbOptions } from "../cluster/state.ts";
+import type { Reason } from "./reasons.ts";
+
+/**
+ * What a member does next to its machine: actions in order, each idempotent; the first failure ends the plan, and the
+ * next look decides anew. An empty plan with a reason is "wait".
+ */
+export interface Plan {
+  readonly reason: Reason;
+  readonly detail: string | null;
+  readonly actions: readonly Action[];
+  /** Something is expected within milliseconds: look again at once, not at the next tick. */
+  readonly isUrgent: boolean;
+}
+
+/** One step. `agent/execute.ts` carries it out and decides nothing. */
+export type Action =
+  | { readonly kind: "initdb"; readonly clusterId: ClusterId; readonly options: InitdbOptions }
+  | {
+      readonly kind: "clone";
+      readonly clusterId: ClusterId;
+      readonly epoch: Epoch;
+      readonly source: Upstream;
+      /** Why data that stands there may be moved aside; null: only an empty place may be filled (F7). */
+      readonly replace: string | null;
+    }
+  | {
+      readonly kind: "rewind";
+      readonly epoch: Epoch;
+      readonly source: Upstream;
+      readonly forkTimeline: TimelineId;
+      readonly forkLsn: Lsn;
+    }
+  | { readonly kind: "configure"; readonly epoch: Epoch; readonly settings: ManagedSettings }
+  | { readonly kind: "start"; readonly epoch: Epoch }
+  | { readonly kind: "stop"; readonly mode: "fast" | "immediate" }
+  | { readonly kind: "reload" }
+  | { readonly kind: "promote"; readonly epoch: Epoch }
+  | { readonly kind: "pledge"; readonly epoch: Epoch }
+  | { readonly kind: "discard-aside" }
+  /** Makes the roles that members need. */
+  | { readonly kind: "provision" }
+  /** SQL `CHECKPOINT`. */
+  | { readonly kind: "checkpoint" };
+
+export function wait(reason: Reason, detail: string | null = null): Plan {
+  return { reason, detail, actions: [], isUrgent: false };
+}
+
+/** Waits for something that is a matter of milliseconds. */
+export function waitUrgently(reason: Reason, detail: string | null = null): Plan {
+  return { reason, detail, actions: [], isUrgent: true };
+}
+
+export function act(reason: Reason, ...actions: readonly Action[]): Plan {
+  return { reason, detail: null, actions, isUrgent: true };
+}
