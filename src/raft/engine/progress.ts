@@ -1,0 +1,120 @@
+import type { LogIndex } from "../../base/ids.ts";
+import type { EngineLimits } from "./limits.ts";
+import { next } from "./log.ts";
+import type { Entry } from "./message.ts";
+
+/**
+ * What a leader knows of one follower.
+ *
+ * - `probe`: the leader does not know where the logs agree; one append at a time, until an answer or a heartbeat's.
+ * - `replicate`: it does; appends go out ahead of their answers, within a window.
+ * - `snapshot`: the follower needs entries that were compacted away; nothing goes out until it has caught up otherwise.
+ *
+ * Invariant: 0 <= matchIndex < nextIndex.
+ */
+export class Progress {
+  matchIndex = 0 as LogIndex;
+  nextIndex: LogIndex;
+  state: "probe" | "replicate" | "snapshot" = "probe";
+  /** Ticks since the follower was last heard of. A new follower gets the benefit of the doubt. */
+  quietTicks = 0;
+  /** The highest commit index that an append told this follower; heartbeats mend what was lost. */
+  toldCommit = 0 as LogIndex;
+  /** The next append goes out even if it is empty: it asks "are you there yet?". */
+  mustAsk = false;
+  /** In `probe`: an append is under way. */
+  #isProbing = false;
+  #inflight: { readonly last: LogIndex; readonly bytes: number }[] = [];
+  #inflightBytes = 0;
+
+  constructor(nextIndex: LogIndex) {
+    this.nextIndex = nextIndex;
+  }
+
+  /** Appends with entries have to wait. */
+  isPaused(limits: EngineLimits): boolean {
+    switch (this.state) {
+      case "probe":
+        return this.#isProbing;
+      case "replicate":
+        return (
+          this.#inflight.length >= limits.inflightMessagesMax ||
+          this.#inflightBytes >= limits.inflightBytesMax
+        );
+      case "snapshot":
+        return true;
+    }
+  }
+
+  /** An append with these entries was sent. */
+  sent(entries: readonly Entry[]): void {
+    this.mustAsk = false;
+    if (this.state === "probe") this.#isProbing = true;
+    const last = entries.at(-1);
+    if (this.state !== "replicate" || last === undefined) return;
+    const bytes = entries.reduce((sum, { data }) => sum + data.byteLength, 0);
+    this.#inflight.push({ last: last.index, bytes });
+    this.#inflightBytes += bytes;
+    this.nextIndex = next(last.index);
+  }
+
+  /** The follower holds everything up to `index`. @returns true if that is news. */
+  accepted(index: LogIndex): boolean {
+    if (index < this.matchIndex) return false;
+    const isNews = index > this.matchIndex;
+    this.matchIndex = index;
+    this.nextIndex = Math.max(this.nextIndex, next(index)) as LogIndex;
+    if (this.state === "replicate") this.#release(index);
+    // Also when nothing is new: a follower that has everything would otherwise be probed for ever (etcd PR 10308).
+    else this.#enter("replicate", next(index));
+    return isNews;
+  }
+
+  /**
+   * The follower does not have the entry `rejected`; the logs may agree at `agreement`.
+   *
+   * @returns false for an old answer, which says nothing: messages are reordered.
+   */
+  rejected(rejected: LogIndex, agreement: LogIndex): boolean {
+    // What a refused append told was not heard.
+    this.toldCommit = 0 as LogIndex;
+    if (this.state === "replicate") {
+      if (rejected <= this.matchIndex) return false;
+      this.#enter("probe", next(this.matchIndex));
+      return true;
+    }
+    if (this.state === "snapshot" || rejected !== this.nextIndex - 1) return false;
+    const candidate = Math.min(rejected, agreement + 1);
+    this.#enter("probe", Math.max(candidate, this.matchIndex + 1) as LogIndex);
+    return true;
+  }
+
+  /** A heartbeat was answered: whatever was under way may have been lost, so one more append may go out. */
+  resume(): void {
+    this.#isProbing = false;
+    this.mustAsk = true;
+  }
+
+  needSnapshot(): void {
+    this.#enter("snapshot", this.nextIndex);
+  }
+
+  #enter(state: Progress["state"], nextIndex: LogIndex): void {
+    this.state = state;
+    this.nextIndex = nextIndex;
+    this.#isProbing = false;
+    // Both go together: a byte counter that outlives its window pauses the stream for ever.
+    this.#inflight = [];
+    this.#inflightBytes = 0;
+  }
+
+  #release(index: LogIndex): void {
+    let count = 0;
+    for (const { last, bytes } of this.#inflight) {
+      if (last > index) break;
+      this.#inflightBytes -= bytes;
+      count += 1;
+    }
+    this.#inflight.splice(0, count);
+  }
+}
