@@ -109,7 +109,7 @@ function nextCohort(view: ClusterView, reign: Reign, chosen: Candidate, candidat
   const { durability } = view.state.spec;
   const isOther = (id: MemberId) => id !== chosen.memberId;
   const present = candidates.map(({ memberId }) => memberId).filter(isOther);
-  const k = Math.min(durability.synchronousStandbys, Math.max(...rulesOf(reign).map((rule) => rule.k)));
+  const k = Math.min(durability.synchronousStandbys, ...rulesOf(reign).map((rule) => rule.k));
   if (present.length >= k) return { standbyIds: present.sort(), k };
   if (durability.onQuorumLoss === "degrade") return { standbyIds: present.sort(), k: present.length };
   const all = dataMembers(view.state).map(({ id }) => id).filter(isOther);

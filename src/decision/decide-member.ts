@@ -8,6 +8,7 @@ import { unreachable } from "../base/assert.ts";
 import type { PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
 import { memberById, type Reign } from "../cluster/state.ts";
+import { desiredSynchronousStandbyNames } from "../cluster/writable.ts";
 import { primarySettings, standbySettings, upstreamOf } from "./desired-settings.ts";
 import { relate } from "./lineage.ts";
 import type { MemberView } from "./member-view.ts";
@@ -20,6 +21,7 @@ export function decideMember(view: MemberView): Plan {
   if (postgres.kind === "unknown") return wait("supervisor-unreachable", postgres.detail);
   if (state.initialization === null) return wait("not-initialized");
   if (postgres.kind === "foreign") return wait("data-directory-foreign", postgres.detail);
+  if (isOtherSystem(view)) return wait("data-directory-foreign", "its system identifier is not this cluster's");
   const promise = decidePromise(view);
   if (promise !== null) return promise;
   switch (postgres.kind) {
@@ -38,6 +40,11 @@ export function decideMember(view: MemberView): Plan {
     default:
       return unreachable(postgres);
   }
+}
+
+function isOtherSystem({ state, postgres }: MemberView): boolean {
+  if (state.systemIdentifier === null || !("systemIdentifier" in postgres)) return false;
+  return postgres.systemIdentifier !== state.systemIdentifier;
 }
 
 /** What comes before all else: a reign that is being ended, and a PostgreSQL that reigns without being appointed. */
@@ -136,13 +143,23 @@ function decideStandby(view: MemberView, postgres: StandbyStatus): Plan {
   return decideFollow(view, reign, postgres);
 }
 
-/** Appointed: the rule for commits first, then the promotion (F1, F4). */
+/**
+ * Appointed: the rule for commits first, then the promotion (F1, F4). Once an epoch: a primary that fell after its
+ * promotion was recorded waits for the leader, who ends that reign and begins another.
+ */
 function decidePromotion(view: MemberView, reign: Reign): Plan {
+  if (view.promises.walEpoch === reign.epoch && reign.lineage !== null) return wait("waiting-for-primary");
   const settings = primarySettings(view);
   const promote: Action = { kind: "promote", epoch: reign.epoch };
-  const hasPromoted = view.promises.walEpoch === reign.epoch && isConfigured(view, settings);
-  if (hasPromoted) return { ...act("promoting", promote), isUrgent: true };
-  return act("promoting", { kind: "configure", epoch: reign.epoch, settings }, { kind: "reload" }, promote);
+  if (isConfigured(view, settings)) return act("promoting", promote);
+  const configure: Action = { kind: "configure", epoch: reign.epoch, settings };
+  const reload: Action = { kind: "reload" };
+  // A standby that already carries a rule only changes names. One that carries none must be sure that its checkpointer has
+  // seen the new rule (`configurePrimary`).
+  const isPrepared = settings.synchronousStandbyNames === null || isConfigured(view, standbySettings(view, null));
+  return isPrepared
+    ? act("promoting", configure, reload, promote)
+    : act("promoting", configure, reload, { kind: "checkpoint" }, promote);
 }
 
 /** The ladder that a member climbs until it streams: follow as it is, rewind, clone anew. */
@@ -181,7 +198,8 @@ function decideStream(view: MemberView, reign: Reign, postgres: StandbyStatus): 
   if (!isConfigured(view, settings) || view.promises.walEpoch !== reign.epoch) {
     return act("configuring", { kind: "configure", epoch: reign.epoch, settings }, { kind: "reload" });
   }
-  if (postgres.walReceiver?.status !== "streaming") return wait("connecting");
+  // A reload that was lost would leave PostgreSQL on its old settings for ever; one too many does no harm.
+  if (postgres.walReceiver?.status !== "streaming") return { ...act("connecting", { kind: "reload" }), isUrgent: false };
   const isSettled = memberById(view.state, view.selfId)?.data === "ready";
   return view.hasAside && isSettled ? act("cleaning-up", { kind: "discard-aside" }) : wait("streaming");
 }
@@ -193,7 +211,8 @@ function decidePrimary(view: MemberView, postgres: PrimaryStatus): Plan {
     return act("handing-over", { kind: "checkpoint" }, { kind: "stop", mode: "fast" });
   }
   const settings = primarySettings(view);
-  if (!isConfigured(view, settings)) return configurePrimary(view, reign, settings, postgres);
+  const isInEffect = postgres.synchronous.names === desiredSynchronousStandbyNames(view.state);
+  if (!isConfigured(view, settings) || !isInEffect) return configurePrimary(view, reign, settings, postgres);
   if (!postgres.isProvisioned) return act("provisioning", { kind: "provision" });
   if (postgres.checkpointTimeline !== postgres.timeline) return act("checkpointing", { kind: "checkpoint" });
   return view.hasAside ? act("cleaning-up", { kind: "discard-aside" }) : wait("serving");

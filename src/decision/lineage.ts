@@ -32,9 +32,11 @@ export interface OwnWal {
 export function relate(own: OwnWal, reign: Reign): Relation {
   const { lineage } = reign;
   if (lineage === null) {
-    // Before the promotion is recorded, only a member on the very timeline that the appointed one stood on may follow it
-    // through its promotion. The first reign has nobody else with data.
-    return own.timeline === reign.appointedAt?.timeline ? { kind: "behind" } : { kind: "unknown" };
+    // Before the promotion is recorded, only a member that is no further than the appointed one was, on the very same
+    // timeline, may follow it through its promotion. The first reign has nobody else with data.
+    const start = reign.appointedAt;
+    const isNoFurther = start !== null && own.timeline === start.timeline && own.replayedLsn <= start.lsn;
+    return isNoFurther ? { kind: "behind" } : { kind: "unknown" };
   }
   if (own.timeline === lineage.timeline) return relateToCurrent(own, reign.epoch);
   return relateToAncestors(own, lineage);

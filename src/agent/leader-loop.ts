@@ -1,0 +1,140 @@
+/**
+ * The leader's loop: while this member leads, turn what is agreed and what is seen into the next command.
+ *
+ * Event-driven: an observation, an applied command or a deadline makes a turn. One thing at a time, and the next turn
+ * sees what it did.
+ */
+import { unreachable } from "../base/assert.ts";
+import type { Clock } from "../base/clock.ts";
+import type { Epoch, MemberId } from "../base/ids.ts";
+import type { Log } from "../base/log.ts";
+import type { Change } from "../cluster/command.ts";
+import type { Consensus } from "../cluster/consensus.ts";
+import type { ClusterDecision } from "../decision/cluster-decision.ts";
+import { decideCluster } from "../decision/decide-cluster.ts";
+import type { Reason } from "../decision/reasons.ts";
+import { Turning } from "./turning.ts";
+
+export interface LeaderLoopOptions {
+  readonly selfId: MemberId;
+  readonly consensus: Consensus;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly newId: () => string;
+}
+
+/** Silence is no event: it is looked for this often. */
+const LOOK_MS = 50;
+/** Not leading: a change of leadership wakes the loop. */
+const IDLE_MS = 1_000;
+const PROPOSE_DEADLINE_MS = 5_000;
+/** A voter or a transfer takes effect by messages; asking again sooner would only repeat them. */
+const REPEAT_MS = 200;
+
+export class LeaderLoop {
+  readonly #options: LeaderLoopOptions;
+  readonly #turning: Turning;
+  #unsubscribe: () => void = () => {};
+  #formerLeaderId: MemberId | null = null;
+  #currentLeaderId: MemberId | null = null;
+  #reign: { readonly epoch: Epoch | null; readonly sinceMs: number } = { epoch: null, sinceMs: 0 };
+  #decision: { readonly reason: Reason; readonly detail: string | null } | null = null;
+
+  constructor(options: LeaderLoopOptions) {
+    this.#options = options;
+    this.#turning = new Turning(options.clock, () => this.#turn());
+  }
+
+  /** Why the leader did what it did last, or did nothing; null while another member leads. */
+  get decision(): { readonly reason: Reason; readonly detail: string | null } | null {
+    return this.#decision;
+  }
+
+  start(): void {
+    this.#unsubscribe = this.#options.consensus.onChange(() => {
+      this.#noteLeader();
+      if (this.#isLeading()) this.#turning.wake();
+    });
+    this.#turning.start();
+  }
+
+  async stop(): Promise<void> {
+    this.#unsubscribe();
+    await this.#turning.stop();
+  }
+
+  #isLeading(): boolean {
+    const { role, isReady, leadingSinceMs } = this.#options.consensus.raft;
+    return role === "leader" && isReady && leadingSinceMs !== null;
+  }
+
+  #noteLeader(): void {
+    const { leaderId } = this.#options.consensus.raft;
+    if (leaderId === null || leaderId === this.#currentLeaderId) return;
+    this.#formerLeaderId = this.#currentLeaderId;
+    this.#currentLeaderId = leaderId;
+  }
+
+  async #turn(): Promise<number> {
+    const { consensus, clock, selfId } = this.#options;
+    const { state, raft } = consensus;
+    const nowMs = clock.nowMs();
+    const epoch = state.reign?.epoch ?? null;
+    if (epoch !== this.#reign.epoch) this.#reign = { epoch, sinceMs: nowMs };
+    if (!this.#isLeading() || raft.leadingSinceMs === null) {
+      this.#decision = null;
+      return IDLE_MS;
+    }
+    const decision = decideCluster({
+      state,
+      selfId,
+      observations: consensus.observations,
+      voterIds: raft.voterIds,
+      isConfigPending: raft.isConfigPending,
+      nowMs,
+      leadingSinceMs: raft.leadingSinceMs,
+      reignSinceMs: this.#reign.sinceMs,
+      formerLeaderId: this.#formerLeaderId,
+    });
+    this.#note(decision);
+    return this.#carryOut(decision, nowMs);
+  }
+
+  /** A decision is news when it changes. */
+  #note(decision: ClusterDecision): void {
+    const detail = decision.kind === "hold" ? decision.detail : null;
+    const { reason, kind } = decision;
+    const isNews = reason !== this.#decision?.reason || detail !== this.#decision.detail;
+    if (isNews) this.#options.log.info("cluster.decided", { decision: kind, reason, detail });
+    this.#decision = { reason, detail };
+  }
+
+  async #carryOut(decision: ClusterDecision, nowMs: number): Promise<number> {
+    const { consensus } = this.#options;
+    switch (decision.kind) {
+      case "propose":
+        return this.#propose(decision.change);
+      case "add-voter":
+        consensus.addVoter(decision.memberId);
+        return REPEAT_MS;
+      case "transfer-leadership":
+        consensus.transferLeadership(decision.to);
+        return REPEAT_MS;
+      case "hold":
+        return decision.atMs === null ? LOOK_MS : Math.max(1, Math.min(LOOK_MS, decision.atMs - nowMs));
+      default:
+        return unreachable(decision);
+    }
+  }
+
+  /** @returns 0 when it was applied (there may be more to do), a pause when it was not. */
+  async #propose(change: Change): Promise<number> {
+    const { consensus, clock, log, newId } = this.#options;
+    const command = { id: newId(), atMs: clock.wallMs(), by: "leader", change };
+    const result = await consensus.propose(command, PROPOSE_DEADLINE_MS);
+    if (result.kind === "applied" && result.outcome.ok) return 0;
+    const why = result.kind === "applied" && !result.outcome.ok ? result.outcome.code : result.kind;
+    log.warn("cluster.proposal-refused", { change: change.kind, why });
+    return LOOK_MS;
+  }
+}

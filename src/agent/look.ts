@@ -1,0 +1,94 @@
+/** Looking at the local PostgreSQL: what the supervisor and SQL say becomes one `PostgresStatus`. */
+import { unreachable } from "../base/assert.ts";
+import { EPOCH_ZERO } from "../base/ids.ts";
+import type { PostgresStatus, Promises, SynchronousStatus, WorkProgress } from "../cluster/observation.ts";
+import type { DataDirectory, SupervisorLook } from "../supervisor/protocol.ts";
+import type { LocalPostgres, ProbeLook } from "./ports.ts";
+
+export interface LocalLook {
+  readonly postgres: PostgresStatus;
+  readonly promises: Promises;
+  readonly work: WorkProgress | null;
+  readonly needsClone: string | null;
+  readonly hasAside: boolean;
+  readonly settingsHash: string | null;
+  readonly postmasterPid: number | null;
+}
+
+const SUPERVISOR_DEADLINE_MS = 2_000;
+const PROBE_DEADLINE_MS = 1_000;
+
+export const NO_PROMISES: Promises = { newestEpoch: EPOCH_ZERO, pledgedEpoch: EPOCH_ZERO, walEpoch: EPOCH_ZERO };
+
+/**
+ * Looks once. Never rejects: what cannot be seen is `unknown`, with the reason.
+ *
+ * @param synchronousOf what is known of the primary's synchronous standbys, given what the server shows now.
+ */
+export async function lookAt(
+  local: LocalPostgres,
+  synchronousOf: (look: Extract<ProbeLook, { kind: "primary" }>) => SynchronousStatus,
+): Promise<LocalLook> {
+  const supervisor = await lookAtSupervisor(local);
+  if (typeof supervisor === "string") return unknown(supervisor);
+  return {
+    postgres: await lookAtPostgres(local, supervisor, synchronousOf),
+    promises: supervisor.promises,
+    work: supervisor.work,
+    needsClone: supervisor.needsClone,
+    hasAside: supervisor.hasAside,
+    settingsHash: supervisor.settingsHash,
+    postmasterPid: supervisor.postmaster?.pid ?? null,
+  };
+}
+
+async function lookAtSupervisor(local: LocalPostgres): Promise<SupervisorLook | string> {
+  try {
+    const response = await local.supervisor.request({ kind: "look" }, SUPERVISOR_DEADLINE_MS);
+    return response.ok ? response.look : response.message;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+async function lookAtPostgres(
+  local: LocalPostgres,
+  supervisor: SupervisorLook,
+  synchronousOf: (look: Extract<ProbeLook, { kind: "primary" }>) => SynchronousStatus,
+): Promise<PostgresStatus> {
+  if (supervisor.postmaster === null) return withoutPostmaster(supervisor.dataDirectory);
+  const look = await local.probe.look(PROBE_DEADLINE_MS);
+  if (look.kind !== "primary") return look;
+  const { synchronousStandbyNames, ...seen } = look;
+  return { ...seen, synchronous: synchronousOf(look), ancestors: supervisor.ancestors };
+}
+
+function withoutPostmaster(directory: DataDirectory): PostgresStatus {
+  switch (directory.kind) {
+    case "absent":
+    case "foreign":
+      return directory;
+    case "present":
+      return {
+        kind: "stopped",
+        systemIdentifier: directory.systemIdentifier,
+        timeline: directory.timeline,
+        checkpointLsn: directory.checkpointLsn,
+        isClean: directory.state.startsWith("shut down"),
+      };
+    default:
+      return unreachable(directory);
+  }
+}
+
+function unknown(detail: string): LocalLook {
+  return {
+    postgres: { kind: "unknown", detail },
+    promises: NO_PROMISES,
+    work: null,
+    needsClone: null,
+    hasAside: false,
+    settingsHash: null,
+    postmasterPid: null,
+  };
+}

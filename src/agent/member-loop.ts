@@ -1,0 +1,217 @@
+/**
+ * The member's loop: look at the local PostgreSQL, tell the cluster, decide, act; and again when something happened.
+ *
+ * It never waits inside a turn for something to come true. Long work (a clone) runs beside the loop, and only a promise
+ * (a pledge, an immediate stop) may overtake it.
+ */
+import type { Clock } from "../base/clock.ts";
+import type { MemberId } from "../base/ids.ts";
+import type { Log } from "../base/log.ts";
+import type { Consensus } from "../cluster/consensus.ts";
+import type { MemberStatus, Observation, SynchronousStatus } from "../cluster/observation.ts";
+import type { ClusterState } from "../cluster/state.ts";
+import { decideMember } from "../decision/decide-member.ts";
+import type { Action, Plan } from "../decision/plan.ts";
+import { perform } from "./execute.ts";
+import { type LocalLook, lookAt, NO_PROMISES } from "./look.ts";
+import type { LocalPostgres, ProbeLook } from "./ports.ts";
+import { RetryLater } from "./retry-later.ts";
+import { Turning } from "./turning.ts";
+
+export interface MemberLoopOptions {
+  readonly selfId: MemberId;
+  readonly bootId: string;
+  readonly version: string;
+  readonly consensus: Consensus;
+  /** Null: a witness. */
+  readonly local: LocalPostgres | null;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** How often to look while nothing happens. Events wake the loop at once. */
+const CALM_MS = 500;
+/** While long work runs: its progress is worth telling. */
+const BUSY_MS = 200;
+/** While a matter of milliseconds is awaited. */
+const URGENT_MS = 2;
+
+export class MemberLoop {
+  readonly #options: MemberLoopOptions;
+  readonly #turning: Turning;
+  readonly #retryLater = new RetryLater();
+  readonly #unsubscribe: (() => void)[] = [];
+  #running: { readonly plan: Plan; readonly promise: Promise<void> } | null = null;
+  #synchronous: SynchronousStatus | null = null;
+  #failedStarts = 0;
+  #failure: string | null = null;
+  #reason = "";
+  #sequence = 0;
+  #status: MemberStatus | null = null;
+  #seen: { readonly state: ClusterState; readonly primary: Observation | null } | null = null;
+
+  constructor(options: MemberLoopOptions) {
+    this.#options = options;
+    this.#turning = new Turning(options.clock, () => this.#turn());
+  }
+
+  /** What this member last said of itself. */
+  get status(): MemberStatus | null {
+    return this.#status;
+  }
+
+  start(): void {
+    const { consensus, local } = this.#options;
+    this.#unsubscribe.push(consensus.onChange(() => this.#onConsensus()));
+    if (local !== null) {
+      this.#unsubscribe.push(
+        local.supervisor.onEvent((event) => {
+          if (event.kind === "postmaster-exited") this.#failedStarts += 1;
+          this.#turning.wake();
+        }),
+      );
+    }
+    this.#turning.start();
+  }
+
+  async stop(): Promise<void> {
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    await this.#turning.stop();
+  }
+
+  /** Heartbeats alone are no news: only a new state, or news of the primary, makes a turn worth while. */
+  #onConsensus(): void {
+    const { state } = this.#options.consensus;
+    const primary = this.#primary();
+    const isNews =
+      state !== this.#seen?.state ||
+      primary?.isConnected !== this.#seen.primary?.isConnected ||
+      primary?.status !== this.#seen.primary?.status;
+    if (!isNews) return;
+    this.#seen = { state, primary };
+    this.#turning.wake();
+  }
+
+  #primary(): Observation | null {
+    const { state, observations } = this.#options.consensus;
+    return state.reign === null ? null : (observations.get(state.reign.primaryId) ?? null);
+  }
+
+  async #turn(): Promise<number> {
+    const { local, selfId, consensus } = this.#options;
+    const look = local === null ? WITNESS : await lookAt(local, (seen) => this.#synchronousOf(seen));
+    if (look.postgres.kind === "standby" || look.postgres.kind === "primary") this.#failedStarts = 0;
+    if (local === null) {
+      this.#publish(look, { reason: "witness", detail: null, actions: [], isUrgent: false });
+      return CALM_MS;
+    }
+    const plan = decideMember({
+      state: consensus.state,
+      selfId,
+      postgres: look.postgres,
+      promises: look.promises,
+      needsClone: look.needsClone,
+      hasAside: look.hasAside,
+      failedStarts: this.#failedStarts,
+      settingsHash: look.settingsHash,
+      hashSettings: local.hashSettings,
+      local: local.settings,
+      primary: this.#primary(),
+    });
+    this.#publish(look, plan);
+    const delayMs = this.#carryOut(plan, local);
+    return delayMs;
+  }
+
+  /**
+   * The effective setting, and a WAL position at or after the moment at which it took effect. While the configuration is
+   * being changed the old one is still reported: it counts only once the plan, with its checkpoint, is through.
+   */
+  #synchronousOf(seen: Extract<ProbeLook, { kind: "primary" }>): SynchronousStatus {
+    const names = seen.synchronousStandbyNames;
+    if (this.#synchronous?.names === names) return this.#synchronous;
+    const isChanging = this.#running !== null && this.#synchronous !== null;
+    if (isChanging && this.#synchronous !== null) return this.#synchronous;
+    this.#synchronous = { names, sinceLsn: seen.writtenLsn };
+    return this.#synchronous;
+  }
+
+  #publish(look: LocalLook, plan: Plan): void {
+    const { selfId, bootId, version, consensus, log } = this.#options;
+    const detail = this.#failure ?? plan.detail;
+    this.#sequence += 1;
+    this.#status = {
+      memberId: selfId,
+      bootId,
+      sequence: this.#sequence,
+      postgres: look.postgres,
+      promises: look.promises,
+      isRebuilt: look.hasAside,
+      work: look.work,
+      reason: plan.reason,
+      detail,
+      version,
+    };
+    if (look.postgres.kind !== "primary") this.#synchronous = null;
+    if (plan.reason !== this.#reason) {
+      log.info("member.decided", { reason: plan.reason, was: this.#reason, postgres: look.postgres.kind, detail });
+      this.#reason = plan.reason;
+    }
+    consensus.publish(this.#status);
+  }
+
+  /** Begins the plan unless something else runs. @returns milliseconds until the next look. */
+  #carryOut(plan: Plan, local: LocalPostgres): number {
+    const calmMs = plan.isUrgent ? URGENT_MS : CALM_MS;
+    if (plan.actions.length === 0) return calmMs;
+    if (this.#running !== null && !mayOvertake(plan, this.#running.plan)) return BUSY_MS;
+    const key = JSON.stringify(plan.actions);
+    const delayMs = this.#retryLater.delayMs(key, this.#options.clock.nowMs());
+    if (delayMs > 0) return plan.isUrgent ? URGENT_MS : Math.min(delayMs, CALM_MS);
+    const promise = this.#perform(plan, key, local).finally(() => {
+      if (this.#running?.promise === promise) this.#running = null;
+      this.#turning.wake();
+    });
+    this.#running = { plan, promise };
+    return BUSY_MS;
+  }
+
+  async #perform(plan: Plan, key: string, local: LocalPostgres): Promise<void> {
+    const { log, clock } = this.#options;
+    const startedAtMs = clock.nowMs();
+    let current: Action["kind"] | null = null;
+    try {
+      for (const action of plan.actions) {
+        current = action.kind;
+        await perform(action, local);
+      }
+      this.#failure = null;
+      log.info("member.acted", {
+        reason: plan.reason,
+        actions: plan.actions.map(({ kind }) => kind).join(","),
+        durationMs: Math.round(clock.nowMs() - startedAtMs),
+      });
+    } catch (error) {
+      // Not fatal: what is true now is seen by the next look, which decides anew.
+      this.#failure = error instanceof Error ? error.message : String(error);
+      log.warn("member.action-failed", { reason: plan.reason, action: current, error: this.#failure });
+    }
+    this.#retryLater.done(key, clock.nowMs());
+  }
+}
+
+/** A promise never waits behind long work; the supervisor ends that work. */
+function mayOvertake(plan: Plan, running: Plan): boolean {
+  const isPromise = plan.reason === "pledging" || plan.reason === "superseded";
+  return isPromise && running.reason !== plan.reason;
+}
+
+const WITNESS: LocalLook = {
+  postgres: { kind: "witness" },
+  promises: NO_PROMISES,
+  work: null,
+  needsClone: null,
+  hasAside: false,
+  settingsHash: null,
+  postmasterPid: null,
+};

@@ -1,0 +1,34 @@
+/** What the loops ask of the world. `main` hands in the real thing, the simulator its model. */
+import type { ManagedSettings } from "../cluster/managed-settings.ts";
+import type { PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
+import type { SupervisorEvent, SupervisorRequest, SupervisorResponse } from "../supervisor/protocol.ts";
+
+/** The small process beside PostgreSQL. */
+export interface SupervisorPort {
+  /** Resolves with the supervisor's answer; rejects if it cannot be reached or the deadline passes. */
+  request(request: SupervisorRequest, deadlineMs: number): Promise<SupervisorResponse>;
+  onEvent(listener: (event: SupervisorEvent) => void): () => void;
+}
+
+/** The SQL connection to the local PostgreSQL. */
+export interface ProbePort {
+  look(deadlineMs: number): Promise<ProbeLook>;
+  provision(deadlineMs: number): Promise<void>;
+  checkpoint(deadlineMs: number): Promise<void>;
+}
+
+export type ProbeLook =
+  | StandbyStatus
+  | (Omit<PrimaryStatus, "synchronous" | "ancestors"> & { readonly synchronousStandbyNames: string })
+  /** It does not take connections yet. */
+  | { readonly kind: "starting"; readonly detail: string }
+  /** It should answer and does not. */
+  | { readonly kind: "unresponsive"; readonly detail: string };
+
+/** What belongs to this host only. */
+export interface LocalPostgres {
+  readonly supervisor: SupervisorPort;
+  readonly probe: ProbePort;
+  readonly settings: Pick<ManagedSettings, "listenAddresses" | "port" | "socketDirectory">;
+  readonly hashSettings: (settings: ManagedSettings) => string;
+}
