@@ -1,0 +1,228 @@
+import { Elysia, t } from "elysia";
+import { comparePositions } from "../base/lsn.ts";
+import type { Member } from "../cluster/member.ts";
+import { positionOf } from "../cluster/observation.ts";
+import { type ClusterState, memberByName, memberName } from "../cluster/state.ts";
+import { describeCluster, describeCohort, describeMember, describeOperation, roleOf } from "./describe.ts";
+import {
+  ClusterSchema,
+  InitializeRequestSchema,
+  OperationSchema,
+  SpecSchema,
+  SwitchoverRequestSchema,
+  TopologySchema,
+} from "./documents.ts";
+import type { ApiPorts } from "./ports.ts";
+import { ApiProblem, notFormedProblem } from "./problem.ts";
+import { callerOf, describeRoute } from "./route-context.ts";
+import { isUnreachable, look, type Sight, statusOf } from "./sight.ts";
+import { awaitLinearizable, submit, type Wish, wishOf } from "./submit.ts";
+
+const consistencyQuery = t.Object({
+  consistency: t.Optional(
+    t.Union([t.Literal("local"), t.Literal("linearizable")], {
+      default: "local",
+      description: "`linearizable` waits until everything that was agreed before is known here",
+    }),
+  ),
+});
+
+const idempotent = t.Object({
+  "idempotency-key": t.Optional(
+    t.String({ description: "Repeating a request with the same key takes effect once" }),
+  ),
+});
+
+export function clusterRoutes(ports: ApiPorts) {
+  return new Elysia({ normalize: false })
+    .get(
+      "/v1/cluster",
+      async ({ query }) => {
+        const consistency = query.consistency ?? "local";
+        if (consistency === "linearizable") {
+          const consensus = ports.consensus();
+          if (consensus === null) throw notFormedProblem();
+          await awaitLinearizable(ports, consensus);
+        }
+        return describeCluster(look(ports), ports.name, consistency);
+      },
+      {
+        query: consistencyQuery,
+        response: { 200: ClusterSchema },
+        detail: describeRoute("viewer", "cluster", "What is agreed and what is seen, with reasons"),
+      },
+    )
+    .post(
+      "/v1/cluster/initialize",
+      async ({ body, request, headers, set }) => {
+        const wish = wishOf(ports, callerOf(request), "initialize", headers["idempotency-key"] ?? null);
+        const { state, selfId } = look(ports);
+        const member =
+          body.primary === undefined ? firstPrimary(state, selfId) : namedMember(state, body.primary);
+        await submit(ports, wish, {
+          kind: "initialize",
+          memberId: member.id,
+          operationId: wish.commandId,
+          options: { encoding: body.encoding ?? "UTF8", locale: body.locale ?? "C.UTF-8" },
+        });
+        return acceptedOperation(ports, wish, set);
+      },
+      {
+        body: InitializeRequestSchema,
+        headers: idempotent,
+        response: { 202: OperationSchema },
+        detail: describeRoute(
+          "admin",
+          "cluster",
+          "Build the PostgreSQL cluster: initdb on one member, clones on the others",
+          "Refused where a history exists. Answers with an operation to follow.",
+        ),
+      },
+    )
+    .post(
+      "/v1/switchover",
+      async ({ body, request, headers, set }) => {
+        const wish = wishOf(ports, callerOf(request), "switchover", headers["idempotency-key"] ?? null);
+        const sight = look(ports);
+        const { reign } = sight.state;
+        if (reign === null) {
+          throw new ApiProblem({
+            status: 409,
+            code: "not-initialized",
+            detail: "There is no primary to change: PostgreSQL is not initialized.",
+            hint: "'guacamole init' builds the PostgreSQL cluster.",
+          });
+        }
+        const target = body.to === undefined ? bestTarget(sight) : namedMember(sight.state, body.to);
+        await submit(ports, wish, {
+          kind: "begin-switchover",
+          targetId: target.id,
+          operationId: wish.commandId,
+          epoch: reign.epoch,
+        });
+        return acceptedOperation(ports, wish, set);
+      },
+      {
+        body: SwitchoverRequestSchema,
+        headers: idempotent,
+        response: { 202: OperationSchema },
+        detail: describeRoute("operator", "cluster", "Make another member primary, without losing anything"),
+      },
+    )
+    .get(
+      "/v1/topology",
+      () => {
+        const sight = look(ports);
+        const { reign, spec, members } = sight.state;
+        return {
+          durability: { ...spec.durability },
+          primary: reign === null ? null : memberName(sight.state, reign.primaryId),
+          cohort: reign === null ? null : describeCohort(sight, reign.cohort),
+          members: members.map((member) => {
+            const { upstream, isInCohort } = describeMember(sight, member);
+            return { name: member.name, role: roleOf(sight, member), upstream, isInCohort, ...member.tags };
+          }),
+        };
+      },
+      { response: { 200: TopologySchema }, detail: describeRoute("viewer", "cluster", "Who follows whom") },
+    )
+    .get(
+      "/v1/spec",
+      ({ set }) => {
+        const { state } = look(ports);
+        set.headers["etag"] = `"${state.generation}"`;
+        return {
+          generation: state.generation,
+          spec: { durability: { ...state.spec.durability }, timing: { ...state.spec.timing } },
+        };
+      },
+      {
+        response: { 200: SpecSchema },
+        detail: describeRoute("viewer", "cluster", "What operators want of the cluster"),
+      },
+    );
+}
+
+/** @throws {ApiProblem} 409 `member-unknown`. */
+export function namedMember(state: ClusterState, name: string): Member {
+  const member = memberByName(state, name);
+  if (member !== undefined) return member;
+  throw new ApiProblem({
+    status: 409,
+    code: "member-unknown",
+    detail: "No member has this name.",
+    hint: `Members are: ${state.members.map((each) => each.name).join(", ")}.`,
+  });
+}
+
+/** The asked member itself, or where it is a witness, the first by name that has a PostgreSQL. */
+function firstPrimary(state: ClusterState, selfId: Member["id"]): Member {
+  const data = state.members.filter(({ kind }) => kind === "data");
+  const member = data.find(({ id }) => id === selfId) ?? data[0];
+  if (member !== undefined) return member;
+  throw new ApiProblem({
+    status: 409,
+    code: "member-unsuitable",
+    detail: "No member has a PostgreSQL: all are witnesses.",
+    hint: "Add a member without the tag witness.",
+  });
+}
+
+/** The standby of the cohort that would be chosen: highest priority, then most advanced. Says why none where none is. */
+function bestTarget(sight: Sight): Member {
+  const { reign, members } = sight.state;
+  const reasons: string[] = [];
+  const candidates = members.flatMap((member) => {
+    if (member.kind === "witness" || member.id === reign?.primaryId) return [];
+    const status = statusOf(sight, member.id);
+    const position = status === null ? null : positionOf(status.postgres);
+    const standby = status?.postgres.kind === "standby" ? status.postgres : null;
+    const objection = member.tags.isNoFailover
+      ? "has the tag no-failover"
+      : !(reign?.cohort.standbyIds.includes(member.id) ?? false)
+        ? "is not in the cohort"
+        : isUnreachable(sight, member.id)
+          ? "cannot be reached"
+          : standby?.walReceiver?.status !== "streaming" || position === null
+            ? "does not stream"
+            : null;
+    if (objection === null && position !== null) return [{ member, position }];
+    reasons.push(`${member.name} ${objection}`);
+    return [];
+  });
+  const sorted = candidates.toSorted(
+    (a, b) =>
+      b.member.tags.failoverPriority - a.member.tags.failoverPriority ||
+      comparePositions(b.position, a.position),
+  );
+  const best = sorted[0];
+  if (best !== undefined) return best.member;
+  throw new ApiProblem({
+    status: 409,
+    code: "member-unsuitable",
+    detail: "No standby can take over now.",
+    hint: reasons.length === 0 ? "There is no other data member." : `${reasons.join("; ")}.`,
+  });
+}
+
+interface Settable {
+  status?: unknown;
+  headers: Record<string, string | number | undefined>;
+}
+
+/** 202 with the operation that the wish began (its id is the command's). */
+export function acceptedOperation(ports: ApiPorts, wish: Wish, set: Settable) {
+  const sight = look(ports);
+  const operation = sight.state.operations.find(({ id }) => id === wish.commandId);
+  if (operation === undefined) {
+    throw new ApiProblem({
+      status: 409,
+      code: "stale-operation",
+      detail: "This was asked before, and its operation is too old to be remembered.",
+      hint: "To ask again, use another Idempotency-Key.",
+    });
+  }
+  set.status = 202;
+  set.headers["location"] = `/v1/operations/${operation.id}`;
+  return describeOperation(sight, operation);
+}

@@ -1,0 +1,102 @@
+import { formatLsn } from "../base/lsn.ts";
+import type { Member } from "../cluster/member.ts";
+import { stateOf } from "./describe.ts";
+import { lagOf, type Sight, statusOf } from "./sight.ts";
+
+/** `/patroni`, `/cluster` and `/history` in the shape that existing monitoring reads. Field names are theirs. */
+
+export function describeForMonitoring(
+  sight: Sight | null,
+  name: string,
+  version: string,
+): Record<string, unknown> {
+  const product = { version, name, ...(sight === null ? {} : { scope: sight.state.name }) };
+  const status = sight?.selfStatus ?? null;
+  if (sight === null || status === null)
+    return { state: "uninitialized", role: "uninitialized", patroni: product };
+  const { postgres } = status;
+  const common = {
+    state: postgres.kind === "primary" || postgres.kind === "standby" ? "running" : postgres.kind,
+    role: postgres.kind === "primary" ? "primary" : "replica",
+    cluster_unlocked: sight.state.reign === null || sight.state.reign.fence !== null,
+    database_system_identifier: sight.state.systemIdentifier,
+    tags: compatibleTags(sight.state.members.find(({ id }) => id === sight.selfId)),
+    patroni: product,
+  };
+  if (postgres.kind === "primary") {
+    return {
+      ...common,
+      timeline: postgres.timeline,
+      xlog: { location: postgres.writtenLsn },
+      replication: postgres.standbys.map((standby) => ({
+        application_name: standby.name,
+        state: standby.state,
+        sync_state: standby.syncState,
+      })),
+    };
+  }
+  if (postgres.kind === "standby") {
+    return {
+      ...common,
+      timeline: postgres.timeline,
+      xlog: { received_location: postgres.receivedLsn, replayed_location: postgres.replayedLsn },
+      ...(postgres.walReceiver === null ? {} : { replication_state: postgres.walReceiver.status }),
+    };
+  }
+  return common;
+}
+
+export function describeClusterForMonitoring(sight: Sight | null): Record<string, unknown> {
+  if (sight === null) return { members: [], scope: "" };
+  const { state } = sight;
+  return {
+    members: state.members
+      .filter(({ kind }) => kind === "data")
+      .map((member) => compatibleMember(sight, member)),
+    pause: false,
+    scope: state.name,
+  };
+}
+
+function compatibleMember(sight: Sight, member: Member): Record<string, unknown> {
+  const status = statusOf(sight, member.id);
+  const postgres = status?.postgres;
+  const lag = lagOf(sight, status);
+  const split = member.postgresAddress.lastIndexOf(":");
+  const isInCohort = sight.state.reign?.cohort.standbyIds.includes(member.id) ?? false;
+  const isPrimary = sight.state.reign?.primaryId === member.id;
+  return {
+    name: member.name,
+    role: isPrimary ? "leader" : isInCohort ? "quorum_standby" : "replica",
+    state: stateOf(sight, member, status),
+    api_url: `https://${member.apiAddress}/patroni`,
+    host: member.postgresAddress.slice(0, split),
+    port: Number(member.postgresAddress.slice(split + 1)),
+    ...(postgres !== undefined && "timeline" in postgres ? { timeline: postgres.timeline } : {}),
+    ...(postgres?.kind === "primary" ? { lsn: formatLsn(postgres.writtenLsn) } : {}),
+    ...(isPrimary
+      ? {}
+      : {
+          lag: lag?.replayedBytes ?? "unknown",
+          receive_lag: lag?.receivedBytes ?? "unknown",
+          replay_lag: lag?.replayedBytes ?? "unknown",
+        }),
+    tags: compatibleTags(member),
+  };
+}
+
+function compatibleTags(member: Member | undefined): Record<string, unknown> {
+  if (member === undefined) return {};
+  return {
+    ...(member.tags.isNoFailover ? { nofailover: true } : {}),
+    ...(member.tags.failoverPriority === 0 ? {} : { failover_priority: member.tags.failoverPriority }),
+  };
+}
+
+/** Each timeline that was left, with where it was left. */
+export function describeHistoryForMonitoring(
+  sight: Sight | null,
+): readonly (readonly [number, number, string])[] {
+  const ancestors = sight?.state.reign?.lineage?.ancestors ?? [];
+  return ancestors.map(({ timeline, endLsn, epoch }) => [timeline, endLsn, `end of epoch ${epoch}`]);
+}

@@ -1,0 +1,133 @@
+import { swagger } from "@elysiajs/swagger";
+import { Elysia } from "elysia";
+import { authorize, type Need, type Origin } from "./access.ts";
+import { clusterRoutes } from "./cluster-routes.ts";
+import { historyRoutes } from "./history-routes.ts";
+import { explainInvalid } from "./invalid-request.ts";
+import { memberRoutes } from "./member-routes.ts";
+import { type Json, normalizeOpenApi } from "./openapi.ts";
+import type { ApiPorts } from "./ports.ts";
+import { probeRoutes } from "./probe-routes.ts";
+import { ApiProblem } from "./problem.ts";
+import { readJsonBody } from "./request-body.ts";
+import { describeRoute, NEED_KEY, rememberCaller } from "./route-context.ts";
+import { RouteTable } from "./route-table.ts";
+import { setupRoutes } from "./setup-routes.ts";
+import { swaggerRoutes } from "./swagger-routes.ts";
+
+/** The HTTP API as a function from request to answer. `listenApi` puts it on sockets. */
+export interface Api {
+  handle(request: Request, origin: Origin): Promise<Response>;
+}
+
+const RAW_DOCUMENT_PATH = "/internal/openapi";
+const NEEDS: readonly Need[] = ["none", "local", "viewer", "operator", "admin"];
+
+/** Never throws and never rejects: every fault is a problem document. */
+export function createApi(ports: ApiPorts): Api {
+  const app = createRouter(ports);
+  const routes = new RouteTable(
+    app.routes
+      .filter(({ path }) => !path.startsWith("/internal/"))
+      .map(({ method, path, hooks }) => ({ method, path, need: needOf(hooks) })),
+  );
+
+  async function answer(request: Request, origin: Origin): Promise<Response> {
+    const url = new URL(request.url);
+    const { need } = routes.find(request.method, url.pathname);
+    const tokens = ports.consensus()?.state.tokens ?? null;
+    const caller = authorize(need, origin, request.headers.get("authorization"), tokens);
+    const headers = new Headers(request.headers);
+    const hasBody = request.method !== "GET" && request.method !== "HEAD" && request.method !== "OPTIONS";
+    const body = hasBody ? await readJsonBody(request) : null;
+    if (hasBody) {
+      headers.set("content-type", "application/json");
+      headers.delete("content-length");
+      headers.delete("transfer-encoding");
+    }
+    // With a host name that is long enough: the router looks for the path from the 11th character on.
+    const checked = new Request(`http://localhost${url.pathname}${url.search}`, {
+      method: request.method,
+      headers,
+      body,
+    });
+    rememberCaller(checked, caller);
+    return app.handle(checked);
+  }
+
+  return {
+    async handle(request, origin) {
+      let response: Response;
+      try {
+        response = await answer(request, origin);
+      } catch (error) {
+        response = toProblem(ports, error).toResponse();
+      }
+      response.headers.set("x-content-type-options", "nosniff");
+      response.headers.set("cache-control", "no-store");
+      return response;
+    },
+  };
+}
+
+function createRouter(ports: ApiPorts) {
+  const router = new Elysia({ normalize: false })
+    .onError(({ error, code }) => {
+      if (code === "VALIDATION") return explainInvalid(error, ports.log).toResponse();
+      return toProblem(ports, error).toResponse();
+    })
+    .use(probeRoutes(ports))
+    .use(clusterRoutes(ports))
+    .use(memberRoutes(ports))
+    .use(historyRoutes(ports))
+    .use(setupRoutes(ports))
+    .use(swaggerRoutes())
+    .use(
+      swagger({
+        path: "/internal/ui",
+        specPath: RAW_DOCUMENT_PATH,
+        exclude: [/^\/internal\//, /^\/openapi\.json$/],
+        excludeStaticFile: false,
+        documentation: {
+          info: {
+            title: "guacamole",
+            version: ports.version,
+            description: "Control plane of a highly available PostgreSQL cluster. Any member answers.",
+          },
+          components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
+          security: [{ token: [] }],
+        },
+      }),
+    );
+  let document: Json | null = null;
+  return router.get(
+    "/openapi.json",
+    async () => {
+      if (document === null) {
+        const raw = await router.handle(new Request(`http://localhost${RAW_DOCUMENT_PATH}`));
+        document = normalizeOpenApi((await raw.json()) as Json);
+      }
+      return Response.json(document);
+    },
+    { detail: { ...describeRoute("none", "documentation", "This API as an OpenAPI document"), hide: true } },
+  );
+}
+
+/** What a route's description says it asks for; one that says nothing needs the most. */
+function needOf(hooks: unknown): Need {
+  const detail = (hooks as { detail?: Readonly<Record<string, unknown>> } | undefined)?.detail;
+  const need = detail?.[NEED_KEY];
+  return NEEDS.find((each) => each === need) ?? "admin";
+}
+
+function toProblem(ports: ApiPorts, error: unknown): ApiProblem {
+  if (error instanceof ApiProblem) return error;
+  ports.log.error("api.request-failed", {
+    error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+  });
+  return new ApiProblem({
+    status: 500,
+    code: "internal-error",
+    detail: "An error of guacamole itself. Its log has the details.",
+  });
+}

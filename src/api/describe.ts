@@ -1,0 +1,195 @@
+import { unreachable } from "../base/assert.ts";
+import { formatPosition } from "../base/lsn.ts";
+import type { StoredEvent } from "../cluster/consensus.ts";
+import type { Member } from "../cluster/member.ts";
+import { type MemberStatus, positionOf } from "../cluster/observation.ts";
+import { type Cohort, memberName, type Operation } from "../cluster/state.ts";
+import type { ClusterDocument, EventDocument, MemberDocument, OperationDocument } from "./documents.ts";
+import { isReigning, isUnreachable, lagOf, type Sight, statusOf, writability } from "./sight.ts";
+
+/** What people and programs are shown, as pure functions of a `Sight`. */
+
+export function toInstant(wallMs: number): string {
+  return new Date(wallMs).toISOString();
+}
+
+export function describeCluster(
+  sight: Sight,
+  answeredBy: string,
+  consistency: "local" | "linearizable",
+): ClusterDocument {
+  const { state, raft } = sight;
+  const { reign, switchover } = state;
+  const { isWritable, reason } = writability(sight);
+  return {
+    clusterId: state.clusterId,
+    name: state.name,
+    generation: state.generation,
+    isInitialized: state.initialization !== null,
+    systemIdentifier: state.systemIdentifier,
+    isWritable,
+    writableReason: reason,
+    reign:
+      reign === null
+        ? null
+        : {
+            epoch: reign.epoch,
+            primary: memberName(state, reign.primaryId),
+            since: toInstant(reign.appointedAtWallMs),
+            reason: reign.reason,
+            timeline: reign.lineage?.timeline ?? null,
+            cohort: describeCohort(sight, reign.cohort),
+            pendingCohort: reign.pendingCohort === null ? null : describeCohort(sight, reign.pendingCohort),
+            fence:
+              reign.fence === null
+                ? null
+                : { reason: reign.fence.reason, since: toInstant(reign.fence.fencedAtWallMs) },
+          },
+    durability: { ...state.spec.durability },
+    raft: {
+      leader: raft.leaderId === null ? null : memberName(state, raft.leaderId),
+      role: raft.role,
+      term: raft.term,
+      commitIndex: raft.commitIndex,
+      voters: raft.voterIds.map((id) => memberName(state, id)),
+    },
+    members: state.members.map((member) => describeMember(sight, member)),
+    switchover:
+      switchover === null
+        ? null
+        : {
+            operationId: switchover.operationId,
+            to: memberName(state, switchover.targetId),
+            phase: reign?.fence == null ? "stop" : "appoint",
+          },
+    runningOperations: state.operations.filter(({ status }) => status === "running").map(({ id }) => id),
+    failoverCount: state.failoverCount,
+    switchoverCount: state.switchoverCount,
+    freshness: { consistency, index: sight.appliedIndex, answeredBy },
+  };
+}
+
+export function describeCohort(sight: Sight, cohort: Cohort): { standbys: string[]; k: number } {
+  return { standbys: cohort.standbyIds.map((id) => memberName(sight.state, id)), k: cohort.k };
+}
+
+export function roleOf(sight: Sight, member: Member): MemberDocument["role"] {
+  if (member.kind === "witness") return "witness";
+  if (sight.state.reign?.primaryId === member.id) return "primary";
+  return sight.state.initialization === null ? "none" : "standby";
+}
+
+export function describeMember(sight: Sight, member: Member): MemberDocument {
+  const status = statusOf(sight, member.id);
+  const observation = sight.observations.get(member.id);
+  const isSelf = member.id === sight.selfId;
+  const postgres = status?.postgres;
+  const hasTimeline =
+    postgres?.kind === "primary" || postgres?.kind === "standby" || postgres?.kind === "stopped";
+  const position = postgres === undefined ? null : positionOf(postgres);
+  const lag = isUnreachable(sight, member.id) ? null : lagOf(sight, status);
+  return {
+    id: member.id,
+    name: member.name,
+    kind: member.kind,
+    role: roleOf(sight, member),
+    state: stateOf(sight, member, status),
+    timeline: hasTimeline ? postgres.timeline : null,
+    position: position === null ? null : formatPosition(position),
+    lagBytes: lag?.receivedBytes ?? null,
+    replayLagBytes: lag?.replayedBytes ?? null,
+    upstream: postgres?.kind === "standby" ? (postgres.walReceiver?.upstream ?? null) : null,
+    reason: status?.reason ?? null,
+    detail: status?.detail ?? null,
+    isLeader: sight.raft.leaderId === member.id,
+    isVoter: sight.raft.voterIds.includes(member.id),
+    isConnected: isSelf ? true : (observation?.isConnected ?? null),
+    isInCohort: sight.state.reign?.cohort.standbyIds.includes(member.id) ?? false,
+    seenAgoMs: isSelf
+      ? 0
+      : observation === undefined
+        ? null
+        : Math.max(0, Math.round(sight.nowMs - observation.statusAtMs)),
+    pledgedEpoch: status?.promises.pledgedEpoch ?? null,
+    apiAddress: member.apiAddress,
+    peerAddress: member.peerAddress,
+    postgresAddress: member.postgresAddress,
+    tags: { ...member.tags },
+    data: member.data,
+    work: status?.work ?? null,
+    version: status?.version ?? null,
+  };
+}
+
+const WORK_STATES = {
+  initdb: "initializing",
+  clone: "cloning",
+  rewind: "rewinding",
+  start: "starting",
+  stop: "stopping",
+} as const;
+
+/** One word for what is seen of a member. */
+export function stateOf(sight: Sight, member: Member, status: MemberStatus | null): string {
+  if (status === null) return "unknown";
+  if (isUnreachable(sight, member.id)) return "unreachable";
+  if (status.work !== null) return WORK_STATES[status.work.kind];
+  const { postgres } = status;
+  const { reign } = sight.state;
+  const isAppointed = reign?.primaryId === member.id;
+  switch (postgres.kind) {
+    case "unknown":
+      return "unknown";
+    case "witness":
+      return "voting";
+    case "absent":
+      return "empty";
+    case "foreign":
+      return "foreign-data";
+    case "stopped":
+      return "stopped";
+    case "starting":
+      return "starting";
+    case "unresponsive":
+      return "unresponsive";
+    case "standby":
+      if (isAppointed && reign?.fence === null) return "promoting";
+      return postgres.walReceiver?.status ?? "not-streaming";
+    case "primary":
+      if (!isAppointed) return "superseded";
+      return isReigning(reign, status) ? "running" : "fenced";
+    default:
+      return unreachable(postgres);
+  }
+}
+
+export function describeOperation(sight: Sight, operation: Operation): OperationDocument {
+  const isRunning = operation.status === "running";
+  return {
+    id: operation.id,
+    kind: operation.kind,
+    member: memberName(sight.state, operation.memberId),
+    status: operation.status,
+    phase: operation.phase,
+    by: operation.by,
+    startedAt: toInstant(operation.startedAtMs),
+    finishedAt: operation.finishedAtMs === null ? null : toInstant(operation.finishedAtMs),
+    log: operation.log.map(({ atMs, message }) => ({ at: toInstant(atMs), message })),
+    work: !isRunning
+      ? []
+      : sight.state.members.flatMap((member) => {
+          const work = statusOf(sight, member.id)?.work ?? null;
+          return work === null ? [] : [{ member: member.name, work }];
+        }),
+  };
+}
+
+export function describeEvent(event: StoredEvent): EventDocument {
+  return {
+    id: event.id,
+    name: event.name,
+    at: toInstant(event.atMs),
+    message: event.message,
+    fields: { ...event.fields },
+  };
+}

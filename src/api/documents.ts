@@ -1,0 +1,337 @@
+import type { Static } from "@sinclair/typebox";
+import { t } from "elysia";
+
+/**
+ * The shapes of what goes in and out, once: the router checks them, OpenAPI shows them, the command line is typed by
+ * them. A `title` gives a shape its name in OpenAPI.
+ */
+
+const closed = { additionalProperties: false } as const;
+const orNull = <T extends Parameters<typeof t.Union>[0][number]>(schema: T) => t.Union([schema, t.Null()]);
+const instant = t.String({ format: "date-time", description: "ISO 8601, UTC" });
+
+export const WorkSchema = t.Object(
+  {
+    kind: t.String({ description: "initdb, clone, rewind, start or stop" }),
+    phase: t.String(),
+    doneBytes: orNull(t.Number()),
+    totalBytes: orNull(t.Number()),
+  },
+  { title: "Work", description: "Long work that is under way on a member" },
+);
+
+export const MemberSchema = t.Object(
+  {
+    id: t.String(),
+    name: t.String(),
+    kind: t.Union([t.Literal("data"), t.Literal("witness")]),
+    role: t.Union([t.Literal("primary"), t.Literal("standby"), t.Literal("witness"), t.Literal("none")], {
+      description: "What is agreed of it. `none`: a data member of a cluster that is not initialized",
+    }),
+    state: t.String({
+      description:
+        "What is seen of it: running, streaming, promoting, starting, stopped, empty, foreign-data, unresponsive, superseded, fenced, not-streaming, initializing, cloning, rewinding, stopping, voting, unreachable, unknown",
+    }),
+    timeline: orNull(t.Number()),
+    position: orNull(t.String({ description: "How far its WAL reaches, as timeline:lsn" })),
+    lagBytes: orNull(t.Number({ description: "WAL that the primary has and this standby has not received" })),
+    replayLagBytes: orNull(
+      t.Number({ description: "WAL that the primary has and this standby has not replayed" }),
+    ),
+    upstream: orNull(t.String({ description: "host:port that it streams from" })),
+    reason: orNull(t.String({ description: "What it does or waits for" })),
+    detail: orNull(t.String()),
+    isLeader: t.Boolean({ description: "It leads the control plane (Raft)" }),
+    isVoter: t.Boolean(),
+    isConnected: orNull(t.Boolean({ description: "Its peer connection to the observer stands" })),
+    isInCohort: t.Boolean({ description: "Commits count its acknowledgement" }),
+    seenAgoMs: orNull(t.Number({ description: "Age of what is shown" })),
+    pledgedEpoch: orNull(t.Number()),
+    apiAddress: t.String(),
+    peerAddress: t.String(),
+    postgresAddress: t.String(),
+    tags: t.Object({ failoverPriority: t.Number(), isNoFailover: t.Boolean() }),
+    data: t.Union([t.Literal("none"), t.Literal("ready"), t.Literal("replace")]),
+    work: orNull(WorkSchema),
+    version: orNull(t.String()),
+  },
+  { title: "Member" },
+);
+export type MemberDocument = Static<typeof MemberSchema>;
+
+const CohortSchema = t.Object(
+  { standbys: t.Array(t.String(), { description: "Names of members" }), k: t.Number() },
+  { title: "Cohort", description: "The standbys of which k acknowledge each commit" },
+);
+
+const FreshnessSchema = t.Object(
+  {
+    consistency: t.Union([t.Literal("local"), t.Literal("linearizable")]),
+    index: t.Number({ description: "The log index that the agreed part belongs to" }),
+    answeredBy: t.String({ description: "Name of the member that answered" }),
+  },
+  { title: "Freshness" },
+);
+
+const ReignSchema = t.Object(
+  {
+    epoch: t.Number(),
+    primary: t.String(),
+    since: instant,
+    reason: t.String(),
+    timeline: orNull(t.Number()),
+    cohort: CohortSchema,
+    pendingCohort: orNull(CohortSchema),
+    fence: orNull(t.Object({ reason: t.String(), since: instant })),
+  },
+  { title: "Reign", description: "One reign of one primary" },
+);
+
+export const DurabilitySchema = t.Object(
+  {
+    mode: t.Literal("quorum"),
+    synchronousStandbys: t.Number(),
+    onQuorumLoss: t.Union([t.Literal("block"), t.Literal("degrade")]),
+  },
+  { title: "Durability" },
+);
+
+export const ClusterSchema = t.Object(
+  {
+    clusterId: t.String(),
+    name: t.String(),
+    generation: t.Number(),
+    isInitialized: t.Boolean(),
+    systemIdentifier: orNull(t.String()),
+    isWritable: t.Boolean({
+      description: "The primary is out of recovery, not fenced, and k standbys stream",
+    }),
+    writableReason: t.String({ description: "Why it is or is not" }),
+    reign: orNull(ReignSchema),
+    durability: DurabilitySchema,
+    raft: t.Object(
+      {
+        leader: orNull(t.String()),
+        role: t.String(),
+        term: t.Number(),
+        commitIndex: t.Number(),
+        voters: t.Array(t.String()),
+      },
+      { title: "Raft" },
+    ),
+    members: t.Array(MemberSchema),
+    switchover: orNull(t.Object({ operationId: t.String(), to: t.String(), phase: t.String() })),
+    runningOperations: t.Array(t.String()),
+    failoverCount: t.Number(),
+    switchoverCount: t.Number(),
+    freshness: FreshnessSchema,
+  },
+  { title: "Cluster" },
+);
+export type ClusterDocument = Static<typeof ClusterSchema>;
+
+export const OperationSchema = t.Object(
+  {
+    id: t.String(),
+    kind: t.String(),
+    member: t.String({ description: "The member it is about" }),
+    status: t.Union([t.Literal("running"), t.Literal("succeeded"), t.Literal("failed")]),
+    phase: t.String(),
+    by: t.String(),
+    startedAt: instant,
+    finishedAt: orNull(instant),
+    log: t.Array(t.Object({ at: instant, message: t.String() })),
+    work: t.Array(t.Object({ member: t.String(), work: WorkSchema }), {
+      description: "What members are doing for it at this moment",
+    }),
+  },
+  { title: "Operation" },
+);
+export type OperationDocument = Static<typeof OperationSchema>;
+
+export const TopologySchema = t.Object(
+  {
+    durability: DurabilitySchema,
+    primary: orNull(t.String()),
+    cohort: orNull(CohortSchema),
+    members: t.Array(
+      t.Object({
+        name: t.String(),
+        role: t.String(),
+        upstream: orNull(t.String({ description: "host:port that it streams from now" })),
+        isInCohort: t.Boolean(),
+        failoverPriority: t.Number(),
+        isNoFailover: t.Boolean(),
+      }),
+    ),
+  },
+  { title: "Topology" },
+);
+
+export const EventSchema = t.Object(
+  {
+    id: t.Number(),
+    name: t.String(),
+    at: instant,
+    message: t.String(),
+    fields: t.Record(t.String(), t.Union([t.String(), t.Number(), t.Boolean(), t.Null()])),
+  },
+  { title: "Event" },
+);
+export type EventDocument = Static<typeof EventSchema>;
+
+export const EventPageSchema = t.Object(
+  { events: t.Array(EventSchema), next: t.Number({ description: "Send it as ?after= for the next page" }) },
+  { title: "EventPage" },
+);
+export type EventPageDocument = Static<typeof EventPageSchema>;
+
+export const SpecSchema = t.Object(
+  {
+    generation: t.Number(),
+    spec: t.Object({
+      durability: DurabilitySchema,
+      timing: t.Object({
+        heartbeatMs: t.Number(),
+        electionMsMin: t.Number(),
+        electionMsMax: t.Number(),
+        suspectMs: t.Number(),
+      }),
+    }),
+  },
+  { title: "Spec" },
+);
+
+const memberName = t.String({ pattern: "^[a-z][a-z0-9_-]{0,39}$", description: "Name of a member" });
+
+export const InitializeRequestSchema = t.Object(
+  {
+    method: t.Optional(t.Literal("new", { description: "initdb on one member, clones on the others" })),
+    primary: t.Optional(memberName),
+    encoding: t.Optional(t.String({ pattern: "^[A-Za-z0-9_-]{1,32}$", default: "UTF8" })),
+    locale: t.Optional(t.String({ pattern: "^[A-Za-z0-9_.@-]{1,64}$", default: "C.UTF-8" })),
+  },
+  { ...closed, title: "InitializeRequest" },
+);
+
+export const SwitchoverRequestSchema = t.Object(
+  { to: t.Optional(memberName) },
+  { ...closed, title: "SwitchoverRequest" },
+);
+
+export const EmptyRequestSchema = t.Object({}, { ...closed, title: "EmptyRequest" });
+
+export const JoinTokenRequestSchema = t.Object(
+  {
+    ttlSeconds: t.Optional(
+      t.Integer({
+        minimum: 60,
+        maximum: 7 * 24 * 3600,
+        default: 3600,
+        description: "How long it may be used",
+      }),
+    ),
+  },
+  { ...closed, title: "JoinTokenRequest" },
+);
+
+export const JoinTokenSchema = t.Object(
+  {
+    id: t.String(),
+    token: t.String({ description: "Shown once, kept nowhere" }),
+    expiresAt: instant,
+    command: t.String({ description: "What to run on the new member's host" }),
+  },
+  { title: "JoinToken" },
+);
+export type JoinTokenDocument = Static<typeof JoinTokenSchema>;
+
+const ScopeSchema = t.Union([t.Literal("viewer"), t.Literal("operator"), t.Literal("admin")]);
+
+export const TokenRequestSchema = t.Object({ scope: ScopeSchema }, { ...closed, title: "TokenRequest" });
+
+export const TokenSchema = t.Object(
+  { id: t.String(), scope: ScopeSchema, createdAt: instant },
+  { title: "Token" },
+);
+
+export const NewTokenSchema = t.Object(
+  { id: t.String(), scope: ScopeSchema, token: t.String({ description: "Shown once, kept nowhere" }) },
+  { title: "NewToken" },
+);
+
+export const FormRequestSchema = t.Object(
+  {
+    name: t.Optional(
+      t.String({
+        pattern: "^[A-Za-z][A-Za-z0-9_.-]{0,62}$",
+        description: "Name of the cluster",
+        default: "main",
+      }),
+    ),
+  },
+  { ...closed, title: "FormRequest" },
+);
+
+export const FormedSchema = t.Object(
+  {
+    clusterId: t.String(),
+    memberId: t.String(),
+    token: t.String({ description: "The first admin token. Shown once, kept nowhere" }),
+    caPem: t.String(),
+  },
+  { title: "Formed" },
+);
+export type FormedDocument = Static<typeof FormedSchema>;
+
+const address = t.String({
+  pattern: "^(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9._-]+):[0-9]{1,5}$",
+  maxLength: 300,
+  description: "host:port",
+});
+
+export const JoinRequestSchema = t.Object(
+  {
+    address,
+    token: t.String({ maxLength: 400, description: "The join token" }),
+    expectedName: t.Optional(
+      t.String({ maxLength: 63, description: "If given, the cluster must have this name" }),
+    ),
+  },
+  { ...closed, title: "JoinRequest" },
+);
+
+export const JoinedSchema = t.Object(
+  { clusterId: t.String(), clusterName: t.String(), memberId: t.String() },
+  { title: "Joined" },
+);
+export type JoinedDocument = Static<typeof JoinedSchema>;
+
+export const AdmitRequestSchema = t.Object(
+  {
+    tokenId: t.String({ maxLength: 64 }),
+    secret: t.String({ maxLength: 128 }),
+    csrPem: t.String({ maxLength: 20_000 }),
+    name: memberName,
+    hosts: t.Array(t.String({ pattern: "^[A-Za-z0-9.:_-]{1,255}$" }), { maxItems: 32 }),
+    addresses: t.Object({ api: address, peer: address, postgres: t.Union([address, t.Literal("")]) }, closed),
+    kind: t.Union([t.Literal("data"), t.Literal("witness")]),
+    tags: t.Object({ failoverPriority: t.Integer(), isNoFailover: t.Boolean() }, closed),
+  },
+  { ...closed, title: "AdmitRequest" },
+);
+export type AdmitRequestDocument = Static<typeof AdmitRequestSchema>;
+
+export const AdmissionSchema = t.Object(
+  {
+    clusterId: t.String(),
+    clusterName: t.String(),
+    memberId: t.String(),
+    caPem: t.String(),
+    certificatePem: t.String(),
+    peers: t.Array(t.Object({ id: t.String(), name: t.String(), address: t.String() })),
+    promotableFrom: t.Number(),
+  },
+  { title: "Admission" },
+);
+export type AdmissionDocument = Static<typeof AdmissionSchema>;

@@ -1,0 +1,186 @@
+import { chmod, mkdtemp, rename, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { err, ok, type Result } from "../base/result.ts";
+import type { Api } from "./create-api.ts";
+import { BODY_BYTES_MAX } from "./request-body.ts";
+
+export interface TlsMaterial {
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface ListenOptions {
+  /** HTTPS for people, programs and load balancers; null: the Unix socket only. */
+  readonly tcp: { readonly hostname: string; readonly port: number; readonly tls: TlsMaterial } | null;
+  readonly unixPath: string;
+}
+
+export interface ApiListener {
+  /** The port that was bound, also where 0 was asked for; null without TCP. */
+  readonly port: number | null;
+  /** Takes another certificate on the same port. Connections that stand keep the old one until they end. */
+  renewTls(tls: TlsMaterial): Promise<Result<void, string>>;
+  /** Closes both; requests under way are cut off. */
+  stop(): Promise<void>;
+}
+
+type Server = ReturnType<typeof Bun.serve>;
+
+/** Seconds without a byte before a connection is closed; longer than any answer of ours may take. */
+const IDLE_SECONDS = 60;
+/** Above the limit that `readJsonBody` explains, so that it gets to explain. */
+const TRANSPORT_BODY_BYTES_MAX = 4 * BODY_BYTES_MAX;
+
+/**
+ * Puts the API on HTTPS and on a Unix socket (mode 0600), where the owner of the member needs no token.
+ *
+ * @returns why it cannot listen, for people: a port in use is named with the key of the configuration that says it.
+ */
+export async function listenApi(api: Api, options: ListenOptions): Promise<Result<ApiListener, string>> {
+  const local = await listenUnix(api, options.unixPath);
+  if (!local.ok) return local;
+  const { tcp } = options;
+  if (tcp === null) return ok(listener(api, null, local.value, null));
+  const server = listenTcp(api, tcp.hostname, tcp.port, tcp.tls);
+  if (!server.ok) {
+    await local.value.stop();
+    return server;
+  }
+  return ok(listener(api, server.value, local.value, tcp.hostname));
+}
+
+function listener(api: Api, first: Server | null, local: UnixListener, hostname: string | null): ApiListener {
+  let server = first;
+  const port = first?.port ?? null;
+  /** Listeners that ended, of which connections may still stand. */
+  const retired: Server[] = [];
+  return {
+    port,
+    async renewTls(tls) {
+      if (server === null || hostname === null || port === null) return ok(undefined);
+      // The runtime's reload() keeps the old certificate; a listener that ended frees its port at once.
+      // Not awaited: its promise waits for the last connection, which may be a stream that never ends.
+      retired.push(server);
+      void server.stop(false);
+      const next = listenTcp(api, hostname, port, tls);
+      server = next.ok ? next.value : null;
+      return next.ok ? ok(undefined) : next;
+    },
+    async stop() {
+      const all = server === null ? retired : [...retired, server];
+      server = null;
+      await Promise.all(all.splice(0).map((each) => each.stop(true)));
+      await local.stop();
+    },
+  };
+}
+
+function listenTcp(api: Api, hostname: string, port: number, tls: TlsMaterial): Result<Server, string> {
+  try {
+    return ok(
+      Bun.serve({
+        hostname,
+        port,
+        tls: { cert: tls.cert, key: tls.key },
+        maxRequestBodySize: TRANSPORT_BODY_BYTES_MAX,
+        idleTimeout: IDLE_SECONDS,
+        fetch: (request, server) => serve(api, request, server, "network"),
+      }),
+    );
+  } catch (error) {
+    return err(explainListen(error, hostname, port));
+  }
+}
+
+function serve(api: Api, request: Request, server: Server, origin: "local" | "network"): Promise<Response> {
+  if ((request.headers.get("accept") ?? "").includes("text/event-stream")) server.timeout(request, 0);
+  return api.handle(request, origin);
+}
+
+function explainListen(error: unknown, hostname: string, port: number): string {
+  const code = codeOf(error);
+  if (code === "EADDRINUSE") {
+    return `port ${port} on ${hostname} is in use by another program: stop it, or give [api] listen in guacamole.toml (GUACAMOLE_API_LISTEN) another port`;
+  }
+  if (code === "EACCES") {
+    return `port ${port} needs root: give [api] listen in guacamole.toml (GUACAMOLE_API_LISTEN) a port above 1023`;
+  }
+  if (code === "EADDRNOTAVAIL") {
+    return `${hostname} is not an address of this host: correct [api] listen in guacamole.toml (GUACAMOLE_API_LISTEN)`;
+  }
+  return `cannot listen on ${hostname}:${port} ([api] listen in guacamole.toml): ${error instanceof Error ? error.message : String(error)}`;
+}
+
+interface UnixListener {
+  stop(): Promise<void>;
+}
+
+/** The kernel's limit on the path of a socket, less what our temporary directory adds. */
+const UNIX_PATH_BYTES_MAX = 107 - "/.api-XXXXXX".length;
+
+/**
+ * Binds the socket inside a directory that nobody else may enter, then moves it to its place: nobody can open it before
+ * its mode is right, and it takes the place of a stale one that a killed process left, in one step.
+ */
+async function listenUnix(api: Api, path: string): Promise<Result<UnixListener, string>> {
+  if (Buffer.byteLength(path) > UNIX_PATH_BYTES_MAX) {
+    return err(
+      `the path of the Unix socket ${path} is too long: at most ${UNIX_PATH_BYTES_MAX} bytes; use a shorter data-dir`,
+    );
+  }
+  const found = await stat(path).catch(() => null);
+  if (found !== null && !found.isSocket()) {
+    return err(`${path} exists and is not a socket: remove it, or use another data-dir`);
+  }
+  if (found !== null && (await isAnswered(path))) {
+    return err(`another guacamole answers on ${path}: two members cannot share a data-dir`);
+  }
+  let privateDirectory: string;
+  try {
+    privateDirectory = await mkdtemp(join(dirname(path), ".api-"));
+  } catch (error) {
+    return err(
+      `cannot make the Unix socket ${path}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+  try {
+    const temporary = join(privateDirectory, "s");
+    const server = Bun.serve({
+      unix: temporary,
+      maxRequestBodySize: TRANSPORT_BODY_BYTES_MAX,
+      fetch(request, self) {
+        self.timeout(request, IDLE_SECONDS);
+        return serve(api, request, self, "local");
+      },
+    });
+    await chmod(temporary, 0o600);
+    await rename(temporary, path);
+    return ok({
+      async stop() {
+        await server.stop(true);
+        await rm(path, { force: true });
+      },
+    });
+  } catch (error) {
+    return err(
+      `cannot make the Unix socket ${path}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  } finally {
+    await rm(privateDirectory, { recursive: true, force: true });
+  }
+}
+
+/** True if a process listens there; a socket that a killed one left refuses. */
+async function isAnswered(path: string): Promise<boolean> {
+  try {
+    const socket = await Bun.connect({ unix: path, socket: { data: () => undefined } });
+    socket.end();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function codeOf(error: unknown): string | null {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : null;
+}

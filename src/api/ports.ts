@@ -1,0 +1,101 @@
+import type { Clock } from "../base/clock.ts";
+import type { ClusterId, LogIndex, MemberId } from "../base/ids.ts";
+import type { Log } from "../base/log.ts";
+import type { Result } from "../base/result.ts";
+import type { Consensus } from "../cluster/consensus.ts";
+import type { Member, MemberTags } from "../cluster/member.ts";
+import type { MemberStatus } from "../cluster/observation.ts";
+
+/**
+ * All that the API asks of the rest of the member. `main` hands it in, so that `api` knows neither Raft's worker nor
+ * PostgreSQL nor certificates, and a test brings its own.
+ */
+export interface ApiPorts {
+  /** This member's name, from its own file. */
+  readonly name: string;
+  /** Version of the binary. */
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Null until this member formed or joined. */
+  memberId(): MemberId | null;
+  /** Null until this member formed or joined. */
+  consensus(): Consensus | null;
+  /** What this member says of itself; null before its first look. */
+  localStatus(): MemberStatus | null;
+  /** Why this process should be restarted, or null while its loops turn. Answers `/liveness`. */
+  stalledReason(): string | null;
+  /** Makes this member the first voter of a new control plane. Asked over the Unix socket only. */
+  form(request: FormRequest): Promise<Result<Formed, Refusal>>;
+  /** Makes this member part of an existing control plane. Asked over the Unix socket only. */
+  join(request: JoinRequest): Promise<Result<Joined, Refusal>>;
+  /** The other side of `join`: has the new member agreed and signs its certificate. The secret was checked already. */
+  admit(request: AdmitRequest): Promise<Result<Admission, Refusal>>;
+  /** A new UUID. */
+  newId(): string;
+  /** A new secret: at least 128 bits of chance, of A-Z, a-z, 0-9, `-` only. */
+  newSecret(): string;
+}
+
+export interface FormRequest {
+  /** Name of the cluster, for people. */
+  readonly clusterName: string;
+}
+
+export interface Formed {
+  readonly clusterId: ClusterId;
+  readonly memberId: MemberId;
+  /** The first admin token, whole (`gcm_<id>_<secret>`): shown once and kept nowhere. */
+  readonly token: string;
+  readonly caPem: string;
+}
+
+export interface JoinRequest {
+  /** host:port of the API of any member. */
+  readonly address: string;
+  /** The join token as text; `parseJoinToken` takes it apart. */
+  readonly token: string;
+  /** If given, the cluster must have this name. */
+  readonly expectedName: string | null;
+}
+
+export interface Joined {
+  readonly clusterId: ClusterId;
+  readonly clusterName: string;
+  readonly memberId: MemberId;
+}
+
+export interface AdmitRequest {
+  /** The join token's id; `add-member` spends it. */
+  readonly tokenId: string;
+  readonly secret: string;
+  readonly csrPem: string;
+  readonly name: string;
+  /** Host names and addresses that the certificate shall carry. */
+  readonly hosts: readonly string[];
+  readonly addresses: { readonly api: string; readonly peer: string; readonly postgres: string };
+  readonly kind: Member["kind"];
+  readonly tags: MemberTags;
+}
+
+export interface Admission {
+  readonly clusterId: ClusterId;
+  readonly clusterName: string;
+  readonly memberId: MemberId;
+  readonly caPem: string;
+  readonly certificatePem: string;
+  readonly peers: readonly { readonly id: MemberId; readonly name: string; readonly address: string }[];
+  /** The joiner may not campaign before this index is committed. */
+  readonly promotableFrom: LogIndex;
+}
+
+/**
+ * Why something was not done. `code` is a RefusalCode or another stable word; `status` is the HTTP status that fits
+ * (409 unless the fault lies elsewhere: 422 bad input, 502 the other side, 503 nobody leads, 504 outcome unknown).
+ */
+export interface Refusal {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | null;
+  readonly status: 401 | 403 | 409 | 422 | 502 | 503 | 504;
+}

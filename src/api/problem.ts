@@ -1,0 +1,93 @@
+import type { Outcome } from "../cluster/command.ts";
+import type { Refusal } from "./ports.ts";
+
+/** What an `application/problem+json` body says (RFC 9457). `code` is stable; scripts may look at it. */
+export interface ProblemDocument {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+  readonly hint?: string;
+  /** For 422: one sentence per field, never the value that was sent. */
+  readonly errors?: readonly { readonly field: string; readonly message: string }[];
+}
+
+const TITLES: Readonly<Record<number, string>> = {
+  400: "The request cannot be read",
+  401: "A token is needed",
+  403: "This token may not do that",
+  404: "Not found",
+  405: "Method not allowed",
+  409: "Refused",
+  413: "The body is too large",
+  415: "The body must be JSON",
+  422: "The request is not valid",
+  500: "An error of guacamole itself",
+  502: "The other side did not do its part",
+  503: "Not available now",
+  504: "The outcome is unknown",
+};
+
+interface ProblemParts {
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+  readonly hint?: string | null;
+  readonly errors?: ProblemDocument["errors"];
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** An answer that is not the one asked for. Thrown by handlers, written as a problem document in one place. */
+export class ApiProblem extends Error {
+  override readonly name = "ApiProblem";
+  readonly parts: ProblemParts;
+
+  constructor(parts: ProblemParts) {
+    super(parts.detail);
+    this.parts = parts;
+  }
+
+  toDocument(): ProblemDocument {
+    const { status, code, detail, hint, errors } = this.parts;
+    return {
+      type: `urn:guacamole:problem:${code}`,
+      title: TITLES[status] ?? "Problem",
+      status,
+      code,
+      detail,
+      ...(hint == null ? {} : { hint }),
+      ...(errors === undefined ? {} : { errors }),
+    };
+  }
+
+  toResponse(): Response {
+    return new Response(`${JSON.stringify(this.toDocument())}\n`, {
+      status: this.parts.status,
+      headers: { ...this.parts.headers, "content-type": "application/problem+json" },
+    });
+  }
+}
+
+export function refusalProblem(refusal: Refusal): ApiProblem {
+  return new ApiProblem({
+    status: refusal.status,
+    code: refusal.code,
+    detail: refusal.message,
+    hint: refusal.hint,
+  });
+}
+
+/** A command that `apply()` refused: 409 with its stable code. */
+export function outcomeProblem(outcome: Extract<Outcome, { ok: false }>): ApiProblem {
+  return new ApiProblem({ status: 409, code: outcome.code, detail: outcome.message, hint: outcome.hint });
+}
+
+export function notFormedProblem(): ApiProblem {
+  return new ApiProblem({
+    status: 409,
+    code: "not-formed",
+    detail: "This member belongs to no cluster yet.",
+    hint: "On this host: 'guacamole form' begins a new cluster, 'guacamole join ADDRESS --token T' enters an existing one.",
+  });
+}

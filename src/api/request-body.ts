@@ -1,0 +1,64 @@
+import { ApiProblem } from "./problem.ts";
+
+/** More than this is refused: nothing that the API takes comes near it. */
+export const BODY_BYTES_MAX = 1024 * 1024;
+
+/**
+ * Reads a JSON body. An empty one counts as `{}`, so that `curl -X POST` does what it looks like.
+ *
+ * @returns the text, which is known to be a JSON object.
+ * @throws {ApiProblem} 413 too large (also when it is sent in chunks), 415 another type, 400 not JSON, 422 no object.
+ */
+export async function readJsonBody(request: Request): Promise<string> {
+  if (Number(request.headers.get("content-length") ?? 0) > BODY_BYTES_MAX) throw tooLarge();
+  const text = await readBounded(request);
+  if (text.trim() === "") return "{}";
+  const type = (request.headers.get("content-type") ?? "").split(";")[0]?.trim().toLowerCase();
+  if (type !== "application/json") {
+    throw new ApiProblem({
+      status: 415,
+      code: "not-json",
+      detail: "The body must be JSON and say so.",
+      hint: "Send 'Content-Type: application/json'.",
+    });
+  }
+  if (!isJsonObject(text)) {
+    throw new ApiProblem({ status: 422, code: "invalid-request", detail: "The body must be a JSON object." });
+  }
+  return text;
+}
+
+/** @throws {ApiProblem} 400 where it is not JSON at all. */
+function isJsonObject(text: string): boolean {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value);
+  } catch {
+    throw new ApiProblem({
+      status: 400,
+      code: "bad-json",
+      detail: "The body says it is JSON, but cannot be read as such.",
+    });
+  }
+}
+
+async function readBounded(request: Request): Promise<string> {
+  if (request.body === null) return "";
+  const decoder = new TextDecoder();
+  let text = "";
+  let bytes = 0;
+  for await (const chunk of request.body) {
+    bytes += chunk.byteLength;
+    if (bytes > BODY_BYTES_MAX) throw tooLarge();
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+function tooLarge(): ApiProblem {
+  return new ApiProblem({
+    status: 413,
+    code: "body-too-large",
+    detail: `The body is larger than ${BODY_BYTES_MAX} bytes.`,
+  });
+}

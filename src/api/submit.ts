@@ -1,0 +1,101 @@
+import { unreachable } from "../base/assert.ts";
+import type { Change, Command } from "../cluster/command.ts";
+import type { Consensus } from "../cluster/consensus.ts";
+import type { Caller } from "./access.ts";
+import { hashSecret } from "./credential.ts";
+import type { ApiPorts } from "./ports.ts";
+import { ApiProblem, notFormedProblem, outcomeProblem } from "./problem.ts";
+
+/** A write is answered within this time: agreed, refused, or honestly unknown. */
+export const PROPOSE_DEADLINE_MS = 10_000;
+
+/** One wish to change something, from one request. */
+export interface Wish {
+  /** The same for a repeated request with the same Idempotency-Key, so that apply() sees it once. */
+  readonly commandId: string;
+  readonly caller: Caller;
+}
+
+const KEY = /^[\x21-\x7e]{1,200}$/;
+
+/**
+ * @param key the Idempotency-Key header, if any. It belongs to the caller and to the route: another caller's equal key
+ *   is another wish.
+ * @throws {ApiProblem} 422 for a key that is not 1 to 200 printable characters.
+ */
+export function wishOf(ports: ApiPorts, caller: Caller, route: string, key: string | null): Wish {
+  if (key === null) return { commandId: ports.newId(), caller };
+  if (!KEY.test(key)) {
+    throw new ApiProblem({
+      status: 422,
+      code: "invalid-request",
+      detail: "The header Idempotency-Key must be 1 to 200 printable characters without spaces.",
+    });
+  }
+  return { commandId: `key-${hashSecret(`${caller.by}\n${route}\n${key}`).slice(0, 40)}`, caller };
+}
+
+/**
+ * Has a change agreed; returns once it is applied on this member as well.
+ *
+ * @throws {ApiProblem} 409 refused (with the RefusalCode), 503 `no-leader`, 504 `unknown-outcome`, 409 `not-formed`.
+ */
+export async function submit(ports: ApiPorts, wish: Wish, change: Change): Promise<void> {
+  const consensus = ports.consensus();
+  if (consensus === null) throw notFormedProblem();
+  const command: Command = {
+    id: wish.commandId,
+    atMs: ports.clock.wallMs(),
+    by: wish.caller.by,
+    change,
+  };
+  await propose(consensus, command, true);
+}
+
+/**
+ * Waits until this member has applied everything that was agreed before the call, through whichever member leads.
+ *
+ * There is no reading around the log here: it proposes a command that names an operation that cannot exist. `apply()`
+ * refuses it, which changes nothing on any member, and it is applied here only after all that was agreed before it.
+ *
+ * @throws {ApiProblem} 503 `no-leader`, 504 `unknown-outcome`.
+ */
+export async function awaitLinearizable(ports: ApiPorts, consensus: Consensus): Promise<void> {
+  const id = `read-barrier-${ports.newId()}`;
+  await propose(
+    consensus,
+    {
+      id,
+      atMs: ports.clock.wallMs(),
+      by: "local",
+      change: { kind: "progress-operation", operationId: id, phase: "read", message: "" },
+    },
+    false,
+  );
+}
+
+async function propose(consensus: Consensus, command: Command, isOutcomeWanted: boolean): Promise<void> {
+  const result = await consensus.propose(command, PROPOSE_DEADLINE_MS);
+  switch (result.kind) {
+    case "applied":
+      if (isOutcomeWanted && !result.outcome.ok) throw outcomeProblem(result.outcome);
+      return;
+    case "not-proposed":
+      throw new ApiProblem({
+        status: 503,
+        code: "no-leader",
+        detail: `Nothing was changed: there is no leader to agree with (${result.reason}).`,
+        hint: "A majority of members must be up and reach each other. Try again in a moment.",
+        headers: { "retry-after": "1" },
+      });
+    case "unknown":
+      throw new ApiProblem({
+        status: 504,
+        code: "unknown-outcome",
+        detail: `It is not known whether this was agreed, and it may still happen (${result.reason}).`,
+        hint: "Look before you repeat it, or repeat it with the same Idempotency-Key: then it takes effect once at most.",
+      });
+    default:
+      unreachable(result);
+  }
+}

@@ -1,0 +1,294 @@
+import { hashSecret } from "../../../src/api/credential.ts";
+import type { ApiPorts } from "../../../src/api/ports.ts";
+import type { Clock } from "../../../src/base/clock.ts";
+import type {
+  ClusterId,
+  Epoch,
+  Generation,
+  LogIndex,
+  MemberId,
+  Term,
+  TimelineId,
+} from "../../../src/base/ids.ts";
+import type { Log } from "../../../src/base/log.ts";
+import type { Lsn } from "../../../src/base/lsn.ts";
+import { ok } from "../../../src/base/result.ts";
+import type { Command, Outcome } from "../../../src/cluster/command.ts";
+import type { Consensus, ProposeResult, StoredEvent } from "../../../src/cluster/consensus.ts";
+import { DEFAULT_TAGS, type Member } from "../../../src/cluster/member.ts";
+import type { MemberStatus, Observation, PostgresStatus } from "../../../src/cluster/observation.ts";
+import { DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
+import type { ClusterState, Reign } from "../../../src/cluster/state.ts";
+
+/** A member and a cluster as the API sees them, without anything real behind them. */
+
+export const M1 = "00000000-0000-4000-8000-000000000001" as MemberId;
+export const M2 = "00000000-0000-4000-8000-000000000002" as MemberId;
+export const M3 = "00000000-0000-4000-8000-000000000003" as MemberId;
+
+export const SECRET = "secret-secret-secret";
+export const ADMIN = `gcm_admin-1_${SECRET}`;
+export const OPERATOR = `gcm_operator-1_${SECRET}`;
+export const VIEWER = `gcm_viewer-1_${SECRET}`;
+
+export function memberOf(id: MemberId, name: string, over: Partial<Member> = {}): Member {
+  return {
+    id,
+    name,
+    kind: "data",
+    apiAddress: `${name}.test:8008`,
+    peerAddress: `${name}.test:8009`,
+    postgresAddress: `${name}.test:5432`,
+    tags: DEFAULT_TAGS,
+    data: "ready",
+    ...over,
+  };
+}
+
+export function stateOf(over: Partial<ClusterState> = {}): ClusterState {
+  return {
+    clusterId: "00000000-0000-4000-8000-0000000000aa" as ClusterId,
+    name: "orders",
+    generation: 1 as Generation,
+    spec: DEFAULT_SPEC,
+    authority: {
+      certificatePem: "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n",
+      privateKeyPem: "PRIVATE-KEY-NEVER-SHOWN",
+    },
+    members: [memberOf(M1, "m1"), memberOf(M2, "m2"), memberOf(M3, "m3")],
+    tokens: (["admin", "operator", "viewer"] as const).map((scope) => ({
+      id: `${scope}-1`,
+      secretHash: hashSecret(SECRET),
+      scope,
+      createdAtMs: 0,
+    })),
+    joinTokens: [{ id: "join-1", secretHash: hashSecret(SECRET), expiresAtMs: 10_000, usedBy: null }],
+    initialization: { memberId: M1, operationId: "op-1", options: { encoding: "UTF8", locale: "C.UTF-8" } },
+    systemIdentifier: "7000000000000000001",
+    reign: reignOf(),
+    timelines: [],
+    switchover: null,
+    operations: [],
+    failoverCount: 2,
+    switchoverCount: 1,
+    ...over,
+  };
+}
+
+export function reignOf(over: Partial<Reign> = {}): Reign {
+  return {
+    epoch: 3 as Epoch,
+    primaryId: M1,
+    appointedAt: null,
+    appointedAtWallMs: 1_000,
+    reason: "initialized",
+    cohort: { standbyIds: [M2, M3], k: 1 },
+    pendingCohort: null,
+    lineage: null,
+    fence: null,
+    ...over,
+  };
+}
+
+export const PRIMARY: PostgresStatus = {
+  kind: "primary",
+  systemIdentifier: "7000000000000000001",
+  timeline: 3 as TimelineId,
+  writtenLsn: 5_000_000 as Lsn,
+  ancestors: [],
+  checkpointTimeline: 3 as TimelineId,
+  synchronous: { names: "ANY 1 (m2, m3)", sinceLsn: 1 as Lsn },
+  standbys: ["m2", "m3"].map((name) => ({
+    name,
+    state: "streaming",
+    flushedLsn: 4_999_000 as Lsn,
+    replayedLsn: 4_998_000 as Lsn,
+    syncState: "quorum",
+  })),
+  isProvisioned: true,
+};
+
+export const STANDBY: PostgresStatus = {
+  kind: "standby",
+  systemIdentifier: "7000000000000000001",
+  timeline: 3 as TimelineId,
+  receivedLsn: 4_999_000 as Lsn,
+  replayedLsn: 4_998_000 as Lsn,
+  walReceiver: { upstream: "m1.test:5432", status: "streaming" },
+};
+
+export function statusOf(
+  memberId: MemberId,
+  postgres: PostgresStatus,
+  over: Partial<MemberStatus> = {},
+): MemberStatus {
+  return {
+    memberId,
+    bootId: "boot",
+    sequence: 1,
+    postgres,
+    promises: { newestEpoch: 3 as Epoch, pledgedEpoch: 2 as Epoch, walEpoch: 3 as Epoch },
+    work: null,
+    reason: "steady",
+    detail: null,
+    isRebuilt: false,
+    version: "0.1.0",
+    ...over,
+  };
+}
+
+export function observed(status: MemberStatus, over: Partial<Observation> = {}): Observation {
+  return { status, statusAtMs: 90, heardAtMs: 95, isConnected: true, ...over };
+}
+
+export interface Fake {
+  readonly ports: ApiPorts;
+  state: ClusterState | null;
+  selfId: MemberId;
+  local: MemberStatus | null;
+  observations: Map<MemberId, Observation>;
+  /** What `propose` answers; by default every command is accepted and `onCommand` may change the state. */
+  answer: ProposeResult;
+  onCommand: (command: Command) => void;
+  readonly commands: Command[];
+  readonly events: StoredEvent[];
+  appliedIndex: number;
+  /** As after an applied entry. */
+  changed(): void;
+  readonly listenerCount: () => number;
+  readonly logged: string[];
+}
+
+export function createFake(over: Partial<ApiPorts> = {}): Fake {
+  const listeners = new Set<() => void>();
+  const applied: Outcome = { ok: true };
+  let ids = 0;
+  const logged: string[] = [];
+  const note = (event: string) => void logged.push(event);
+  const log: Log = { error: note, warn: note, info: note, debug: note };
+  const clock: Clock = {
+    nowMs: () => 100,
+    wallMs: () => 5_000,
+    sleep: (_durationMs, signal) =>
+      new Promise((_resolve, reject) => signal?.addEventListener("abort", () => reject(signal.reason))),
+  };
+  const fake: Fake = {
+    state: stateOf(),
+    selfId: M1,
+    local: statusOf(M1, PRIMARY),
+    observations: new Map([
+      [M2, observed(statusOf(M2, STANDBY))],
+      [M3, observed(statusOf(M3, STANDBY))],
+    ]),
+    answer: { kind: "applied", outcome: applied },
+    onCommand: () => {},
+    commands: [],
+    events: [],
+    appliedIndex: 41,
+    changed() {
+      fake.appliedIndex += 1;
+      for (const listener of listeners) listener();
+    },
+    listenerCount: () => listeners.size,
+    logged,
+    ports: {
+      name: "m1",
+      version: "0.1.0",
+      clock,
+      log,
+      memberId: () => (fake.state === null ? null : fake.selfId),
+      consensus: () => (fake.state === null ? null : consensus),
+      localStatus: () => fake.local,
+      stalledReason: () => null,
+      form: async () => ok({ clusterId: "c" as ClusterId, memberId: M1, token: ADMIN, caPem: "PEM" }),
+      join: async () => ok({ clusterId: "c" as ClusterId, clusterName: "orders", memberId: M1 }),
+      admit: async () =>
+        ok({
+          clusterId: "c" as ClusterId,
+          clusterName: "orders",
+          memberId: M3,
+          caPem: "CA",
+          certificatePem: "CERT",
+          peers: [{ id: M1, name: "m1", address: "m1.test:8009" }],
+          promotableFrom: 7 as LogIndex,
+        }),
+      newId: () => `00000000-0000-4000-9000-${String(++ids).padStart(12, "0")}`,
+      newSecret: () => "s".repeat(32),
+      ...over,
+    },
+  };
+  const consensus: Consensus = {
+    get state() {
+      if (fake.state === null) throw new Error("not formed");
+      return fake.state;
+    },
+    get appliedIndex() {
+      return fake.appliedIndex as LogIndex;
+    },
+    raft: {
+      role: "leader",
+      term: 4 as Term,
+      leaderId: M1,
+      leadingSinceMs: 1,
+      isReady: true,
+      commitIndex: 41 as LogIndex,
+      lastIndex: 41 as LogIndex,
+      voterIds: [M1, M2, M3],
+      isConfigPending: false,
+    },
+    get observations() {
+      return fake.observations;
+    },
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    async propose(command) {
+      fake.commands.push(command);
+      if (fake.answer.kind === "applied" && fake.answer.outcome.ok) fake.onCommand(command);
+      return fake.answer;
+    },
+    publish() {},
+    async call() {
+      throw new Error("nobody to call");
+    },
+    onCall() {},
+    addVoter() {},
+    transferLeadership() {},
+    async readEvents(afterId, countMax) {
+      return fake.events.filter(({ id }) => id > afterId).slice(0, countMax);
+    },
+    async close() {},
+  };
+  return fake;
+}
+
+/** Adds the operation that a command would begin. */
+export function beginOperation(fake: Fake, command: Command): void {
+  const { change } = command;
+  if (!("operationId" in change) || fake.state === null) return;
+  const kinds = {
+    initialize: "initialize",
+    "begin-switchover": "switchover",
+    "reinitialize-member": "reinitialize",
+  } as const;
+  if (!(change.kind in kinds)) return;
+  const kind = kinds[change.kind as keyof typeof kinds];
+  fake.state = {
+    ...fake.state,
+    operations: [
+      ...fake.state.operations,
+      {
+        id: change.operationId,
+        kind,
+        memberId: M2,
+        by: command.by,
+        startedAtMs: command.atMs,
+        finishedAtMs: null,
+        status: "running",
+        phase: "begun",
+        log: [],
+      },
+    ],
+  };
+}

@@ -1,0 +1,135 @@
+import { describe, expect, test } from "bun:test";
+import { createApi } from "../../../src/api/create-api.ts";
+import { type Json, normalizeOpenApi } from "../../../src/api/openapi.ts";
+import { createFake } from "./fixture.ts";
+
+type JsonObject = { readonly [key: string]: Json };
+
+async function get(path: string): Promise<Response> {
+  return createApi(createFake().ports).handle(new Request(`http://localhost${path}`), "network");
+}
+
+function* walk(value: Json, path: string): Generator<readonly [string, JsonObject]> {
+  if (typeof value !== "object" || value === null) return;
+  if (!Array.isArray(value)) yield [path, value as JsonObject];
+  for (const [key, each] of Object.entries(value)) yield* walk(each, `${path}/${key}`);
+}
+
+function resolve(document: Json, pointer: string): Json | undefined {
+  return pointer
+    .replace(/^#\//, "")
+    .split("/")
+    .reduce<Json | undefined>(
+      (at, key) => (typeof at === "object" && at !== null ? (at as JsonObject)[key] : undefined),
+      document,
+    );
+}
+
+describe("the OpenAPI document", () => {
+  test("is 3.0.3, and every path of the interface stands in it", async () => {
+    const document = (await (await get("/openapi.json")).json()) as {
+      openapi: string;
+      paths: Record<string, JsonObject>;
+    };
+    expect(document.openapi).toBe("3.0.3");
+    const operations = Object.entries(document.paths).flatMap(([path, item]) =>
+      Object.keys(item).map((method) => `${method} ${path}`),
+    );
+    expect(operations.filter((each) => each.includes("/v1/")).toSorted()).toEqual([
+      "get /v1/ca",
+      "get /v1/cluster",
+      "get /v1/events",
+      "get /v1/members",
+      "get /v1/members/{name}",
+      "get /v1/operations",
+      "get /v1/operations/{id}",
+      "get /v1/spec",
+      "get /v1/tokens",
+      "get /v1/topology",
+      "post /v1/cluster/initialize",
+      "post /v1/form",
+      "post /v1/join",
+      "post /v1/members",
+      "post /v1/members/join",
+      "post /v1/members/{name}/reinitialize",
+      "post /v1/switchover",
+      "post /v1/tokens",
+    ]);
+  });
+
+  test("holds to the standard where generators do not", async () => {
+    const document = (await (await get("/openapi.json")).json()) as JsonObject;
+    let objects = 0;
+    for (const [path, object] of walk(document, "")) {
+      objects += 1;
+      const reference = object["$ref"];
+      if (reference !== undefined) {
+        expect(reference, path).toStartWith("#/components/schemas/");
+        expect(resolve(document, String(reference)), `${path} -> ${reference}`).toBeDefined();
+        expect(Object.keys(object), path).toEqual(["$ref"]);
+      }
+      for (const foreign of ["$id", "const", "patternProperties", "examples"]) {
+        if (!path.endsWith("/properties")) expect(object, path).not.toHaveProperty(foreign);
+      }
+      if (object["type"] === "null") throw new Error(`${path} has the type null`);
+      if (/\/responses\/[^/]+$/.test(path)) expect(typeof object["description"], path).toBe("string");
+    }
+    expect(objects).toBeGreaterThan(500);
+  });
+
+  test("every operation has its own id, a summary, and every parameter of its path", async () => {
+    const { paths } = (await (await get("/openapi.json")).json()) as {
+      paths: Record<string, Record<string, JsonObject>>;
+    };
+    const ids = new Set<Json | undefined>();
+    for (const [path, item] of Object.entries(paths)) {
+      for (const operation of Object.values(item)) {
+        ids.add(operation["operationId"]);
+        expect(operation["summary"], path).toBeString();
+        const parameters = (operation["parameters"] ?? []) as readonly JsonObject[];
+        const names = parameters.filter((each) => each["in"] === "path").map((each) => each["name"]);
+        expect(names).toEqual([...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name ?? ""));
+      }
+    }
+    expect(ids.size).toBe(Object.values(paths).flatMap((item) => Object.keys(item)).length);
+  });
+
+  test("says it in the words of 3.0", () => {
+    const property = (schema: Json) => {
+      const operation = { responses: { "200": { content: { "application/json": { schema } }, $ref: "x" } } };
+      const normal = normalizeOpenApi({ paths: { "/": { get: operation } } });
+      return resolve(normal, "#/paths")?.valueOf();
+    };
+    const text = JSON.stringify([
+      property({ anyOf: [{ type: "string" }, { type: "null" }] }),
+      property({
+        anyOf: [
+          { const: "a", type: "string" },
+          { const: "b", type: "string" },
+        ],
+      }),
+      property({ type: "object", patternProperties: { "^.*$": { type: "number" } } }),
+    ]);
+    expect(text).toContain('"schema":{"type":"string","nullable":true}');
+    expect(text).toContain('"schema":{"type":"string","enum":["a","b"]}');
+    expect(text).toContain('"additionalProperties":{"type":"number"}');
+    expect(text).not.toContain('"x"');
+  });
+});
+
+describe("Swagger UI", () => {
+  test("comes from here alone, under a policy that allows nothing else", async () => {
+    const page = await get("/swagger");
+    expect(page.headers.get("content-security-policy")).toContain("default-src 'none'");
+    const html = await page.text();
+    expect(html).not.toMatch(/https?:\/\//);
+    for (const [, path] of html.matchAll(/(?:src|href)="([^"]+)"/g)) {
+      expect((await get(path ?? "")).status, path).toBe(200);
+    }
+  });
+
+  test("the generator's own page and document are not served", async () => {
+    expect((await get("/internal/openapi")).status).toBe(404);
+    expect((await get("/internal/ui")).status).toBe(404);
+  });
+});
