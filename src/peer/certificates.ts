@@ -23,16 +23,16 @@ import {
   X509Certificate,
   X509CertificateGenerator,
 } from "@peculiar/x509";
-import { type ClusterId, type MemberId, parseMemberId } from "../base/ids.ts";
+import type { ClusterId, MemberId } from "../base/ids.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import type { CertificateAuthority } from "../cluster/state.ts";
+import { commonNameOf } from "./common-name.ts";
 
 cryptoProvider.set(crypto);
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const HOUR_MS = 3_600_000;
 const YEAR_MS = 365 * 24 * HOUR_MS;
-const COMMON_NAME_PREFIX = "guacamole-member-";
 
 /** A certificate and the key that belongs to it. */
 export interface KeyedCertificate {
@@ -47,17 +47,6 @@ export interface MemberSubject {
   readonly name: string;
   /** Host names and addresses under which it is reached. */
   readonly hosts: readonly string[];
-}
-
-/** The common name in a member's certificate: what PostgreSQL's `pg_ident.conf` maps and peers compare. */
-export function commonNameOf(memberId: MemberId): string {
-  return `${COMMON_NAME_PREFIX}${memberId}`;
-}
-
-/** The member that a common name names, or why it names none. */
-export function memberIdOf(commonName: string): Result<MemberId, string> {
-  if (!commonName.startsWith(COMMON_NAME_PREFIX)) return err(`'${commonName}' is not a member's common name`);
-  return parseMemberId(commonName.slice(COMMON_NAME_PREFIX.length));
 }
 
 /** A new authority for a new cluster, valid for ten years. */

@@ -3,15 +3,14 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
-  commonNameOf,
   createAuthority,
   createKeyAndRequest,
   expiresAtMs,
   fingerprint,
-  memberIdOf,
   selfSigned,
   signMember,
 } from "../../../src/peer/certificates.ts";
+import { commonNameOf, memberIdOf } from "../../../src/peer/common-name.ts";
 import { CLUSTER, M1 } from "../store/sample.ts";
 
 const NOW = Date.now();

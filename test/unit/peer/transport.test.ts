@@ -1,0 +1,256 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { connect, type TLSSocket } from "node:tls";
+import type { ClusterId, LogIndex, MemberId, Term } from "../../../src/base/ids.ts";
+import type { Log } from "../../../src/base/log.ts";
+import type { MemberStatus } from "../../../src/cluster/observation.ts";
+import { createAuthority } from "../../../src/peer/certificates.ts";
+import { encodeFrame, FRAME_BYTES_MAX } from "../../../src/peer/frame.ts";
+import { PeerError } from "../../../src/peer/peer-error.ts";
+import { type PeerIdentity, PeerTransport, type TransportEvents } from "../../../src/peer/transport.ts";
+import type { Message } from "../../../src/raft/engine/message.ts";
+import { CLUSTER, M1, M2 } from "../store/sample.ts";
+import { freePort, identityFor } from "./identities.ts";
+
+const authority = await createAuthority(CLUSTER, Date.now());
+const open: { close(): void }[] = [];
+afterEach(() => {
+  for (const item of open.splice(0)) item.close();
+});
+
+/** What happened, and a way to wait for it. */
+class Journal {
+  readonly lines: string[] = [];
+  readonly #waiting: (() => void)[] = [];
+
+  add(line: string): void {
+    this.lines.push(line);
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  /** Resolves with the line that matches, from the `skip`th on. */
+  async saw(pattern: RegExp, skip = 0): Promise<string> {
+    for (;;) {
+      const line = this.lines.slice(skip).find((candidate) => pattern.test(candidate));
+      if (line !== undefined) return line;
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+}
+
+interface Peer {
+  readonly transport: PeerTransport;
+  readonly journal: Journal;
+  readonly messages: Message[];
+  readonly address: string;
+}
+
+async function start(identity: PeerIdentity, port = freePort()): Promise<Peer> {
+  const journal = new Journal();
+  const messages: Message[] = [];
+  const write = (event: string, fields = {}) => journal.add(`${event} ${JSON.stringify(fields)}`);
+  const log: Log = { error: write, warn: write, info: write, debug: write };
+  const events: TransportEvents = {
+    onMessage: (message) => {
+      messages.push(message);
+      journal.add(`message ${message.type}`);
+    },
+    onStatus: (from, { status }) => journal.add(`status ${from} ${status.sequence}`),
+    onDigest: (from, digest) => journal.add(`digest ${from} ${digest.length}`),
+    onCall: async (_, method, payload) => {
+      if (method === "echo") return payload;
+      if (method === "hang") return await new Promise(() => undefined);
+      throw new Error(`what is ${method}?`);
+    },
+    onHeard: () => undefined,
+    onConnected: (id, isConnected) => journal.add(`${isConnected ? "connected" : "disconnected"} ${id}`),
+  };
+  const transport = new PeerTransport({ identity, listen: `127.0.0.1:${port}`, log, events });
+  open.push(transport);
+  await transport.listen();
+  return { transport, journal, messages, address: `127.0.0.1:${port}` };
+}
+
+async function pair(): Promise<readonly [Peer, Peer]> {
+  const one = await start(await identityFor(authority, CLUSTER, M1));
+  const two = await start(await identityFor(authority, CLUSTER, M2));
+  one.transport.setPeers([{ id: M2, address: two.address }]);
+  two.transport.setPeers([{ id: M1, address: one.address }]);
+  await Promise.all([one.journal.saw(/^connected/), two.journal.saw(/^connected/)]);
+  return [one, two];
+}
+
+const heartbeat: Message = {
+  type: "heartbeat",
+  from: M1,
+  to: M2,
+  term: 3 as Term,
+  commit: 1 as LogIndex,
+  round: 1,
+};
+
+const status = {
+  memberId: M1,
+  bootId: "b",
+  sequence: 4,
+  postgres: { kind: "absent" },
+  promises: { newestEpoch: 0, pledgedEpoch: 0, walEpoch: 0 },
+  work: null,
+  reason: "idle",
+  detail: null,
+  version: "0",
+} as unknown as MemberStatus;
+
+describe("between members", () => {
+  test("messages, statuses, digests, calls and refusals arrive", async () => {
+    const [one, two] = await pair();
+    const data = new Uint8Array(300_000).fill(5);
+    const append: Message = {
+      type: "append",
+      from: M1,
+      to: M2,
+      term: 3 as Term,
+      previous: { index: 0 as LogIndex, term: 0 as Term },
+      commit: 0 as LogIndex,
+      entries: [{ index: 1 as LogIndex, term: 3 as Term, kind: "command", data }],
+    };
+    for (const message of [heartbeat, append]) one.transport.send(message);
+    await two.journal.saw(/^message append/);
+    expect(two.messages).toEqual([heartbeat, append]);
+    one.transport.sendStatus(M2, { status, ageMs: 3 });
+    one.transport.sendDigest(M2, [{ status, statusAgeMs: 1, heardAgeMs: 2, isConnected: true }]);
+    expect(await two.journal.saw(/^status/)).toBe(`status ${M1} 4`);
+    expect(await two.journal.saw(/^digest/)).toBe(`digest ${M1} 1`);
+    expect(await two.transport.call(M1, "echo", { a: [1] }, 5000)).toEqual({ a: [1] });
+    expect(await kindOf(two.transport.call(M1, "nonsense", null, 5000))).toBe("refused: what is nonsense?");
+  });
+
+  test("a peer that goes away is told at once, a call to it is lost, and it is found again", async () => {
+    const [one, two] = await pair();
+    const call = kindOf(one.transport.call(M2, "hang", null, 60_000));
+    const before = one.journal.lines.length;
+    two.transport.close();
+    await one.journal.saw(/^disconnected/, before);
+    expect(await call).toStartWith("lost");
+    expect(await kindOf(one.transport.call(M2, "echo", null, 60_000))).toMatch(/^unreachable|^lost/);
+    const again = await start(await identityFor(authority, CLUSTER, M2), Number(two.address.split(":")[1]));
+    again.transport.setPeers([{ id: M1, address: one.address }]);
+    await one.journal.saw(/^connected/, before);
+    one.transport.send(heartbeat);
+    await again.journal.saw(/^message heartbeat/);
+  });
+
+  test("a call has a deadline", async () => {
+    const [one] = await pair();
+    expect(await kindOf(one.transport.call(M2, "hang", null, 1))).toStartWith("deadline");
+  });
+
+  test("much at once arrives whole and in order", async () => {
+    const [one] = await pair();
+    const payload = "x".repeat(100_000);
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, (_, at) => one.transport.call(M2, "echo", { at, payload }, 30_000)),
+    );
+    expect(answers).toEqual(Array.from({ length: 100 }, (_, at) => ({ at, payload })));
+  });
+});
+
+describe("strangers", () => {
+  test("an authority that is not ours is refused, by both sides", async () => {
+    const foreign = await createAuthority(CLUSTER, Date.now());
+    const one = await start(await identityFor(authority, CLUSTER, M1));
+    const two = await start(await identityFor(foreign, CLUSTER, M2));
+    one.transport.setPeers([{ id: M2, address: two.address }]);
+    await one.journal.saw(/^peer.unreachable/);
+    one.transport.setPeers([]);
+    two.transport.setPeers([{ id: M1, address: one.address }]);
+    await two.journal.saw(/^peer.unreachable/);
+    expect(one.journal.lines.join()).not.toContain("connected 0");
+  });
+
+  test("our authority but another cluster is refused", async () => {
+    const other = "22222222-2222-4222-8222-222222222222" as ClusterId;
+    const foreign = await createAuthority(other, Date.now());
+    const one = await start(await identityFor(authority, CLUSTER, M1));
+    const mixed = await identityFor(foreign, other, M2);
+    const two = await start({
+      ...mixed,
+      authorityPem: `${foreign.certificatePem}${authority.certificatePem}`,
+    });
+    one.transport.setPeers([{ id: M2, address: two.address }]);
+    expect(await one.journal.saw(/^peer.unreachable/)).toContain(two.address);
+  });
+
+  test("the wrong member at an address is refused", async () => {
+    const expected = "00000000-0000-4000-8000-000000000009" as MemberId;
+    const one = await start(await identityFor(authority, CLUSTER, M1));
+    const two = await start(await identityFor(authority, CLUSTER, M2));
+    one.transport.setPeers([{ id: expected, address: two.address }]);
+    expect(await one.journal.saw(/^peer.unreachable/)).toContain(`member ${M2} answers`);
+  });
+
+  test("a hello that contradicts the certificate, an oversized frame and nonsense close the connection", async () => {
+    const one = await start(await identityFor(authority, CLUSTER, M1));
+    const hello = (memberId: MemberId, protocol = 1) =>
+      encodeFrame("hello", Buffer.from(JSON.stringify({ protocol, clusterId: CLUSTER, memberId })));
+    const oversized = new Uint8Array(5);
+    new DataView(oversized.buffer).setUint32(0, FRAME_BYTES_MAX + 1);
+    const attempts: readonly [readonly Uint8Array[], string][] = [
+      [[hello(M1)], "its certificate says"],
+      [[hello(M2, 99)], "speaks version 99"],
+      [[hello(M2), oversized], "are allowed"],
+      [[hello(M2), encodeFrame("raft", new Uint8Array([3]))], "ends too early"],
+      [[hello(M2), encodeFrame("status", Buffer.from("{}"))], "is not an object"],
+      [[hello(M2), encodeFrame("digest", Buffer.from("{"))], "is not JSON"],
+      [[encodeFrame("ping", new Uint8Array())], "before hello"],
+    ];
+    for (const [frames, reason] of attempts) {
+      const before = one.journal.lines.length;
+      const socket = await dial(one.address, await identityFor(authority, CLUSTER, M2));
+      const closed = new Promise((resolve) => socket.once("close", resolve));
+      for (const frame of frames) socket.write(frame);
+      expect(await one.journal.saw(/^peer.malformed/, before)).toContain(reason);
+      await closed;
+    }
+  });
+
+  test("a client without a certificate gets nothing", async () => {
+    const one = await start(await identityFor(authority, CLUSTER, M1));
+    const [host, port] = one.address.split(":");
+    const socket = connect({ host: host ?? "", port: Number(port), ca: authority.certificatePem });
+    socket.on("error", () => undefined);
+    const bytes: Uint8Array[] = [];
+    socket.on("data", (chunk: Uint8Array) => bytes.push(chunk));
+    await new Promise((resolve) => socket.once("close", resolve));
+    expect(bytes).toEqual([]);
+  });
+
+  test("a port in use is refused with its address", async () => {
+    const identity = await identityFor(authority, CLUSTER, M1);
+    const one = await start(identity);
+    expect(start(identity, Number(one.address.split(":")[1]))).rejects.toThrow(
+      `listen for other members on ${one.address}`,
+    );
+  });
+});
+
+function dial(address: string, identity: PeerIdentity): Promise<TLSSocket> {
+  const [host, port] = address.split(":");
+  const socket = connect({
+    host: host ?? "",
+    port: Number(port),
+    cert: identity.certificatePem,
+    key: identity.privateKeyPem,
+    ca: identity.authorityPem,
+  });
+  socket.on("error", () => undefined);
+  socket.resume();
+  return new Promise((resolve) => socket.once("secureConnect", () => resolve(socket)));
+}
+
+async function kindOf(call: Promise<unknown>): Promise<string> {
+  try {
+    return `answered: ${JSON.stringify(await call)}`;
+  } catch (error) {
+    return error instanceof PeerError ? `${error.kind}: ${error.message}` : String(error);
+  }
+}
