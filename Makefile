@@ -18,6 +18,9 @@ export BUN_INSTALL_CACHE_DIR := $(TOOLS)/bun-cache
 export GUACAMOLE_BINARY := $(CURDIR)/dist/guacamole
 
 RUN_TOOL := $(BUN) --bun node_modules/.bin
+# Biome colours a pipe, too.
+BIOME := $(RUN_TOOL)/biome
+BIOME_FLAGS := --error-on-warnings $(if $(MAKE_TERMOUT),,--colors=off)
 RUN_TESTS := $(BUN) test/support/run-tests.ts
 QUICK_TESTS := test/tidy test/unit test/scenarios
 SEEDS ?= 100
@@ -30,7 +33,7 @@ POSTGRES_IMAGE ?= postgres:18
 IMAGE ?= guacamole:$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check static test simulate record bench build image clean distclean
+.PHONY: help setup demo check static format test simulate record bench build image clean distclean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -60,11 +63,14 @@ check: static ## Before each commit: form, types, dead code, unit, scenarios, a 
 
 static: setup
 	@echo "check: format and lint"
-	@$(RUN_TOOL)/biome ci --error-on-warnings .
+	@$(BIOME) ci $(BIOME_FLAGS) .
 	@echo "check: types"
 	@$(RUN_TOOL)/tsc
 	@echo "check: unused files, exports and packages"
 	@$(RUN_TOOL)/knip --no-progress
+
+format: setup ## Format and sort imports, and mend what the linter can mend safely
+	@$(BIOME) check --write $(BIOME_FLAGS) .
 
 test: static build ## Everything, on real PostgreSQL too (15 if installed, 17 and 18 from npm; under 15 minutes)
 	@echo "test: PostgreSQL for the tests"
