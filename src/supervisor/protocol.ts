@@ -1,7 +1,7 @@
 import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
 import type { Lsn } from "../base/lsn.ts";
-import type { Ancestor, Promises, WorkProgress } from "../cluster/observation.ts";
 import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
+import type { Ancestor, Promises, WorkProgress } from "../cluster/observation.ts";
 import type { InitdbOptions } from "../cluster/state.ts";
 
 export type { ManagedSettings, Upstream };
@@ -16,19 +16,36 @@ export type { ManagedSettings, Upstream };
 export type SupervisorRequest =
   | { readonly kind: "look" }
   /** TLS material for PostgreSQL and for its replication connections; the key never leaves the state directory. */
-  | { readonly kind: "install-certificates"; readonly caPem: string; readonly certificatePem: string; readonly privateKeyPem: string }
+  | {
+      readonly kind: "install-certificates";
+      readonly caPem: string;
+      readonly certificatePem: string;
+      readonly privateKeyPem: string;
+    }
   /** Refused (`not-empty`) unless the data directory is absent or empty. Data checksums are on. */
   | { readonly kind: "initdb"; readonly clusterId: ClusterId; readonly options: InitdbOptions }
   /**
    * `pg_basebackup` from `source`. Refused (`not-empty`) where data stands, unless `replace` names why it may go: then
    * the old directory is moved aside first and kept until the new one streams (`discard-aside`).
    */
-  | { readonly kind: "clone"; readonly clusterId: ClusterId; readonly epoch: Epoch; readonly source: Upstream; readonly replace: string | null }
+  | {
+      readonly kind: "clone";
+      readonly clusterId: ClusterId;
+      readonly epoch: Epoch;
+      readonly source: Upstream;
+      readonly replace: string | null;
+    }
   /**
    * Copies the WAL from `forkLsn` on aside, then `pg_rewind`. PostgreSQL must be stopped. On failure the directory is
    * marked: `look` says `needsClone`, and only a clone with `replace` mends it.
    */
-  | { readonly kind: "rewind"; readonly epoch: Epoch; readonly source: Upstream; readonly forkTimeline: TimelineId; readonly forkLsn: Lsn }
+  | {
+      readonly kind: "rewind";
+      readonly epoch: Epoch;
+      readonly source: Upstream;
+      readonly forkTimeline: TimelineId;
+      readonly forkLsn: Lsn;
+    }
   /** Writes our configuration aside, syncs, renames. Refused (`pledged`) if it would receive under a pledged epoch. */
   | { readonly kind: "configure"; readonly epoch: Epoch; readonly settings: ManagedSettings }
   /** Starts the postmaster, always as a standby. Idempotent. Resolves once the process runs, not when it is ready. */
@@ -59,7 +76,11 @@ export interface SupervisorLook {
   /** The timeline history of the present timeline, oldest first (from `pg_wal/*.history`). */
   readonly ancestors: readonly Ancestor[];
   /** The last lines PostgreSQL wrote before it ended by itself, or null. */
-  readonly lastExit: { readonly code: number | null; readonly signal: string | null; readonly logTail: string } | null;
+  readonly lastExit: {
+    readonly code: number | null;
+    readonly signal: string | null;
+    readonly logTail: string;
+  } | null;
   readonly hasAside: boolean;
 }
 

@@ -1,0 +1,61 @@
+import { join } from "node:path";
+import type { TimelineId } from "../base/ids.ts";
+import { type Lsn, parseLsn } from "../base/lsn.ts";
+import { err, ok, type Result } from "../base/result.ts";
+import { runProgram } from "./program.ts";
+
+/** What the control file says of a data directory that nobody has open, by `pg_controldata`. */
+export interface ControlData {
+  readonly systemIdentifier: string;
+  /**
+   * The newest timeline that the control file knows of: that of the latest checkpoint, or that of the minimum recovery
+   * end, which is ahead of it from a promotion (or a standby's first flush) until the next checkpoint.
+   */
+  readonly timeline: TimelineId;
+  readonly checkpointTimeline: TimelineId;
+  readonly checkpointLsn: Lsn;
+  /** For instance `in production`, `shut down`, `shut down in recovery`, `in archive recovery`. */
+  readonly state: string;
+  readonly walSegmentBytes: number;
+}
+
+export async function readControlData(
+  binDirectory: string,
+  dataDirectory: string,
+): Promise<Result<ControlData, string>> {
+  const run = await runProgram({ command: [join(binDirectory, "pg_controldata"), "-D", dataDirectory] });
+  if (!run.ok) return err(`pg_controldata failed: ${run.error.message}`);
+  return parseControlData(run.value.stdout);
+}
+
+/** Reads the output of `pg_controldata` (with `LC_ALL=C`). */
+export function parseControlData(text: string): Result<ControlData, string> {
+  const fields = new Map<string, string>();
+  for (const line of text.split("\n")) {
+    const colon = line.indexOf(":");
+    if (colon > 0) fields.set(line.slice(0, colon).trim(), line.slice(colon + 1).trim());
+  }
+  const systemIdentifier = fields.get("Database system identifier") ?? "";
+  const state = fields.get("Database cluster state") ?? "";
+  const checkpointTimeline = Number(fields.get("Latest checkpoint's TimeLineID"));
+  const recoveryTimeline = Number(fields.get("Min recovery ending loc's timeline"));
+  const checkpointLsn = parseLsn(fields.get("Latest checkpoint location") ?? "");
+  const walSegmentBytes = Number(fields.get("Bytes per WAL segment"));
+  if (
+    !/^\d+$/.test(systemIdentifier) ||
+    state === "" ||
+    !(checkpointTimeline >= 1) ||
+    !(walSegmentBytes > 0)
+  ) {
+    return err(`pg_controldata answers with something unexpected: ${text.slice(0, 300)}`);
+  }
+  if (!checkpointLsn.ok) return checkpointLsn;
+  return ok({
+    systemIdentifier,
+    timeline: Math.max(checkpointTimeline, recoveryTimeline || 0) as TimelineId,
+    checkpointTimeline: checkpointTimeline as TimelineId,
+    checkpointLsn: checkpointLsn.value,
+    state,
+    walSegmentBytes,
+  });
+}

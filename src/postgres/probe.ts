@@ -1,0 +1,176 @@
+import postgres from "postgres";
+import type { Clock } from "../base/clock.ts";
+import { LOOK_QUERY, type LookRow, PROVISION_STATEMENTS } from "./probe-query.ts";
+import { type ProbedServer, parseLookRow } from "./probe-row.ts";
+
+export interface ProbeOptions {
+  readonly socketDirectory: string;
+  readonly port: number;
+  readonly user: string;
+  readonly database: string;
+  readonly clock: Clock;
+}
+
+export type ProbeResult =
+  | ProbedServer
+  /** It does not take connections (yet, or any more): starting, shutting down, or nobody listens. */
+  | { readonly kind: "starting"; readonly detail: string }
+  /** It should answer and does not, or answers with an error. */
+  | { readonly kind: "unresponsive"; readonly detail: string };
+
+/** Nobody listens, or the server said that it cannot take connections now. */
+const NOT_ACCEPTING = new Set(["ENOENT", "ECONNREFUSED", "57P03"]);
+/** A connection that ended under us: the next one tells how the server is. */
+const STALE = new Set([
+  "57P01",
+  "57P02",
+  "CONNECTION_CLOSED",
+  "CONNECTION_ENDED",
+  "CONNECTION_DESTROYED",
+  "ECONNRESET",
+  "EPIPE",
+]);
+
+class DeadlinePassed extends Error {
+  override readonly name = "DeadlinePassed";
+}
+
+/**
+ * The SQL connection of a member to its own PostgreSQL, over the Unix socket.
+ *
+ * The driver never notices a backend that hangs: every query has a deadline here, and after one passed the connection is
+ * thrown away.
+ */
+export class Probe {
+  readonly #options: ProbeOptions;
+  #looking: postgres.Sql | null = null;
+  /** For what takes long: a checkpoint must not stand in the way of a look. */
+  #working: postgres.Sql | null = null;
+
+  constructor(options: ProbeOptions) {
+    this.#options = options;
+  }
+
+  /** Looks once, in one round trip. Never rejects: what cannot be seen is said with its reason. */
+  async look(deadlineMs: number): Promise<ProbeResult> {
+    const untilMs = this.#options.clock.nowMs() + deadlineMs;
+    try {
+      return await this.#lookOnce(untilMs);
+    } catch (error) {
+      this.#dropLooking();
+      if (STALE.has(errorCode(error))) {
+        try {
+          return await this.#lookOnce(untilMs);
+        } catch (second) {
+          this.#dropLooking();
+          return describeFailure(second, deadlineMs);
+        }
+      }
+      return describeFailure(error, deadlineMs);
+    }
+  }
+
+  /** Makes the role that members replicate and rewind with. Again is harmless. Rejects if it could not be done in time. */
+  async provision(deadlineMs: number): Promise<void> {
+    await this.#work(deadlineMs, async (sql) => {
+      await sql.begin(async (transaction) => {
+        for (const statement of PROVISION_STATEMENTS) await transaction.unsafe(statement);
+      });
+    });
+  }
+
+  /** Writes a checkpoint: from then on the control file shows the present timeline. Rejects if it took too long. */
+  async checkpoint(deadlineMs: number): Promise<void> {
+    await this.#work(deadlineMs, async (sql) => {
+      await sql.unsafe("CHECKPOINT");
+    });
+  }
+
+  async close(): Promise<void> {
+    const open = [this.#looking, this.#working].filter((sql) => sql !== null);
+    this.#looking = null;
+    this.#working = null;
+    await Promise.all(open.map((sql) => sql.end({ timeout: 0 })));
+  }
+
+  async #lookOnce(untilMs: number): Promise<ProbedServer> {
+    this.#looking ??= this.#connect(0);
+    const rows = await this.#within(
+      untilMs,
+      this.#looking.unsafe<LookRow[]>(LOOK_QUERY, [], { prepare: true }),
+    );
+    const row = rows[0];
+    if (row === undefined) throw new Error("the look query answers with no row");
+    return parseLookRow(row);
+  }
+
+  async #work(deadlineMs: number, work: (sql: postgres.Sql) => Promise<void>): Promise<void> {
+    const sql = this.#connect(5);
+    this.#working?.end({ timeout: 0 }).catch(ignoreClosed);
+    this.#working = sql;
+    try {
+      await this.#within(this.#options.clock.nowMs() + deadlineMs, work(sql));
+    } finally {
+      if (this.#working === sql) this.#working = null;
+      sql.end({ timeout: 0 }).catch(ignoreClosed);
+    }
+  }
+
+  async #within<T>(untilMs: number, work: Promise<T>): Promise<T> {
+    const { clock } = this.#options;
+    const timer = new AbortController();
+    const timeout = clock.sleep(Math.max(0, untilMs - clock.nowMs()), timer.signal).then(
+      () => {
+        throw new DeadlinePassed("no answer in time");
+      },
+      // Aborted: the answer came first, and nobody waits for this any more.
+      () => new Promise<never>(() => undefined),
+    );
+    try {
+      return await Promise.race([work, timeout]);
+    } finally {
+      timer.abort();
+    }
+  }
+
+  #dropLooking(): void {
+    this.#looking?.end({ timeout: 0 }).catch(ignoreClosed);
+    this.#looking = null;
+  }
+
+  #connect(idleTimeoutSeconds: number): postgres.Sql {
+    const { socketDirectory, port, user, database } = this.#options;
+    return postgres({
+      host: socketDirectory,
+      port,
+      user,
+      database,
+      max: 1,
+      idle_timeout: idleTimeoutSeconds,
+      max_lifetime: null,
+      connect_timeout: 5,
+      // We try again ourselves, when there is a reason to: the driver shall not sit and wait.
+      backoff: () => 0,
+      fetch_types: false,
+      onnotice: () => undefined,
+      connection: { application_name: "guacamole", statement_timeout: 60_000 },
+    });
+  }
+}
+
+function describeFailure(error: unknown, deadlineMs: number): ProbeResult {
+  if (error instanceof DeadlinePassed) {
+    return { kind: "unresponsive", detail: `PostgreSQL does not answer a query within ${deadlineMs} ms` };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return { kind: NOT_ACCEPTING.has(errorCode(error)) ? "starting" : "unresponsive", detail: message };
+}
+
+function errorCode(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}
+
+/** The connection is being thrown away: however it ends, it is gone. */
+function ignoreClosed(): undefined {
+  return undefined;
+}

@@ -1,0 +1,55 @@
+import { dlopen, FFIType, ptr } from "bun:ffi";
+
+/**
+ * The three system calls that neither Bun nor Node offers: a lock that dies with its holder, and a handle on a process
+ * that is not our child.
+ */
+const SYMBOLS = {
+  flock: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 },
+  syscall: { args: [FFIType.i64, FFIType.i64, FFIType.i64], returns: FFIType.i64 },
+  poll: { args: [FFIType.ptr, FFIType.u64, FFIType.i32], returns: FFIType.i32 },
+} as const;
+
+const LIBRARIES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+/** The same number on every architecture. */
+const SYS_PIDFD_OPEN = 434;
+const POLLIN = 1;
+
+const libc = load();
+
+function load(): ReturnType<typeof dlopen<typeof SYMBOLS>> {
+  const failures: string[] = [];
+  for (const library of LIBRARIES) {
+    try {
+      return dlopen(library, SYMBOLS);
+    } catch (error) {
+      failures.push(String(error));
+    }
+  }
+  throw new Error(`the C library could not be loaded: ${failures.join("; ")}`);
+}
+
+/** Takes an exclusive lock that ends with the file descriptor or the process. False: somebody else holds it. */
+export function tryLock(fileDescriptor: number): boolean {
+  return libc.symbols.flock(fileDescriptor, LOCK_EX | LOCK_NB) === 0;
+}
+
+/** A descriptor for the process, immune to reuse of its id. Null: no such process, or a kernel before 5.3. */
+export function openProcess(pid: number): number | null {
+  const fileDescriptor = Number(libc.symbols.syscall(BigInt(SYS_PIDFD_OPEN), BigInt(pid), 0n));
+  return fileDescriptor >= 0 ? fileDescriptor : null;
+}
+
+const pollRequest = new DataView(new ArrayBuffer(8));
+const pollPointer = ptr(new Uint8Array(pollRequest.buffer));
+
+/** True once the process behind a descriptor of `openProcess` is gone. Does not wait; costs less than a microsecond. */
+export function hasProcessEnded(fileDescriptor: number): boolean {
+  pollRequest.setInt32(0, fileDescriptor, true);
+  pollRequest.setInt16(4, POLLIN, true);
+  pollRequest.setInt16(6, 0, true);
+  return libc.symbols.poll(pollPointer, 1n, 0) === 1;
+}

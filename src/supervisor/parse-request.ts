@@ -1,0 +1,143 @@
+import { type ClusterId, type Epoch, parseClusterId, type TimelineId } from "../base/ids.ts";
+import type { Lsn } from "../base/lsn.ts";
+import { err, ok, type Result } from "../base/result.ts";
+import type { ManagedSettings, SupervisorRequest, Upstream } from "./protocol.ts";
+
+/** What came over the socket, as a request: the gateway of the supervisor. Nothing unparsed goes further. */
+export interface Envelope {
+  readonly id: number;
+  readonly request: SupervisorRequest;
+}
+
+/** The error names the first field that is wrong. */
+export function parseEnvelope(line: string): Result<Envelope, string> {
+  try {
+    const envelope = record(JSON.parse(line), "message");
+    return ok({
+      id: whole(envelope["id"], "id"),
+      request: parseRequest(record(envelope["request"], "request")),
+    });
+  } catch (error) {
+    return err(error instanceof Error ? error.message : String(error));
+  }
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function parseRequest(fields: Fields): SupervisorRequest {
+  const kind = text(fields["kind"], "kind");
+  switch (kind) {
+    case "look":
+    case "reload":
+    case "discard-aside":
+      return { kind };
+    case "install-certificates":
+      return {
+        kind,
+        caPem: text(fields["caPem"], "caPem"),
+        certificatePem: text(fields["certificatePem"], "certificatePem"),
+        privateKeyPem: text(fields["privateKeyPem"], "privateKeyPem"),
+      };
+    case "initdb": {
+      const options = record(fields["options"], "options");
+      return {
+        kind,
+        clusterId: clusterId(fields["clusterId"]),
+        options: {
+          encoding: text(options["encoding"], "encoding"),
+          locale: text(options["locale"], "locale"),
+        },
+      };
+    }
+    case "clone":
+      return {
+        kind,
+        clusterId: clusterId(fields["clusterId"]),
+        epoch: epoch(fields["epoch"]),
+        source: upstream(fields["source"], "source"),
+        replace: fields["replace"] === null ? null : text(fields["replace"], "replace"),
+      };
+    case "rewind":
+      return {
+        kind,
+        epoch: epoch(fields["epoch"]),
+        source: upstream(fields["source"], "source"),
+        forkTimeline: whole(fields["forkTimeline"], "forkTimeline") as TimelineId,
+        forkLsn: whole(fields["forkLsn"], "forkLsn") as Lsn,
+      };
+    case "configure":
+      return {
+        kind,
+        epoch: epoch(fields["epoch"]),
+        settings: settings(record(fields["settings"], "settings")),
+      };
+    case "start":
+    case "promote":
+    case "pledge":
+      return { kind, epoch: epoch(fields["epoch"]) };
+    case "stop": {
+      const mode = fields["mode"];
+      if (mode !== "fast" && mode !== "immediate") throw new Error("mode must be 'fast' or 'immediate'");
+      return { kind, mode, deadlineMs: whole(fields["deadlineMs"], "deadlineMs") };
+    }
+    default:
+      throw new Error(`'${kind}' is not a request that this supervisor knows (is it older than the member?)`);
+  }
+}
+
+function settings(fields: Fields): ManagedSettings {
+  const rule = fields["synchronousStandbyNames"];
+  return {
+    memberName: text(fields["memberName"], "memberName"),
+    clusterId: clusterId(fields["clusterId"]),
+    listenAddresses: text(fields["listenAddresses"], "listenAddresses"),
+    port: whole(fields["port"], "port"),
+    socketDirectory: text(fields["socketDirectory"], "socketDirectory"),
+    upstream: fields["upstream"] === null ? null : upstream(fields["upstream"], "upstream"),
+    synchronousStandbyNames: rule === null ? null : synchronousRule(record(rule, "synchronousStandbyNames")),
+  };
+}
+
+function synchronousRule(fields: Fields): { readonly k: number; readonly names: readonly string[] } {
+  const { names } = fields;
+  if (!Array.isArray(names)) throw new Error("synchronousStandbyNames.names must be a list");
+  return {
+    k: whole(fields["k"], "synchronousStandbyNames.k"),
+    names: names.map((name) => text(name, "synchronousStandbyNames.names")),
+  };
+}
+
+function upstream(value: unknown, name: string): Upstream {
+  const fields = record(value, name);
+  return { host: text(fields["host"], `${name}.host`), port: whole(fields["port"], `${name}.port`) };
+}
+
+function clusterId(value: unknown): ClusterId {
+  const parsed = parseClusterId(text(value, "clusterId"));
+  if (!parsed.ok) throw new Error(parsed.error);
+  return parsed.value;
+}
+
+function epoch(value: unknown): Epoch {
+  return whole(value, "epoch") as Epoch;
+}
+
+function record(value: unknown, name: string): Fields {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new Error(`${name} must be an object`);
+  return Object.fromEntries(Object.entries(value));
+}
+
+/** No line breaks or zero bytes, except in PEM: these become lines of configuration files. */
+function text(value: unknown, name: string): string {
+  if (typeof value !== "string") throw new Error(`${name} must be a string`);
+  if (!name.endsWith("Pem") && /[\n\r\0]/.test(value)) throw new Error(`${name} must be one line`);
+  return value;
+}
+
+function whole(value: unknown, name: string): number {
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) {
+    throw new Error(`${name} must be a whole number from 0`);
+  }
+  return value;
+}

@@ -1,0 +1,80 @@
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { tryLock } from "./libc.ts";
+
+/** Where everything of ours lies: beside the data directory, so that no base backup and no rewind ever carries it. */
+export interface StatePaths {
+  readonly dataDirectory: string;
+  readonly stateDirectory: string;
+  readonly configFile: string;
+  readonly hbaFile: string;
+  readonly identFile: string;
+  readonly caFile: string;
+  readonly certificateFile: string;
+  readonly keyFile: string;
+  readonly settingsFile: string;
+  readonly promisesFile: string;
+  readonly socketFile: string;
+  readonly lockFile: string;
+  readonly postgresLogFile: string;
+  readonly supervisorLogFile: string;
+  readonly forkedDirectory: string;
+  /** Stands while a rewind is under way and after one that failed half way. */
+  readonly rewindMarkFile: string;
+  /** Stands from the moment a clone is complete until it is in its place. */
+  readonly cloneMarkFile: string;
+  /** Names the program that works for us, so that one which outlived us is found and ended. */
+  readonly programFile: string;
+  readonly asideDirectory: string;
+  readonly cloneWorkDirectory: string;
+}
+
+export function statePaths(dataDirectory: string): StatePaths {
+  const stateDirectory = `${dataDirectory}.guacamole`;
+  const inside = (name: string): string => join(stateDirectory, name);
+  return {
+    dataDirectory,
+    stateDirectory,
+    configFile: inside("postgresql.conf"),
+    hbaFile: inside("pg_hba.conf"),
+    identFile: inside("pg_ident.conf"),
+    caFile: inside("ca.crt"),
+    certificateFile: inside("server.crt"),
+    keyFile: inside("server.key"),
+    settingsFile: inside("settings.json"),
+    promisesFile: inside("promises.json"),
+    socketFile: inside("supervisor.sock"),
+    lockFile: inside("supervisor.lock"),
+    postgresLogFile: inside("postgresql.log"),
+    supervisorLogFile: inside("supervisor.log"),
+    forkedDirectory: inside("forked"),
+    rewindMarkFile: inside("rewind-in-progress.json"),
+    cloneMarkFile: inside("clone-complete.json"),
+    programFile: inside("program.json"),
+    asideDirectory: `${dataDirectory}.aside`,
+    cloneWorkDirectory: `${dataDirectory}.clone-tmp`,
+  };
+}
+
+/** Makes the directory. @throws {Error} saying which directory must be writable by whom. */
+export function createStateDirectory(paths: StatePaths, user: string): void {
+  try {
+    mkdirSync(paths.forkedDirectory, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new Error(
+      `${paths.stateDirectory} cannot be made (${error instanceof Error ? error.message : String(error)}); ` +
+        `${dirname(paths.dataDirectory)} must be writable by the system user ${user}, since guacamole keeps its files ` +
+        "beside the data directory (where the data directory is a mount point, use a directory inside it)",
+    );
+  }
+}
+
+/** Holds the state directory for this process's life. @throws {Error} if another supervisor has it. */
+export function lockStateDirectory(paths: StatePaths): number {
+  const file = openSync(paths.lockFile, "a", 0o600);
+  if (tryLock(file)) return file;
+  closeSync(file);
+  throw new Error(
+    `another supervisor looks after ${paths.dataDirectory} already (it holds ${paths.lockFile})`,
+  );
+}

@@ -1,0 +1,152 @@
+import { closeSync, rmSync } from "node:fs";
+import { userInfo } from "node:os";
+import { dirname } from "node:path";
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import { inspectInstallation } from "../postgres/versions.ts";
+import { LineFraming } from "./line-framing.ts";
+import { parseEnvelope } from "./parse-request.ts";
+import type { SupervisorEvent, SupervisorResponse } from "./protocol.ts";
+import { SocketWriter } from "./socket-writer.ts";
+import { createStateDirectory, lockStateDirectory, statePaths } from "./state-directory.ts";
+import { Supervisor } from "./supervisor.ts";
+
+export interface RunSupervisorOptions {
+  /** PGDATA, absolute. The supervisor's own files go beside it, into `<PGDATA>.guacamole/`. */
+  readonly dataDirectory: string;
+  readonly binDirectory: string;
+  /** Null: `supervisor.sock` in the state directory. */
+  readonly socketPath: string | null;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Ends the supervisor. PostgreSQL lives on and is found again by the next supervisor. */
+  readonly shutdown: AbortSignal;
+}
+
+interface Connection {
+  readonly framing: LineFraming;
+  readonly writer: SocketWriter;
+}
+
+/** What `sockaddr_un` has room for, without the final zero. */
+const MAX_SOCKET_PATH_BYTES = 107;
+
+/** Where the supervisor of a data directory listens unless told otherwise. */
+export function defaultSocketPath(dataDirectory: string): string {
+  return statePaths(dataDirectory).socketFile;
+}
+
+/**
+ * Looks after one PostgreSQL until `shutdown`, answering members on a Unix socket.
+ *
+ * @throws {Error} saying what stands in the way and what to do: run as root, programs missing, directory not writable,
+ * another supervisor there.
+ */
+export async function runSupervisor(options: RunSupervisorOptions): Promise<void> {
+  const user = userInfo();
+  if (user.uid === 0) {
+    throw new Error(
+      "PostgreSQL does not run as root, and so does not its supervisor: run it as PostgreSQL's system user (postgres.user)",
+    );
+  }
+  const installation = inspectInstallation(options.binDirectory);
+  if (!installation.ok) throw new Error(installation.error);
+  const paths = statePaths(options.dataDirectory);
+  const socketPath = options.socketPath ?? paths.socketFile;
+  if (Buffer.byteLength(socketPath) > MAX_SOCKET_PATH_BYTES) {
+    throw new Error(
+      `the socket path ${socketPath} is longer than the ${MAX_SOCKET_PATH_BYTES} bytes that Unix sockets allow; set supervisor.socket`,
+    );
+  }
+  process.umask(0o077);
+  createStateDirectory(paths, user.username);
+  const lock = lockStateDirectory(paths);
+
+  const connections = new Set<Bun.Socket<Connection>>();
+  const supervisor = new Supervisor({
+    paths,
+    installation: installation.value,
+    superuserSystemUsers: ["root", user.username],
+    clock: options.clock,
+    log: options.log,
+    onEvent: (event) => broadcast(connections, event),
+  });
+  const listener = listen(socketPath, connections, supervisor, options.log);
+  options.log.info("supervisor.listening", { socketPath, postgresVersion: installation.value.version });
+
+  await aborted(options.shutdown);
+  listener.stop(true);
+  rmSync(socketPath, { force: true });
+  await supervisor.close();
+  closeSync(lock);
+  options.log.info("supervisor.ended", {});
+}
+
+function listen(
+  socketPath: string,
+  connections: Set<Bun.Socket<Connection>>,
+  supervisor: Supervisor,
+  log: Log,
+): Bun.UnixSocketListener<Connection> {
+  // A socket file that a killed supervisor left refuses the bind. The lock says that nobody listens on it.
+  rmSync(socketPath, { force: true });
+  // The group may connect (a member in another container); the umask, since a chmod afterwards would come too late.
+  const umask = process.umask(0o117);
+  try {
+    return Bun.listen<Connection>({
+      unix: socketPath,
+      socket: {
+        open: (socket) => {
+          socket.data = { framing: new LineFraming(), writer: new SocketWriter() };
+          connections.add(socket);
+        },
+        close: (socket) => {
+          connections.delete(socket);
+        },
+        error: (_socket, error) => log.warn("supervisor.connection.failed", { message: error.message }),
+        drain: (socket) => socket.data.writer.flush(socket),
+        data: (socket, chunk) => {
+          try {
+            for (const line of socket.data.framing.push(chunk)) answer(socket, line, supervisor, log);
+          } catch (error) {
+            log.warn("supervisor.connection.dropped", { message: String(error) });
+            socket.end();
+          }
+        },
+      },
+    });
+  } catch (error) {
+    throw new Error(
+      `cannot listen on ${socketPath}: ${error instanceof Error ? error.message : String(error)}; ` +
+        `${dirname(socketPath)} must exist and be writable by PostgreSQL's system user`,
+    );
+  } finally {
+    process.umask(umask);
+  }
+}
+
+function answer(socket: Bun.Socket<Connection>, line: string, supervisor: Supervisor, log: Log): void {
+  const envelope = parseEnvelope(line);
+  if (!envelope.ok) {
+    // Without an id nobody could be answered.
+    log.warn("supervisor.request.malformed", { message: envelope.error });
+    socket.end();
+    return;
+  }
+  const { id, request } = envelope.value;
+  const respond = (response: SupervisorResponse): void => socket.data.writer.send(socket, { id, response });
+  supervisor.handle(request).then(respond, (error: unknown) => {
+    respond({ ok: false, code: "unavailable", message: String(error) });
+  });
+}
+
+function broadcast(connections: ReadonlySet<Bun.Socket<Connection>>, event: SupervisorEvent): void {
+  for (const socket of connections) socket.data.writer.send(socket, { event });
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
