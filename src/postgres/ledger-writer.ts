@@ -1,0 +1,190 @@
+/**
+ * A writer that keeps books: it inserts one row after the other, remembers each one whose commit was acknowledged, and
+ * goes on at whichever server takes writes. What it remembers is what must never be lost.
+ *
+ * It keeps a connection to every server and asks the standbys whether they were promoted, as a multi-host client does;
+ * so the silence that it measures is the cluster's, not that of building connections.
+ */
+import postgres from "postgres";
+import type { Clock } from "../base/clock.ts";
+import { within } from "../base/within.ts";
+
+export interface LedgerServer {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface LedgerOptions {
+  readonly servers: readonly LedgerServer[];
+  readonly username: string;
+  readonly password: string;
+  readonly database: string;
+  /** Writers side by side. */
+  readonly writers: number;
+  /** Between two rows of one writer. 0: as fast as it goes. */
+  readonly pauseMs: number;
+  readonly clock: Clock;
+}
+
+/** An acknowledged commit. */
+export interface Acknowledged {
+  readonly row: number;
+  readonly atMs: number;
+}
+
+type Sql = postgres.Sql;
+
+const WRITE_DEADLINE_MS = 5_000;
+const ROLE_DEADLINE_MS = 1_000;
+const RETRY_MS = 3;
+
+export class LedgerWriter {
+  readonly #options: LedgerOptions;
+  readonly #connections: readonly { readonly server: LedgerServer; readonly sql: Sql }[];
+  readonly #acknowledged: Acknowledged[] = [];
+  readonly #abort = new AbortController();
+  #nextRow = 1;
+  #unknown = 0;
+  #running: Promise<unknown> = Promise.resolve();
+  #primary = 0;
+
+  constructor(options: LedgerOptions) {
+    this.#options = options;
+    this.#connections = options.servers.map((server) => ({ server, sql: connect(options, server) }));
+  }
+
+  /** Every acknowledged row so far, in the order of acknowledgement. */
+  get acknowledged(): readonly Acknowledged[] {
+    return this.#acknowledged;
+  }
+
+  /** Rows whose fate is not known: the connection broke before the answer came. */
+  get unknownCount(): number {
+    return this.#unknown;
+  }
+
+  /** The table that the rows go to. */
+  async prepare(): Promise<void> {
+    const { sql } = await this.#findPrimary();
+    await sql`create table if not exists ledger (row bigint primary key, written_at timestamptz not null default now())`;
+  }
+
+  start(): void {
+    const writers = Array.from({ length: this.#options.writers }, () => this.#write());
+    this.#running = Promise.all(writers);
+  }
+
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    await this.#running;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#connections.map(({ sql }) => sql.end({ timeout: 0 })));
+  }
+
+  /** The acknowledged rows that are not on the present primary. The one number that matters: its length must be 0. */
+  async missing(): Promise<readonly number[]> {
+    const { sql } = await this.#findPrimary();
+    const rows = await sql<{ row: string }[]>`select row::text from ledger`;
+    const stored = new Set(rows.map(({ row }) => Number(row)));
+    return this.#acknowledged.map(({ row }) => row).filter((row) => !stored.has(row));
+  }
+
+  /** The longest silence between two acknowledgements, of all writers together, in a stretch of time. */
+  longestSilenceMs(fromMs: number, toMs: number): number {
+    const times = this.#acknowledged.map(({ atMs }) => atMs).filter((atMs) => atMs >= fromMs && atMs <= toMs);
+    const edges = [...times, toMs];
+    return edges.reduce((longest, atMs, index) => {
+      const previous = index === 0 ? fromMs : (edges[index - 1] ?? fromMs);
+      return Math.max(longest, atMs - previous);
+    }, 0);
+  }
+
+  async #write(): Promise<void> {
+    const { clock, pauseMs } = this.#options;
+    while (!this.#abort.signal.aborted) {
+      const row = this.#nextRow++;
+      if (await this.#insert(row)) this.#acknowledged.push({ row, atMs: clock.nowMs() });
+      else await this.#findNext();
+      if (pauseMs > 0) await clock.sleep(pauseMs);
+    }
+  }
+
+  async #insert(row: number): Promise<boolean> {
+    const connection = this.#connections[this.#primary];
+    if (connection === undefined) return false;
+    try {
+      const insert = connection.sql`insert into ledger (row) values (${row})`;
+      await within(insert, WRITE_DEADLINE_MS, { clock: this.#options.clock, what: "insert" });
+      return true;
+    } catch (error) {
+      // Read-only: surely not written. Anything else may or may not have been.
+      if (!isReadOnly(error)) this.#unknown += 1;
+      return false;
+    }
+  }
+
+  /** Asks each server in turn until one takes writes, or the writer is stopped. */
+  async #findNext(): Promise<void> {
+    while (!this.#abort.signal.aborted) {
+      const found = await this.#takesWrites();
+      if (found !== null) {
+        this.#primary = found;
+        return;
+      }
+      await this.#options.clock.sleep(RETRY_MS);
+    }
+  }
+
+  async #findPrimary(): Promise<{ readonly sql: Sql }> {
+    const deadlineMs = this.#options.clock.nowMs() + 30_000;
+    while (this.#options.clock.nowMs() < deadlineMs) {
+      const found = await this.#takesWrites();
+      const connection = found === null ? undefined : this.#connections[found];
+      if (connection !== undefined && found !== null) {
+        this.#primary = found;
+        return connection;
+      }
+      await this.#options.clock.sleep(RETRY_MS);
+    }
+    throw new Error("no server takes writes");
+  }
+
+  async #takesWrites(): Promise<number | null> {
+    const answers = this.#connections.map(async ({ sql }, index) => {
+      const asked = sql<{ standby: boolean }[]>`select pg_is_in_recovery() as standby`;
+      const [row] = await within(asked, ROLE_DEADLINE_MS, { clock: this.#options.clock, what: "role" });
+      if (row?.standby !== false) throw new Error("a standby");
+      return index;
+    });
+    try {
+      return await Promise.any(answers);
+    } catch {
+      // None of them: the next round asks again.
+      return null;
+    }
+  }
+}
+
+function isReadOnly(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && error.code === "25006";
+}
+
+function connect(options: LedgerOptions, server: LedgerServer): Sql {
+  return postgres({
+    host: server.host,
+    port: server.port,
+    username: options.username,
+    password: options.password,
+    database: options.database,
+    max: options.writers,
+    connect_timeout: 1,
+    backoff: () => 0.01,
+    idle_timeout: 0,
+    max_lifetime: null,
+    fetch_types: false,
+    onnotice: () => {},
+  });
+}

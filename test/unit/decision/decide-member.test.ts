@@ -1,0 +1,260 @@
+import { expect, test } from "bun:test";
+import type { ManagedSettings } from "../../../src/cluster/managed-settings.ts";
+import type { PostgresStatus } from "../../../src/cluster/observation.ts";
+import type { ClusterState } from "../../../src/cluster/state.ts";
+import { decideMember } from "../../../src/decision/decide-member.ts";
+import type { MemberView } from "../../../src/decision/member-view.ts";
+import type { Plan } from "../../../src/decision/plan.ts";
+import {
+  clusterState,
+  cohort,
+  epoch,
+  id,
+  lsn,
+  member,
+  observation,
+  pledgedStandby,
+  primary,
+  promises,
+  reign,
+  standby,
+  SYSTEM,
+  timeline,
+} from "../../support/situation.ts";
+
+const hashSettings = (settings: ManagedSettings) => JSON.stringify(settings);
+const LOCAL = { listenAddresses: "127.0.0.1", port: 5432, socketDirectory: "/tmp" };
+const FENCE = { reason: "postmaster-died", preferredId: null, fencedAtWallMs: 0 };
+const PLEDGED = { pledgedEpoch: epoch(1) };
+const STOPPED = { kind: "stopped", systemIdentifier: SYSTEM, timeline: timeline(2), checkpointLsn: lsn(60), isClean: true } as const;
+
+function settings(upstream: string | null, rule: readonly [number, ...string[]] | null, name = "m2"): string {
+  const [k, ...names] = rule ?? [0];
+  return hashSettings({
+    memberName: name,
+    clusterId: clusterState().clusterId,
+    ...LOCAL,
+    upstream: upstream === null ? null : { host: upstream, port: 5432 },
+    synchronousStandbyNames: rule === null ? null : { k, names },
+  });
+}
+const FOLLOWS_M1 = settings("m1", [1, "m1", "m3"]);
+
+/** How m2 sees its machine. */
+function view(postgres: PostgresStatus, state: ClusterState = clusterState(), extra: Partial<MemberView> = {}): MemberView {
+  return {
+    state,
+    selfId: id("m2"),
+    postgres,
+    promises: promises(),
+    needsClone: null,
+    hasAside: false,
+    failedStarts: 0,
+    settingsHash: FOLLOWS_M1,
+    hashSettings,
+    local: LOCAL,
+    primary: observation("m1", { postgres: primary(1, ["m2", "m3"]) }),
+    ...extra,
+  };
+}
+
+/** A plan in a line: `streaming`, or `pledging: pledge 1`. */
+function say(plan: Plan): string {
+  const actions = plan.actions.map((action) => {
+    switch (action.kind) {
+      case "pledge":
+      case "promote":
+        return `${action.kind} ${action.epoch}`;
+      case "stop":
+        return `stop ${action.mode}`;
+      case "configure":
+        return `configure ${action.settings.upstream?.host ?? "none"}/${action.settings.synchronousStandbyNames?.names.join(",") ?? "none"}`;
+      case "rewind":
+        return `rewind ${action.source.host} ${action.forkTimeline}:${action.forkLsn}`;
+      case "clone":
+        return `clone ${action.source.host}${action.replace === null ? "" : " replacing"}`;
+      default:
+        return action.kind;
+    }
+  });
+  return actions.length === 0 ? plan.reason : `${plan.reason}: ${actions.join(", ")}`;
+}
+
+const fenced = clusterState({ reign: reign({ fence: FENCE }) });
+const m2Reigns = clusterState({
+  reign: reign({ epoch: epoch(2), primaryId: id("m2"), cohort: cohort(1, "m3"), lineage: null, appointedAt: { timeline: timeline(2), lsn: lsn(100) } }),
+});
+const m3Reigns = clusterState({
+  reign: reign({
+    epoch: epoch(2),
+    primaryId: id("m3"),
+    cohort: cohort(1, "m2"),
+    appointedAt: { timeline: timeline(2), lsn: lsn(100) },
+    lineage: {
+      timeline: timeline(3),
+      ancestors: [
+        { timeline: timeline(1), endLsn: lsn(50), epoch: epoch(0) },
+        { timeline: timeline(2), endLsn: lsn(100), epoch: epoch(1) },
+      ],
+    },
+  }),
+});
+const m3IsPrimary = observation("m3", {
+  postgres: primary(1, ["m2"], { timeline: timeline(3), checkpointTimeline: timeline(3) }),
+  promises: { walEpoch: epoch(2) },
+});
+const after = { promises: promises({ newestEpoch: epoch(2), pledgedEpoch: epoch(1) }), primary: m3IsPrimary };
+
+const table: readonly (readonly [string, MemberView, string])[] = [
+  ["leaves PostgreSQL untouched until somebody says what to build", view({ kind: "absent" }, clusterState({ initialization: null, reign: null })), "not-initialized"],
+  ["leaves what is not ours alone", view({ kind: "foreign", detail: "" }), "data-directory-foreign"],
+  ["leaves another cluster's data alone", view({ ...STOPPED, systemIdentifier: "1" }), "data-directory-foreign"],
+  ["does nothing without its supervisor", view({ kind: "unknown", detail: "" }), "supervisor-unreachable"],
+  [
+    "runs initdb where it was told to",
+    view({ kind: "absent" }, clusterState({ reign: null, systemIdentifier: null }), { selfId: id("m1") }),
+    "initdb: initdb",
+  ],
+  [
+    "never runs initdb once there is a history (F7)",
+    view({ kind: "absent" }, clusterState({ reign: null }), { selfId: id("m1") }),
+    "data-directory-missing",
+  ],
+  ["does not run initdb elsewhere", view({ kind: "absent" }, clusterState({ reign: null, systemIdentifier: null, members: [member("m1"), member("m2", { data: "none" })] })), "waiting-for-initialization"],
+  [
+    "clones where there never was data",
+    view({ kind: "absent" }, clusterState({ members: [member("m1"), member("m2", { data: "none" }), member("m3")] })),
+    "cloning: clone m1",
+  ],
+  ["does not make new data where data was before (F7)", view({ kind: "absent" }), "data-directory-missing"],
+  [
+    "builds anew over old data only when an operation says so",
+    view(standby(), clusterState({ members: [member("m1"), member("m2", { data: "replace" }), member("m3")] })),
+    "recloning: stop fast, clone m1 replacing",
+  ],
+  [
+    "builds anew only once",
+    view(standby(), clusterState({ members: [member("m1"), member("m2", { data: "replace" }), member("m3")] }), { hasAside: true }),
+    "streaming",
+  ],
+  ["starts receiving nothing at first, as a standby", view(STOPPED, clusterState(), { promises: promises({ walEpoch: epoch(0) }) }), "starting: configure none/m1,m3, start"],
+  ["starts receiving where it followed this reign already", view(STOPPED), "starting: configure m1/m1,m3, start"],
+  ["starts a fallen primary as a standby", view(STOPPED, clusterState(), { selfId: id("m1") }), "starting: configure none/m2,m3, start"],
+  ["does not promote itself again within an epoch", view(pledgedStandby(), clusterState(), { selfId: id("m1") }), "waiting-for-primary"],
+  ["streams", view(standby()), "streaming"],
+  ["asks PostgreSQL to connect again when it does not stream", view(standby({ walReceiver: null })), "connecting: reload"],
+  ["follows the primary of a new address", view(standby(), clusterState(), { settingsHash: "other" }), "configuring: configure m1/m1,m3, reload"],
+  // The end of a reign.
+  ["pledges when the reign is being ended", view(standby(), fenced), "pledging: pledge 1"],
+  ["waits for its walreceiver to end", view(standby(), fenced, { promises: promises(PLEDGED) }), "pledging"],
+  ["then waits for the appointment", view(pledgedStandby(), fenced, { promises: promises(PLEDGED) }), "pledged"],
+  [
+    "stops a fenced primary at once, then pledges",
+    view(primary(1, []), fenced, { selfId: id("m1") }),
+    "pledging: stop immediate, pledge 1",
+  ],
+  [
+    "stops a primary that was superseded, at once (F2)",
+    view(primary(1, []), m3Reigns, { selfId: id("m1"), promises: promises({ pledgedEpoch: epoch(1), newestEpoch: epoch(1) }) }),
+    "superseded: stop immediate",
+  ],
+  [
+    "stops a primary that nobody appointed",
+    view(primary(1, []), clusterState(), { selfId: id("m3") }),
+    "superseded: stop immediate",
+  ],
+  [
+    "restarts a fenced primary as a standby that receives nothing",
+    view(STOPPED, fenced, { selfId: id("m1"), promises: promises(PLEDGED) }),
+    "starting: configure none/m2,m3, start",
+  ],
+  // The appointment.
+  [
+    "sets the rule for commits, then promotes",
+    view(pledgedStandby(), m2Reigns, { ...after, settingsHash: settings(null, [1, "m1", "m3"]) }),
+    "promoting: configure none/m3, reload, promote 2",
+  ],
+  [
+    "makes sure of the rule where there was none before",
+    view(pledgedStandby(), m2Reigns, { ...after, settingsHash: settings(null, null) }),
+    "promoting: configure none/m3, reload, checkpoint, promote 2",
+  ],
+  [
+    "sends the promotion again if it was lost",
+    view(pledgedStandby(), m2Reigns, { promises: promises({ newestEpoch: epoch(2), walEpoch: epoch(2), pledgedEpoch: epoch(1) }), settingsHash: settings(null, [1, "m3"]) }),
+    "promoting: promote 2",
+  ],
+  // Rejoining.
+  ["follows a new primary as it is when it is only behind", view(pledgedStandby(100), m3Reigns, after), "configuring: configure m3/m1,m3, reload"],
+  [
+    "follows through the promotion when it is no further than the appointed member was",
+    view(pledgedStandby(100), { ...m3Reigns, reign: reign({ ...m3Reigns.reign, lineage: null }) }, after),
+    "configuring: configure m3/m1,m3, reload",
+  ],
+  [
+    "waits for the new timeline when it is further",
+    view(pledgedStandby(101), { ...m3Reigns, reign: reign({ ...m3Reigns.reign, lineage: null }) }, after),
+    "waiting-for-lineage",
+  ],
+  [
+    "rewinds what it wrote beyond the fork",
+    view(pledgedStandby(101), m3Reigns, after),
+    "rewinding: stop fast, rewind m3 2:100, configure m3/m1,m3, start",
+  ],
+  [
+    "rewinds only once the new primary has checkpointed on its timeline",
+    view(pledgedStandby(101), m3Reigns, { ...after, primary: observation("m3", { postgres: primary(1, [], { timeline: timeline(3) }), promises: { walEpoch: epoch(2) } }) }),
+    "waiting-for-primary",
+  ],
+  [
+    "clones when a timeline only shares its number",
+    view(pledgedStandby(60, { timeline: timeline(3) }), m3Reigns, after),
+    "recloning: stop fast, clone m3 replacing",
+  ],
+  [
+    "clones when a rewind went wrong",
+    view(STOPPED, m3Reigns, { ...after, needsClone: "pg_rewind failed" }),
+    "recloning: stop fast, clone m3 replacing",
+  ],
+  [
+    "clones after PostgreSQL failed to start again and again",
+    view(STOPPED, m3Reigns, { ...after, failedStarts: 3 }),
+    "recloning: stop fast, clone m3 replacing",
+  ],
+  ["removes what was kept aside once it streams", view(standby(), clusterState(), { hasAside: true }), "cleaning-up: discard-aside"],
+  // A primary.
+  [
+    "serves",
+    view(primary(1, ["m2", "m3"]), clusterState(), { selfId: id("m1"), settingsHash: settings(null, [1, "m2", "m3"], "m1") }),
+    "serving",
+  ],
+  [
+    "moves to an announced cohort",
+    view(primary(1, ["m2", "m3"]), clusterState({ reign: reign({ pendingCohort: cohort(1, "m2") }) }), { selfId: id("m1") }),
+    "configuring: configure none/m2, reload",
+  ],
+  [
+    "proves with a checkpoint that its first rule is known to all sessions",
+    view(primary(0, ["m2"]), clusterState({ reign: reign({ cohort: cohort(0, "m2"), pendingCohort: cohort(1, "m2") }) }), { selfId: id("m1") }),
+    "configuring: configure none/m2, reload, checkpoint",
+  ],
+  [
+    "makes the roles that members need",
+    view(primary(1, ["m2", "m3"], { isProvisioned: false }), clusterState(), { selfId: id("m1"), settingsHash: settings(null, [1, "m2", "m3"], "m1") }),
+    "provisioning: provision",
+  ],
+  [
+    "checkpoints on its new timeline",
+    view(primary(1, ["m2", "m3"], { checkpointTimeline: timeline(1) }), clusterState(), { selfId: id("m1"), settingsHash: settings(null, [1, "m2", "m3"], "m1") }),
+    "checkpointing: checkpoint",
+  ],
+  [
+    "hands over with a checkpoint and a clean stop",
+    view(primary(1, ["m2", "m3"]), clusterState({ switchover: { operationId: "op", epoch: epoch(1), targetId: id("m2") } }), { selfId: id("m1") }),
+    "handing-over: checkpoint, stop fast",
+  ],
+];
+
+test.each([...table])("decideMember() %s", (_name, situation, expected) => {
+  expect(say(decideMember(situation))).toBe(expected);
+});
