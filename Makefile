@@ -78,7 +78,7 @@ test: static build ## Everything, on real PostgreSQL too (15 if installed, 17 an
 	@SEEDS=$(CHECK_SEEDS) $(RUN_TESTS) $(QUICK_TESTS) test/simulation test/postgres test/e2e
 
 simulate: setup ## Many simulated clusters: SEEDS=1000, or one again: SEED=42
-	@SEEDS=$(SEEDS) SEED=$(SEED) $(RUN_TESTS) test/simulation
+	@SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(RUN_TESTS) test/simulation
 
 record: setup ## Write the outcome of the scenarios anew (read the diff before you commit it)
 	@RECORD=1 $(RUN_TESTS) test/scenarios

@@ -74,7 +74,13 @@ describe("each check finds what was planted", () => {
     ["a type expression", "src/base/a.ts", 'let x: import("../cluster/state.ts").ClusterState;'],
     ["a sideways import", "src/agent/loop.ts", 'import { app } from "../api/app.ts";'],
     ["the store reaching into the engine", "src/store/s.ts", 'import { E } from "../raft/engine/engine.ts";'],
-    ["the peer reaching for the ports", "src/peer/p.ts", 'import type { T } from "../raft/ports.ts";'],
+    [
+      "the peer reaching for the engine",
+      "src/peer/p.ts",
+      'import type { E } from "../raft/engine/engine.ts";',
+    ],
+    ["migrations outside the store", "src/main/m.ts", 'import sql from "../../migrations/0000_a.sql";'],
+    ["code out of the migrations", "src/store/m.ts", 'import { sql } from "../../migrations/sql.ts";'],
     ["the supervisor probing", "src/supervisor/s.ts", 'import { probe } from "../postgres/probe.ts";'],
     ["the sources importing a test", "src/main/main.ts", 'import { x } from "../../test/support/x.ts";'],
   ])("%s", (_what, path, text) => expect(upwardImports(plant(path, text))).toHaveLength(1));
@@ -110,6 +116,7 @@ describe("each check finds what was planted", () => {
         "src/store/s.ts",
         'import type { LogStore } from "../raft/ports.ts";\nimport { Database } from "bun:sqlite";',
       ),
+      ...plant("src/store/m.ts", 'import sql from "../../migrations/0000_a.sql" with { type: "text" };'),
       ...plant("src/peer/p.ts", 'import type { Message } from "../raft/engine/message.ts";'),
       ...plant(
         "src/base/b.ts",
@@ -133,9 +140,13 @@ function upwardImports(all: readonly Import[]): readonly string[] {
   return all.filter((one) => one.packageName === null && !isDownward(one)).map(say);
 }
 
-function isDownward({ from, target }: Import): boolean {
-  if (target === null) return false; // Relative, and yet out of src/.
+function isDownward({ from, target, outside }: Import): boolean {
   const folder = folderOf(from);
+  if (outside !== null) {
+    const embeds = layerOf(folder)?.embeds;
+    return embeds !== undefined && outside.startsWith(embeds) && !outside.endsWith(".ts");
+  }
+  if (target === null) return false;
   if (target.startsWith(`${folder}/`)) return true;
   const layer = layerOf(folder);
   if (layer === undefined || layer.except?.includes(target)) return false;

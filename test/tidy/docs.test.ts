@@ -1,6 +1,10 @@
-/** What a layer offers to the one above says what it is: each exported function and class there has a docstring. */
+/**
+ * What a layer offers to the one above says what it is: each exported function and class there has a docstring. For the
+ * export that a file is named after, the header of the file is that docstring.
+ */
 
 import { describe, expect, test } from "bun:test";
+import { basename } from "node:path";
 import { readTypeScript, type SourceFile } from "../support/source-tree.ts";
 
 const DOCUMENTED = ["src/cluster", "src/decision", "src/raft", "src/postgres", "src/supervisor"];
@@ -18,6 +22,13 @@ describe("docstrings", () => {
   });
 
   test("stand over each exported function and class", () => expect(files.flatMap(bare)).toEqual([]));
+
+  test("may be the header of the file that is named after the export", () => {
+    const text =
+      "/** Says who is next. */\n\nexport function chooseNext(): void {}\nexport function other(): void {}\n";
+    expect(bare({ path: "src/x/choose-next.ts", text })).toEqual(["src/x/choose-next.ts:4: other"]);
+    expect(bare({ path: "src/x/choose-next.ts", text: text.slice(3) })).toHaveLength(2);
+  });
 
   test("are missed where they are missing", () => {
     const text = [
@@ -51,11 +62,16 @@ describe("docstrings", () => {
 function bare({ path, text }: SourceFile): readonly string[] {
   const lines = text.split("\n");
   const documented = new Set<string>();
+  const isNamesake = (name: string) => text.startsWith("/**") && `${kebab(name)}.ts` === basename(path);
   return lines.flatMap((line, index) => {
     const match = EXPORT.exec(line);
     const name = match?.[1] ?? match?.[2];
     if (name === undefined) return [];
     if (lines[index - 1]?.trimEnd().endsWith("*/") === true) documented.add(name);
-    return documented.has(name) ? [] : [`${path}:${index + 1}: ${name}`];
+    return documented.has(name) || isNamesake(name) ? [] : [`${path}:${index + 1}: ${name}`];
   });
+}
+
+function kebab(name: string): string {
+  return name.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "-").toLowerCase();
 }

@@ -12,6 +12,8 @@ export interface Import {
   readonly specifier: string;
   /** The imported file under `src/` (`base/lsn.ts`) for a relative import that stays in `src/`; else null. */
   readonly target: string | null;
+  /** The imported file from the repository's root for a relative import that leaves `src/`; else null. */
+  readonly outside: string | null;
   /** The npm package or the runtime module (`node:fs`); null for a relative import. */
   readonly packageName: string | null;
 }
@@ -26,7 +28,7 @@ export function readImports(file: SourceFile): readonly Import[] {
   return specifiers.map((specifier) => ({
     from: file.path,
     specifier,
-    target: targetOf(file.path, specifier),
+    ...locate(file.path, specifier),
     packageName: packageOf(specifier),
   }));
 }
@@ -36,10 +38,12 @@ function withoutComments(text: string): string {
   return text.replace(/^[ \t]*\/\*[\s\S]*?\*\//gm, "").replace(/^[ \t]*\/\/.*$/gm, "");
 }
 
-function targetOf(from: string, specifier: string): string | null {
-  if (!specifier.startsWith(".")) return null;
+function locate(from: string, specifier: string): Pick<Import, "target" | "outside"> {
+  if (!specifier.startsWith(".")) return { target: null, outside: null };
   const path = posix.join(posix.dirname(from), specifier);
-  return path.startsWith("src/") ? path.slice("src/".length) : null;
+  return path.startsWith("src/")
+    ? { target: path.slice("src/".length), outside: null }
+    : { target: null, outside: path };
 }
 
 function packageOf(specifier: string): string | null {

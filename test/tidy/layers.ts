@@ -9,6 +9,8 @@ export interface Layer {
   readonly mayImport: readonly string[];
   /** Single files of an allowed folder that stay closed. */
   readonly except?: readonly string[];
+  /** A folder at the top of the repository whose files (not code) are compiled in. */
+  readonly embeds?: string;
   /** npm packages and runtime modules that are imported from here and from nowhere else. */
   readonly owns: readonly string[];
 }
@@ -21,11 +23,12 @@ export const LAYERS: readonly Layer[] = [
   {
     folder: "store",
     mayImport: ["raft/ports.ts", "raft/engine/message.ts", "cluster", "base"],
+    embeds: "migrations/",
     owns: ["drizzle-orm", "bun:sqlite"],
   },
   {
     folder: "peer",
-    mayImport: ["raft/engine/message.ts", "cluster", "base"],
+    mayImport: ["raft/ports.ts", "raft/engine/message.ts", "cluster", "base"],
     owns: ["@peculiar/x509", "reflect-metadata", "node:tls", "node:net"],
   },
   { folder: "postgres", mayImport: ["cluster", "base"], owns: ["postgres"] },

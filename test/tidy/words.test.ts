@@ -71,6 +71,12 @@ const BANS: readonly Ban[] = [
     sample: "performance.now()",
   },
   {
+    word: /\bcatch\s*(?:\([^)]*\))?\s*\{\s*\}|\.catch\(\(\) => \{\s*\}\)/,
+    instead: "a comment in the block that says why it may be ignored",
+    within: CODE,
+    sample: "try { f() } catch (error) {}",
+  },
+  {
     word: /\bnot (?:yet )?implemented\b/i,
     instead: "the work itself",
     within: SOURCE,
