@@ -76,11 +76,11 @@ export class Progress {
    * @returns false for an old answer, which says nothing: messages are reordered.
    */
   rejected(rejected: LogIndex, agreement: LogIndex): boolean {
-    // What a refused append told was not heard.
-    this.toldCommit = 0 as LogIndex;
     if (this.state === "replicate") {
       if (rejected <= this.matchIndex) return false;
       this.#enter("probe", next(this.matchIndex));
+      // What refused appends told was not heard.
+      this.toldCommit = 0 as LogIndex;
       return true;
     }
     if (this.state === "snapshot" || rejected !== this.nextIndex - 1) return false;

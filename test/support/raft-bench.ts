@@ -1,0 +1,203 @@
+import type { LogIndex, MemberId, Term } from "../../src/base/ids.ts";
+import { Engine, type EngineStatus } from "../../src/raft/engine/engine.ts";
+import type { EngineLimits } from "../../src/raft/engine/limits.ts";
+import { encodeConfig } from "../../src/raft/engine/membership.ts";
+import type { ClusterConfig, Entry, EntryKind, Message } from "../../src/raft/engine/message.ts";
+import type { Body } from "../../src/raft/engine/state.ts";
+import { MemoryLogStore } from "./memory-log-store.ts";
+
+/** One engine on a bench: messages are handed to it by hand, and what it does is looked at. */
+
+export const M1 = "m1" as MemberId;
+export const M2 = "m2" as MemberId;
+export const M3 = "m3" as MemberId;
+export const M4 = "m4" as MemberId;
+export const M5 = "m5" as MemberId;
+
+export const TIMING = { heartbeatTicks: 2, electionTicksMin: 10, electionTicksMax: 20 };
+
+export type MessageOf<Type extends Message["type"]> = Message & { readonly type: Type };
+
+export interface BenchOptions {
+  readonly id?: MemberId;
+  readonly voters?: readonly MemberId[];
+  readonly learners?: readonly MemberId[];
+  readonly entries?: readonly Entry[];
+  readonly term?: number;
+  readonly vote?: MemberId;
+  readonly commit?: number;
+  readonly promotableFrom?: number;
+  readonly limits?: Partial<EngineLimits>;
+  /** The disk of an earlier life; then voters, entries, term, vote and commit are its own. */
+  readonly store?: MemoryLogStore;
+  /** Chooses the patience within the limits. Default: the least. */
+  readonly integer?: (min: number, max: number) => number;
+}
+
+export class Bench {
+  readonly id: MemberId;
+  readonly engine: Engine;
+  readonly store: MemoryLogStore;
+  /** Sent since the last look, all of it after what it depends on was durable. */
+  #sent: Message[] = [];
+
+  constructor(options: BenchOptions = {}) {
+    this.id = options.id ?? M1;
+    this.store = options.store ?? newStore(options);
+    this.engine = new Engine({
+      id: this.id,
+      stored: this.store.load(),
+      reader: this.store,
+      timing: TIMING,
+      random: { integer: options.integer ?? ((min) => min) },
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+    });
+  }
+
+  get status(): EngineStatus {
+    return this.engine.status();
+  }
+
+  /** Carries out everything that the engine wants: disk first, then the messages. */
+  settle(): this {
+    for (let ready = this.engine.ready(); ready !== null; ready = this.engine.ready()) {
+      const { entries, hard, committed, messages } = ready;
+      if (entries.length + committed.length > 0 || hard !== null)
+        this.store.commit({ entries, hard, committed });
+      this.engine.persisted();
+      this.#sent.push(...messages);
+    }
+    return this;
+  }
+
+  tick(count = 1): this {
+    for (let at = 0; at < count; at += 1) {
+      this.engine.tick();
+      this.settle();
+    }
+    return this;
+  }
+
+  receive(from: MemberId, term: number, body: Body): this {
+    this.engine.step({ ...body, from, to: this.id, term: term as Term });
+    return this.settle();
+  }
+
+  propose(...texts: readonly string[]): ReturnType<Engine["propose"]> {
+    const answer = this.engine.propose(texts.map((text) => new TextEncoder().encode(text)));
+    this.settle();
+    return answer;
+  }
+
+  /** What was sent since the last look. */
+  take(): readonly Message[] {
+    const sent = this.#sent;
+    this.#sent = [];
+    return sent;
+  }
+
+  takeOf<Type extends Message["type"]>(type: Type): readonly MessageOf<Type>[] {
+    return this.take().filter((message): message is MessageOf<Type> => message.type === type);
+  }
+
+  /** Ticks until the patience is over. With the default chance that is one more than the minimum. */
+  losePatience(): this {
+    return this.tick(TIMING.electionTicksMin + 1);
+  }
+
+  becomeCandidate(): this {
+    this.losePatience();
+    this.#grantAll("pre-vote-response", this.status.term + 1);
+    return this;
+  }
+
+  becomeLeader(): this {
+    this.becomeCandidate();
+    if (this.status.role !== "leader") this.#grantAll("vote-response", this.status.term);
+    return this;
+  }
+
+  /** All followers hold everything that the leader holds. */
+  acknowledgeAll(): this {
+    for (const { id } of this.status.followers) this.acknowledge(id, this.status.lastIndex);
+    return this;
+  }
+
+  acknowledge(from: MemberId, index: number): this {
+    return this.receive(from, this.status.term, {
+      type: "append-response",
+      index: index as LogIndex,
+      rejection: null,
+    });
+  }
+
+  append(
+    from: MemberId,
+    term: number,
+    previous: readonly [number, number],
+    entries: readonly Entry[],
+    commit = 0,
+  ): this {
+    const [index, previousTerm] = previous;
+    return this.receive(from, term, {
+      type: "append",
+      previous: { index: index as LogIndex, term: previousTerm as Term },
+      entries,
+      commit: commit as LogIndex,
+    });
+  }
+
+  #grantAll(type: "pre-vote-response" | "vote-response", term: number): void {
+    for (const id of this.status.config.voters) {
+      const isOpen = this.status.role === "candidate" || this.status.role === "pre-candidate";
+      if (id !== this.id && isOpen) this.receive(id, term, { type, isGranted: true });
+    }
+  }
+}
+
+/** Delivers everything that the benches send each other, until nobody has anything more to say. */
+export function exchange(...benches: readonly Bench[]): void {
+  for (let messages = benches.flatMap((bench) => bench.take()); messages.length > 0; ) {
+    for (const message of messages) benches.find(({ id }) => id === message.to)?.engine.step(message);
+    messages = benches.flatMap((bench) => bench.settle().take());
+  }
+}
+
+function newStore(options: BenchOptions): MemoryLogStore {
+  const store = new MemoryLogStore({
+    entries: options.entries ?? [],
+    hard: {
+      term: (options.term ?? options.entries?.at(-1)?.term ?? 0) as Term,
+      vote: options.vote ?? null,
+      commit: (options.commit ?? 0) as LogIndex,
+    },
+    promotableFrom: (options.promotableFrom ?? 0) as LogIndex,
+  });
+  store.floorConfig = config(options.voters ?? [M1, M2, M3], options.learners);
+  return store;
+}
+
+export function config(voters: readonly MemberId[], learners: readonly MemberId[] = []): ClusterConfig {
+  return { voters, outgoing: [], learners };
+}
+
+export function entry(index: number, term: number, text = "", kind: EntryKind = "command"): Entry {
+  return { index: index as LogIndex, term: term as Term, kind, data: new TextEncoder().encode(text) };
+}
+
+export function configEntry(index: number, term: number, voters: readonly MemberId[]): Entry {
+  return { index: index as LogIndex, term: term as Term, kind: "config", data: encodeConfig(config(voters)) };
+}
+
+/** A log by its terms: `logOf(1, 1, 2)` has entries 1/1, 2/1, 3/2. */
+export function logOf(...terms: readonly number[]): readonly Entry[] {
+  return terms.map((term, at) => entry(at + 1, term));
+}
+
+export function termsOf(entries: readonly Entry[]): readonly number[] {
+  return entries.map(({ term }) => term);
+}
+
+export function id(index: number, term: number): { readonly index: LogIndex; readonly term: Term } {
+  return { index: index as LogIndex, term: term as Term };
+}
