@@ -7,6 +7,7 @@
 import { accessSync, constants, readdirSync, realpathSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fetchPostgres } from "./fetch-postgres.ts";
+import { ensureRuns } from "./lend-libraries.ts";
 
 export interface FoundPostgres {
   readonly major: number;
@@ -87,8 +88,13 @@ function askVersion(directory: string): string | null {
   return result.success ? result.stdout.toString() : null;
 }
 
+function bring(major: string): string {
+  const binDirectory = fetchPostgres(major, resolve(import.meta.dir, "../../.tools"));
+  ensureRuns(binDirectory);
+  return binDirectory;
+}
+
 function main(wantsAll: boolean): void {
-  const toolsDirectory = resolve(import.meta.dir, "../../.tools");
   const found = findPostgres();
   const newest = found[0];
   if (!wantsAll) {
@@ -97,13 +103,13 @@ function main(wantsAll: boolean): void {
         `postgres: none of ${LEAST_MAJOR} or newer is complete here; bringing ${DEFAULT_MAJOR} from npm\n`,
       );
     }
-    process.stdout.write(`${newest?.binDirectory ?? fetchPostgres(DEFAULT_MAJOR, toolsDirectory)}\n`);
+    process.stdout.write(`${newest?.binDirectory ?? bring(DEFAULT_MAJOR)}\n`);
     return;
   }
   for (const { binDirectory } of found) process.stdout.write(`${binDirectory}\n`);
   // There is no 17 for arm64 on npm.
   for (const major of process.arch === "x64" ? ["17", "18"] : ["18"]) {
-    process.stdout.write(`${fetchPostgres(major, toolsDirectory)}\n`);
+    process.stdout.write(`${bring(major)}\n`);
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { choosePostgres } from "../support/find-postgres.ts";
+import { missingLibrary } from "../support/lend-libraries.ts";
 import { closingLine, countJunit, isSuccess, judgeRun } from "../support/run-tests.ts";
 
 const report = (tests: number, failures: number, skipped: number): string =>
@@ -34,6 +35,13 @@ describe("run-tests", () => {
 });
 
 describe("find-postgres", () => {
+  test("missingLibrary() reads what the loader says", () => {
+    const complaint =
+      "postgres: error while loading shared libraries: libxml2.so.2: cannot open shared object file: No such file";
+    expect(missingLibrary(complaint)).toBe("libxml2.so.2");
+    expect(missingLibrary("permission denied")).toBeNull();
+  });
+
   test("choosePostgres() takes complete ones of 15 and newer, newest first, each once", () => {
     const versions: Record<string, string> = {
       "/a/14/bin": "postgres (PostgreSQL) 14.9",
