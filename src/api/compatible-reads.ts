@@ -93,10 +93,14 @@ function compatibleTags(member: Member | undefined): Record<string, unknown> {
   };
 }
 
-/** Each timeline that was left, with where it was left. */
+/** Each timeline that was left, with where it was left and, where that is known, in which epoch it was written. */
 export function describeHistoryForMonitoring(
   sight: Sight | null,
 ): readonly (readonly [number, number, string])[] {
-  const ancestors = sight?.state.reign?.lineage?.ancestors ?? [];
-  return ancestors.map(({ timeline, endLsn, epoch }) => [timeline, endLsn, `end of epoch ${epoch}`]);
+  const reign = sight?.state.reign ?? null;
+  if (reign === null) return [];
+  return (reign.lineage?.ancestors ?? []).map(({ timeline, endLsn }) => {
+    const epoch = reign.timelines.find((each) => each.timeline === timeline)?.epoch;
+    return [timeline, endLsn, epoch === undefined ? "left" : `end of epoch ${epoch}`];
+  });
 }

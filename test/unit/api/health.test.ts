@@ -85,8 +85,8 @@ describe("on the primary", () => {
   });
 
   const fence = { reason: "lost", preferredId: null, fencedAtWallMs: 1 };
-  const pledged = { newestEpoch: 3 as Epoch, pledgedEpoch: 3 as Epoch, walEpoch: 3 as Epoch };
-  const newer = { newestEpoch: 4 as Epoch, pledgedEpoch: 2 as Epoch, walEpoch: 3 as Epoch };
+  const pledged = { newestEpoch: 3 as Epoch, pledgedEpoch: 3 as Epoch, walEpoch: 3 as Epoch, timelines: [] };
+  const newer = { newestEpoch: 4 as Epoch, pledgedEpoch: 2 as Epoch, walEpoch: 3 as Epoch, timelines: [] };
   const cases: readonly [string, (fake: Fake) => void][] = [
     [
       "the reign is fenced",

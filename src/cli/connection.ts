@@ -1,0 +1,91 @@
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { CliError, EXIT } from "./exit-code.ts";
+import type { CliPorts } from "./ports.ts";
+
+/** Where to ask: a Unix socket, or an HTTPS address with the CA to trust. */
+export type Target =
+  | { readonly kind: "unix"; readonly path: string }
+  | { readonly kind: "https"; readonly origin: string; readonly caPem: string | null };
+
+export interface Connection {
+  /** Tried in turn. Never empty. */
+  readonly targets: readonly Target[];
+  readonly token: string | null;
+}
+
+export interface ConnectionOptions {
+  readonly endpoint?: readonly string[] | undefined;
+  readonly token?: string | undefined;
+  readonly ca?: string | undefined;
+  readonly socket?: string | undefined;
+  readonly config?: string | undefined;
+}
+
+const USUAL_SOCKETS = ["/run/guacamole/api.sock", "/var/lib/guacamole/api.sock"] as const;
+
+/**
+ * Finds out whom to ask: `--endpoint` if given, otherwise a socket on this host.
+ *
+ * @throws {CliError} for an endpoint, a CA file or a configuration that cannot be used.
+ */
+export async function resolveConnection(ports: CliPorts, options: ConnectionOptions): Promise<Connection> {
+  const { env } = ports;
+  const token = options.token ?? env["GUACAMOLE_TOKEN"] ?? null;
+  const isSocketMeant = options.socket !== undefined || options.config !== undefined;
+  const fromEnv = isSocketMeant
+    ? []
+    : (env["GUACAMOLE_ENDPOINT"] ?? "").split(",").filter((each) => each.trim() !== "");
+  const endpoints = options.endpoint ?? fromEnv;
+  if (endpoints.length > 0) {
+    const caPath = options.ca ?? env["GUACAMOLE_CA"];
+    const caPem = caPath === undefined ? null : await readCa(caPath);
+    return {
+      token,
+      targets: endpoints.map((each) => ({ kind: "https", origin: parseEndpoint(each.trim()), caPem })),
+    };
+  }
+  return { token, targets: [{ kind: "unix", path: await findSocket(ports, options) }] };
+}
+
+async function findSocket(ports: CliPorts, options: ConnectionOptions): Promise<string> {
+  if (options.socket !== undefined) return options.socket;
+  if (options.config !== undefined) {
+    const path = await ports.socketPathOf(options.config);
+    if (!path.ok) throw new CliError(EXIT.usage, path.error);
+    return path.value;
+  }
+  const fromEnv = ports.env["GUACAMOLE_SOCKET"];
+  if (fromEnv !== undefined && fromEnv !== "") return fromEnv;
+  const [first] = USUAL_SOCKETS;
+  return USUAL_SOCKETS.find((path) => existsSync(path)) ?? first;
+}
+
+async function readCa(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    throw new CliError(
+      EXIT.usage,
+      `cannot read the CA's certificate: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
+/** `host:port`, `host` (port 8008) or `https://host:port`. Never `http`: the token would be readable on the way. */
+export function parseEndpoint(text: string): string {
+  const withScheme = text.includes("://") ? text : `https://${text}`;
+  const bad = () =>
+    new CliError(EXIT.usage, `'${text}' is not an endpoint: 10.0.0.1:8008 and https://m1.example:8008 are`);
+  if (!URL.canParse(withScheme)) throw bad();
+  const url = new URL(withScheme);
+  if (url.protocol !== "https:" || url.pathname !== "/" || url.search !== "" || url.username !== "")
+    throw bad();
+  const isPortGiven = /:[0-9]+\/?$/.test(withScheme);
+  return `https://${url.hostname}:${isPortGiven ? url.port || "443" : "8008"}`;
+}
+
+/** For messages. */
+export function targetName(target: Target): string {
+  return target.kind === "unix" ? target.path : target.origin;
+}

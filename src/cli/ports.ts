@@ -1,0 +1,41 @@
+import type { Clock } from "../base/clock.ts";
+import type { Result } from "../base/result.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** All that the command line asks of the rest. The three long-running commands live elsewhere; `main` hands them in. */
+export interface CliPorts {
+  readonly version: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly terminal: Terminal;
+  readonly clock: Clock;
+  /** Aborted by Ctrl-C: ends `--watch` and `--follow` in order. */
+  readonly interrupted: AbortSignal;
+  /** A new UUID, for Idempotency-Keys. */
+  newId(): string;
+  /** Path of the API's Unix socket according to a member's configuration file. */
+  socketPathOf(configPath: string): Promise<Result<string, string>>;
+  /** Each resolves with the exit code once the process should end. */
+  run(options: RunOptions): Promise<number>;
+  supervise(options: SuperviseOptions): Promise<number>;
+  demo(options: DemoOptions): Promise<number>;
+}
+
+export interface RunOptions {
+  /** Null: no `--config` was given. */
+  readonly configPath: string | null;
+}
+
+export interface SuperviseOptions {
+  readonly socketPath: string;
+  readonly dataDir: string;
+  /** Null: to be found. */
+  readonly binDir: string | null;
+}
+
+export interface DemoOptions {
+  readonly isKept: boolean;
+  /** Lines instead of a live table. */
+  readonly isPlain: boolean;
+  /** How long the write load runs between the two failures. */
+  readonly seconds: number;
+}

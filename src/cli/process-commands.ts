@@ -1,0 +1,72 @@
+import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { formatResult } from "./client-command.ts";
+import type { CliPorts } from "./ports.ts";
+
+/** Called with what the process should end with. */
+type Finish = (exitCode: number) => void;
+
+/** `guacamole run` */
+export function runCommand(ports: CliPorts, finish: Finish) {
+  return new Command("run")
+    .summary("the member: control plane, API, and care for the PostgreSQL beside it")
+    .description(
+      "Runs the member until it is told to stop (SIGTERM, SIGINT). PostgreSQL goes on without it.\nA member that was never formed or joined waits for that; PostgreSQL is not touched.",
+    )
+    .option("--config <file>", "the member's own file (default: /etc/guacamole/guacamole.toml if it exists)")
+    .addHelpText(
+      "after",
+      "\nEvery key of the file is also an environment variable: data-dir of [postgres] is GUACAMOLE_POSTGRES_DATA_DIR.\n\nExamples:\n  guacamole run --config guacamole.toml\n  GUACAMOLE_NAME=m1 GUACAMOLE_POSTGRES_DATA_DIR=/data guacamole run",
+    )
+    .action(async (options) => finish(await ports.run({ configPath: options.config ?? null })));
+}
+
+/** `guacamole supervise` */
+export function superviseCommand(ports: CliPorts, finish: Finish) {
+  return new Command("supervise")
+    .summary("the small process beside PostgreSQL ('run' starts it by itself)")
+    .description(
+      "Runs PostgreSQL's programs for a member, which talks to it over a Unix socket. It decides nothing.\nOn a host 'guacamole run' starts it by itself; in a pod it is what the PostgreSQL container runs.",
+    )
+    .requiredOption("--socket <path>", "the Unix socket to listen on")
+    .requiredOption("--data-dir <dir>", "PostgreSQL's data directory")
+    .option("--bin-dir <dir>", "where PostgreSQL's programs are (default: found by itself)")
+    .action(async ({ socket, dataDir, binDir }) =>
+      finish(await ports.supervise({ socketPath: socket, dataDir, binDir: binDir ?? null })),
+    );
+}
+
+/** `guacamole demo` */
+export function demoCommand(ports: CliPorts, finish: Finish) {
+  return new Command("demo")
+    .summary("a whole cluster on this machine, two failures, and a proof that nothing was lost")
+    .description(
+      "Starts three members on this machine in a temporary directory, writes to them, kills the primary and then a\nwhole member, and checks every acknowledged row. Needs nothing but PostgreSQL's programs; leaves nothing behind.",
+    )
+    .option("--keep", "leave the cluster running and say how to talk to it")
+    .option("--plain", "lines instead of a live table")
+    .option("--seconds <number>", "how long to write around each failure", parseSeconds, 5)
+    .action(async ({ keep, plain, seconds }) =>
+      finish(await ports.demo({ isKept: keep === true, isPlain: plain === true, seconds })),
+    );
+}
+
+function parseSeconds(text: string): number {
+  const seconds = /^[0-9]{1,5}$/.test(text) ? Number(text) : 0;
+  if (seconds < 1) throw new InvalidArgumentError("Seconds are a whole number from 1 to 99999.");
+  return seconds;
+}
+
+/** `guacamole version` */
+export function versionCommand(ports: CliPorts) {
+  return new Command("version")
+    .description("Prints the version of this binary.")
+    .addOption(
+      new Option("-o, --output <format>", "how to print it")
+        .choices(["table", "json", "yaml"] as const)
+        .default("table" as const),
+    )
+    .action(({ output }) => {
+      const value = { version: ports.version };
+      ports.terminal.out(formatResult(output, value, ({ version }) => `guacamole ${version}\n`));
+    });
+}

@@ -1,0 +1,123 @@
+import { Argument, Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { initCommand, statusCommand, switchoverCommand } from "./cluster-commands.ts";
+import { type CompletionCommand, renderCompletion } from "./completion.ts";
+import { CliError, EXIT } from "./exit-code.ts";
+import { memberCommand } from "./member-commands.ts";
+import { eventsCommand, operationCommand } from "./operation-commands.ts";
+import type { CliPorts } from "./ports.ts";
+import { demoCommand, runCommand, superviseCommand, versionCommand } from "./process-commands.ts";
+import { formCommand, joinCommand } from "./setup-commands.ts";
+
+const FIRST_MINUTES = `
+The first five minutes, on three hosts:
+  guacamole run --config guacamole.toml    on each: the control plane comes up, PostgreSQL is not touched
+  guacamole form --name orders             on the first; prints the admin token
+  guacamole member add                     on the first; prints the command that lets another host in
+  guacamole join 10.0.0.1:8008 --token …   on the second, and with a token of its own on the third
+  guacamole init                           on any: initdb on one, clones on the others
+  guacamole status --watch                 who is primary, who follows, how far behind, and why
+
+Just curious? 'guacamole demo' shows it all on this machine and leaves nothing behind.
+
+On a member's own host its Unix socket serves its owner without a token. From elsewhere:
+  export GUACAMOLE_ENDPOINT=10.0.0.1:8008,10.0.0.2:8008 GUACAMOLE_TOKEN=gcm_… GUACAMOLE_CA=ca.crt
+
+Exit codes:
+  0  done
+  2  the command line or the configuration is wrong
+  3  refused: it was understood, and nothing was changed
+  4  unreachable: nobody answers, or no leader is there; nothing was changed
+  5  failed: it began, and did not succeed
+  6  unknown: it may have happened, or may still; look before you repeat it
+`;
+
+/**
+ * The command line. `finish` is told the exit code of the commands that run a process.
+ *
+ * Parsing throws (`CommanderError`, `CliError`) and never ends the process: `runProgram` turns that into an exit code.
+ */
+export function createProgram(ports: CliPorts, finish: (exitCode: number) => void): CommandUnknownOpts {
+  const program = new Command("guacamole")
+    .description("Highly available PostgreSQL: members that agree, fail over and rejoin by themselves.")
+    .version(ports.version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "show this, or the help of a command")
+    .addHelpText("after", FIRST_MINUTES)
+    .showSuggestionAfterError()
+    .addCommand(runCommand(ports, finish))
+    .addCommand(formCommand(ports))
+    .addCommand(joinCommand(ports))
+    .addCommand(initCommand(ports))
+    .addCommand(statusCommand(ports))
+    .addCommand(switchoverCommand(ports))
+    .addCommand(memberCommand(ports))
+    .addCommand(operationCommand(ports))
+    .addCommand(eventsCommand(ports))
+    .addCommand(demoCommand(ports, finish))
+    .addCommand(superviseCommand(ports, finish))
+    .addCommand(versionCommand(ports));
+  program.addCommand(
+    new Command("completion")
+      .description("Prints a completion script for a shell.")
+      .addArgument(new Argument("<shell>").choices(["bash", "zsh", "fish"] as const))
+      .addHelpText("after", '\nExample:\n  eval "$(guacamole completion bash)"')
+      .action((shell) => ports.terminal.out(renderCompletion(shell, completionsOf(program, "")))),
+  );
+  settle(program, ports);
+  return program;
+}
+
+/** Runs one command line (without the program's own name) and returns the exit code. */
+export async function runProgram(ports: CliPorts, argv: readonly string[]): Promise<number> {
+  let exitCode: number = EXIT.ok;
+  const program = createProgram(ports, (code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (!(error instanceof CliError)) throw error;
+    explain(ports, error, isJsonWanted(argv));
+    return error.exitCode;
+  }
+}
+
+function explain({ terminal }: CliPorts, error: CliError, isJson: boolean): void {
+  if (isJson) {
+    const problem = error.problem ?? {
+      detail: error.message,
+      ...(error.hint === null ? {} : { hint: error.hint }),
+    };
+    terminal.err(`${JSON.stringify(problem)}\n`);
+    return;
+  }
+  terminal.err(`guacamole: ${error.message}\n`);
+  if (error.hint !== null) terminal.err(`  ${error.hint}\n`);
+}
+
+function isJsonWanted(argv: readonly string[]): boolean {
+  return argv.some(
+    (each, at) =>
+      each === "--output=json" || (each === "json" && ["--output", "-o"].includes(argv[at - 1] ?? "")),
+  );
+}
+
+/** Commands that were added do not inherit how the program exits and where it writes. */
+function settle(command: CommandUnknownOpts, ports: CliPorts): void {
+  command.exitOverride().configureOutput({
+    writeOut: (text) => ports.terminal.out(text),
+    writeErr: (text) => ports.terminal.err(text),
+    outputError: (text, write) => write(text.replace(/^error: /, "guacamole: ")),
+  });
+  for (const each of command.commands) settle(each, ports);
+}
+
+function completionsOf(command: CommandUnknownOpts, path: string): CompletionCommand[] {
+  const names = command.commands.map((each) => each.name());
+  const options = [...command.options.flatMap(({ long }) => long ?? []), "--help"];
+  const children = command.commands.flatMap((each) =>
+    completionsOf(each, path === "" ? each.name() : `${path} ${each.name()}`),
+  );
+  return [{ path, words: [...names, ...options] }, ...children];
+}
