@@ -14,8 +14,9 @@ COMMIT = $(shell git describe --always --abbrev=12 --dirty 2>/dev/null || echo u
 export npm_config_cache := $(TOOLS)/npm-cache
 export npm_config_update_notifier := false
 export BUN_INSTALL_CACHE_DIR := $(TOOLS)/bun-cache
-# The e2e tests and the benchmark run the compiled binary, never the sources.
-export GUACAMOLE_BINARY := $(CURDIR)/dist/guacamole
+# The e2e tests and the benchmark run the compiled binary, never the sources. (Not GUACAMOLE_…: a member refuses
+# variables of that name which it does not know.)
+export TESTED_BINARY := $(CURDIR)/dist/guacamole
 
 RUN_TOOL := $(BUN) --bun node_modules/.bin
 # Biome colours a pipe, too.
@@ -84,7 +85,7 @@ record: setup ## Write the outcome of the scenarios anew (read the diff before y
 	@RECORD=1 $(RUN_TESTS) test/scenarios
 
 bench: build ## Failover, switchover, bring-up, memory: medians beside a floor measured in the same run
-	@GUACAMOLE_POSTGRES_BIN_DIR="$$($(BUN) test/support/find-postgres.ts)" $(BUN) test/bench/bench.ts $(ARGS)
+	@TESTED_POSTGRES_BIN_DIR="$$($(BUN) test/support/find-postgres.ts)" $(BUN) test/bench/bench.ts $(ARGS)
 
 build: setup ## Compile the one executable, dist/guacamole
 	@echo "build: dist/guacamole $(VERSION) ($(COMMIT))"
