@@ -18,7 +18,12 @@ export interface LocalLook {
 const SUPERVISOR_DEADLINE_MS = 2_000;
 const PROBE_DEADLINE_MS = 1_000;
 
-export const NO_PROMISES: Promises = { newestEpoch: EPOCH_ZERO, pledgedEpoch: EPOCH_ZERO, walEpoch: EPOCH_ZERO };
+export const NO_PROMISES: Promises = {
+  newestEpoch: EPOCH_ZERO,
+  pledgedEpoch: EPOCH_ZERO,
+  walEpoch: EPOCH_ZERO,
+  timelines: [],
+};
 
 /**
  * Looks once. Never rejects: what cannot be seen is `unknown`, with the reason.

@@ -154,7 +154,12 @@ export class MemberLoop {
     };
     if (look.postgres.kind !== "primary") this.#synchronous = null;
     if (plan.reason !== this.#reason) {
-      log.info("member.decided", { reason: plan.reason, was: this.#reason, postgres: look.postgres.kind, detail });
+      log.info("member.decided", {
+        reason: plan.reason,
+        was: this.#reason,
+        postgres: look.postgres.kind,
+        detail,
+      });
       this.#reason = plan.reason;
     }
     consensus.publish(this.#status);

@@ -5,18 +5,19 @@
  * is refused with a reason and changes nothing. Time and chance stand in the command, never here.
  */
 import { unreachable } from "../base/assert.ts";
-import { EPOCH_ZERO, type Epoch, type Generation, type MemberId, nextEpoch } from "../base/ids.ts";
+import { EPOCH_ZERO, type Generation, type MemberId, nextEpoch } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
 import type { Change, ClusterEvent, Command, Outcome, RefusalCode } from "./command.ts";
 import type { Member } from "./member.ts";
 import {
   type ClusterState,
   type Cohort,
-  type Operation,
-  type OperationKind,
   memberById,
   memberName,
+  type Operation,
+  type OperationKind,
   type Reign,
+  rulesOf,
 } from "./state.ts";
 
 export interface Applied {
@@ -40,7 +41,11 @@ const JOIN_TOKENS_MAX = 100;
 
 type ChangeOf<Kind extends Change["kind"]> = Extract<Change, { kind: Kind }>;
 
-function applyFormed(state: ClusterState, command: Command, change: Exclude<Change, { kind: "form" }>): Applied {
+function applyFormed(
+  state: ClusterState,
+  command: Command,
+  change: Exclude<Change, { kind: "form" }>,
+): Applied {
   switch (change.kind) {
     case "create-join-token":
       return createJoinToken(state, command, change);
@@ -92,7 +97,6 @@ function form(command: Command, change: ChangeOf<"form">): Applied {
     initialization: null,
     systemIdentifier: null,
     reign: null,
-    timelines: [],
     switchover: null,
     operations: [],
     failoverCount: 0,
@@ -107,8 +111,14 @@ function form(command: Command, change: ChangeOf<"form">): Applied {
   );
 }
 
-function createJoinToken(state: ClusterState, command: Command, change: ChangeOf<"create-join-token">): Applied {
-  const kept = state.joinTokens.filter((token) => token.expiresAtMs > command.atMs).slice(1 - JOIN_TOKENS_MAX);
+function createJoinToken(
+  state: ClusterState,
+  command: Command,
+  change: ChangeOf<"create-join-token">,
+): Applied {
+  const kept = state.joinTokens
+    .filter((token) => token.expiresAtMs > command.atMs)
+    .slice(1 - JOIN_TOKENS_MAX);
   const token = {
     id: change.tokenId,
     secretHash: change.secretHash,
@@ -145,7 +155,9 @@ function addMember(state: ClusterState, command: Command, change: ChangeOf<"add-
   if (token.expiresAtMs <= command.atMs) return refuse(state, "join-token-expired");
   if (state.members.some(({ name }) => name === member.name)) return refuse(state, "name-taken");
   const members = [...state.members, member].sort((a, b) => (a.name < b.name ? -1 : 1));
-  const joinTokens = state.joinTokens.map((each) => (each === token ? { ...each, usedBy: member.name } : each));
+  const joinTokens = state.joinTokens.map((each) =>
+    each === token ? { ...each, usedBy: member.name } : each,
+  );
   return accept(
     { ...state, members, joinTokens },
     event(command, "member.joined", `${member.name} joined the cluster`, {
@@ -195,7 +207,8 @@ function recordSystem(state: ClusterState, command: Command, change: ChangeOf<"r
 
 function fence(state: ClusterState, command: Command, change: ChangeOf<"fence">): Applied {
   const reign = state.reign;
-  if (reign === null || reign.epoch !== change.epoch || reign.fence !== null) return refuse(state, "stale-epoch");
+  if (reign === null || reign.epoch !== change.epoch || reign.fence !== null)
+    return refuse(state, "stale-epoch");
   const fenced: Reign = {
     ...reign,
     fence: { reason: change.reason, preferredId: change.preferredId, fencedAtWallMs: command.atMs },
@@ -230,6 +243,8 @@ function appoint(state: ClusterState, command: Command, change: ChangeOf<"appoin
     reason: change.reason,
     cohort: change.cohort,
     pendingCohort: null,
+    inheritedRules: previous === null ? [] : rulesOf(previous),
+    timelines: change.timelines,
     lineage: null,
     fence: null,
   };
@@ -243,15 +258,20 @@ function appoint(state: ClusterState, command: Command, change: ChangeOf<"appoin
   const at = change.position === null ? "the beginning" : formatPosition(change.position);
   return accept(
     appointed,
-    event(command, "primary.appointed", `${member.name} is appointed primary of epoch ${reign.epoch} at ${at}`, {
-      epoch: reign.epoch,
-      member: member.name,
-      reason: change.reason,
-      passedOver: change.passedOver
-        .map(({ memberId, reason }) => `${memberName(state, memberId)}: ${reason}`)
-        .join("; "),
-      cohort: cohortText(state, change.cohort),
-    }),
+    event(
+      command,
+      "primary.appointed",
+      `${member.name} is appointed primary of epoch ${reign.epoch} at ${at}`,
+      {
+        epoch: reign.epoch,
+        member: member.name,
+        reason: change.reason,
+        passedOver: change.passedOver
+          .map(({ memberId, reason }) => `${memberName(state, memberId)}: ${reason}`)
+          .join("; "),
+        cohort: cohortText(state, change.cohort),
+      },
+    ),
   );
 }
 
@@ -263,7 +283,13 @@ function endSwitchover(state: ClusterState, command: Command, appointedId: Membe
   const name = memberName(state, appointedId);
   return appointedId === switchover.targetId
     ? logOperation(ended, command, switchover.operationId, "promoting", `${name} is appointed`)
-    : closeOperation(ended, command, switchover.operationId, "failed", `${name} was further ahead and is appointed instead`);
+    : closeOperation(
+        ended,
+        command,
+        switchover.operationId,
+        "failed",
+        `${name} was further ahead and is appointed instead`,
+      );
 }
 
 function recordLineage(state: ClusterState, command: Command, change: ChangeOf<"record-lineage">): Applied {
@@ -271,17 +297,8 @@ function recordLineage(state: ClusterState, command: Command, change: ChangeOf<"
   if (reign === null || reign.epoch !== change.epoch || reign.fence !== null || reign.lineage !== null) {
     return refuse(state, "stale-epoch");
   }
-  // A timeline that no reign was seen to write gets the latest epoch it can be of: a member on it whose own WAL is of an
-  // earlier epoch is then cloned, never trusted.
-  const epochOf = (timeline: number): Epoch =>
-    state.timelines.find((each) => each.timeline === timeline)?.epoch ?? ((change.epoch - 1) as Epoch);
-  const ancestors = change.ancestors.map((ancestor) => ({ ...ancestor, epoch: epochOf(ancestor.timeline) }));
-  const timelines = [
-    ...ancestors.map(({ timeline, epoch }) => ({ timeline, epoch })),
-    { timeline: change.timeline, epoch: change.epoch },
-  ];
   return accept(
-    { ...state, timelines, reign: { ...reign, lineage: { timeline: change.timeline, ancestors } } },
+    { ...state, reign: { ...reign, lineage: { timeline: change.timeline, ancestors: change.ancestors } } },
     event(
       command,
       "primary.promoted",
@@ -293,26 +310,35 @@ function recordLineage(state: ClusterState, command: Command, change: ChangeOf<"
 
 function changeCohort(state: ClusterState, command: Command, change: ChangeOf<"change-cohort">): Applied {
   const { reign } = state;
-  if (reign === null || reign.epoch !== change.epoch || reign.fence !== null || reign.pendingCohort !== null) {
+  if (
+    reign === null ||
+    reign.epoch !== change.epoch ||
+    reign.fence !== null ||
+    reign.pendingCohort !== null
+  ) {
     return refuse(state, "stale-epoch");
   }
   return accept(
     { ...state, reign: { ...reign, pendingCohort: change.cohort } },
-    event(command, "cohort.changing", `synchronous standbys are becoming ${cohortText(state, change.cohort)}`, {
-      epoch: change.epoch,
-      cohort: cohortText(state, change.cohort),
-    }),
+    event(
+      command,
+      "cohort.changing",
+      `synchronous standbys are becoming ${cohortText(state, change.cohort)}`,
+      {
+        epoch: change.epoch,
+        cohort: cohortText(state, change.cohort),
+      },
+    ),
   );
 }
 
 function settleCohort(state: ClusterState, command: Command, change: ChangeOf<"settle-cohort">): Applied {
   const { reign } = state;
-  if (reign === null || reign.epoch !== change.epoch || reign.fence !== null || reign.pendingCohort === null) {
+  if (reign === null || reign.epoch !== change.epoch || reign.fence !== null)
     return refuse(state, "stale-epoch");
-  }
-  if (!isSameCohort(reign.pendingCohort, change.cohort)) return refuse(state, "stale-epoch");
+  if (!isSameCohort(reign.pendingCohort ?? reign.cohort, change.cohort)) return refuse(state, "stale-epoch");
   return accept(
-    { ...state, reign: { ...reign, cohort: change.cohort, pendingCohort: null } },
+    { ...state, reign: { ...reign, cohort: change.cohort, pendingCohort: null, inheritedRules: [] } },
     event(command, "cohort.changed", `synchronous standbys are ${cohortText(state, change.cohort)}`, {
       epoch: change.epoch,
       cohort: cohortText(state, change.cohort),
@@ -329,7 +355,11 @@ function markDataReady(state: ClusterState, command: Command, change: ChangeOf<"
   );
 }
 
-function reinitializeMember(state: ClusterState, command: Command, change: ChangeOf<"reinitialize-member">): Applied {
+function reinitializeMember(
+  state: ClusterState,
+  command: Command,
+  change: ChangeOf<"reinitialize-member">,
+): Applied {
   const member = memberById(state, change.memberId);
   if (member === undefined) return refuse(state, "member-unknown");
   if (state.reign === null) return refuse(state, "not-initialized");
@@ -355,7 +385,11 @@ function reinitializeMember(state: ClusterState, command: Command, change: Chang
   );
 }
 
-function beginSwitchover(state: ClusterState, command: Command, change: ChangeOf<"begin-switchover">): Applied {
+function beginSwitchover(
+  state: ClusterState,
+  command: Command,
+  change: ChangeOf<"begin-switchover">,
+): Applied {
   const { reign } = state;
   const target = memberById(state, change.targetId);
   if (reign === null) return refuse(state, "not-initialized");
@@ -382,7 +416,11 @@ function beginSwitchover(state: ClusterState, command: Command, change: ChangeOf
   );
 }
 
-function abortSwitchover(state: ClusterState, command: Command, change: ChangeOf<"abort-switchover">): Applied {
+function abortSwitchover(
+  state: ClusterState,
+  command: Command,
+  change: ChangeOf<"abort-switchover">,
+): Applied {
   if (state.switchover?.operationId !== change.operationId) return refuse(state, "stale-operation");
   const closed = closeOperation(state, command, change.operationId, "failed", change.reason);
   return accept(
@@ -394,12 +432,20 @@ function abortSwitchover(state: ClusterState, command: Command, change: ChangeOf
   );
 }
 
-function progressOperation(state: ClusterState, command: Command, change: ChangeOf<"progress-operation">): Applied {
+function progressOperation(
+  state: ClusterState,
+  command: Command,
+  change: ChangeOf<"progress-operation">,
+): Applied {
   if (!isRunning(state, change.operationId)) return refuse(state, "stale-operation");
   return accept(logOperation(state, command, change.operationId, change.phase, change.message));
 }
 
-function finishOperation(state: ClusterState, command: Command, change: ChangeOf<"finish-operation">): Applied {
+function finishOperation(
+  state: ClusterState,
+  command: Command,
+  change: ChangeOf<"finish-operation">,
+): Applied {
   const operation = state.operations.find(({ id }) => id === change.operationId);
   if (operation?.status !== "running") return refuse(state, "stale-operation");
   return accept(
@@ -539,7 +585,8 @@ const REFUSALS: Readonly<Record<RefusalCode, { readonly message: string; readonl
     hint: "See 'guacamole member list'.",
   },
   "member-unsuitable": {
-    message: "This member cannot take that part: it is the primary already, a witness, or not the one that was named.",
+    message:
+      "This member cannot take that part: it is the primary already, a witness, or not the one that was named.",
     hint: "See 'guacamole status' for the roles.",
   },
   "stale-epoch": {

@@ -15,6 +15,9 @@ export function encodeCommand(command: Command): Uint8Array {
  */
 export function decodeCommand(data: Uint8Array): Command {
   const { v, command } = JSON.parse(new TextDecoder().decode(data)) as { v: number; command: Command };
-  assert(v === ENCODING_VERSION, `log entries have encoding version ${ENCODING_VERSION} (upgrade this member first)`);
+  assert(
+    v === ENCODING_VERSION,
+    `log entries have encoding version ${ENCODING_VERSION} (upgrade this member first)`,
+  );
   return command;
 }

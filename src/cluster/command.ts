@@ -1,15 +1,9 @@
 import type { ClusterId, Epoch, MemberId } from "../base/ids.ts";
 import type { Position } from "../base/lsn.ts";
 import type { Member } from "./member.ts";
+import type { Ancestor, TimelineEpoch } from "./observation.ts";
 import type { ClusterSpec } from "./spec.ts";
-import type {
-  ApiToken,
-  CertificateAuthority,
-  Cohort,
-  InitdbOptions,
-  Lineage,
-  Scope,
-} from "./state.ts";
+import type { ApiToken, CertificateAuthority, Cohort, InitdbOptions, Lineage, Scope } from "./state.ts";
 
 /**
  * One entry of the log: a wish to change what is agreed. `apply()` carries it out or refuses it with a reason; both are
@@ -36,15 +30,35 @@ export type Change =
       readonly member: Member;
       readonly token: ApiToken;
     }
-  | { readonly kind: "create-join-token"; readonly tokenId: string; readonly secretHash: string; readonly expiresAtMs: number }
-  | { readonly kind: "create-token"; readonly tokenId: string; readonly secretHash: string; readonly scope: Scope }
+  | {
+      readonly kind: "create-join-token";
+      readonly tokenId: string;
+      readonly secretHash: string;
+      readonly expiresAtMs: number;
+    }
+  | {
+      readonly kind: "create-token";
+      readonly tokenId: string;
+      readonly secretHash: string;
+      readonly scope: Scope;
+    }
   | { readonly kind: "add-member"; readonly member: Member; readonly joinTokenId: string }
   /** Build the PostgreSQL cluster: initdb on this member, clones on the others. */
-  | { readonly kind: "initialize"; readonly memberId: MemberId; readonly operationId: string; readonly options: InitdbOptions }
+  | {
+      readonly kind: "initialize";
+      readonly memberId: MemberId;
+      readonly operationId: string;
+      readonly options: InitdbOptions;
+    }
   /** initdb is done: this is the history that counts from now on. */
   | { readonly kind: "record-system"; readonly memberId: MemberId; readonly systemIdentifier: string }
   /** Ends the reign `epoch`: standbys pledge from here on. */
-  | { readonly kind: "fence"; readonly epoch: Epoch; readonly reason: string; readonly preferredId: MemberId | null }
+  | {
+      readonly kind: "fence";
+      readonly epoch: Epoch;
+      readonly reason: string;
+      readonly preferredId: MemberId | null;
+    }
   /** Begins the reign after `previousEpoch`. A second one for the same predecessor is refused: one winner. */
   | {
       readonly kind: "appoint";
@@ -52,26 +66,52 @@ export type Change =
       readonly previousEpoch: Epoch;
       readonly cohort: Cohort;
       readonly position: Position | null;
+      readonly timelines: readonly TimelineEpoch[];
       readonly reason: string;
       /** Why each of the others was not chosen. */
       readonly passedOver: readonly { readonly memberId: MemberId; readonly reason: string }[];
     }
-  | { readonly kind: "record-lineage"; readonly epoch: Epoch; readonly timeline: Lineage["timeline"]; readonly ancestors: readonly { readonly timeline: Lineage["timeline"]; readonly endLsn: Position["lsn"] }[] }
+  | {
+      readonly kind: "record-lineage";
+      readonly epoch: Epoch;
+      readonly timeline: Lineage["timeline"];
+      readonly ancestors: readonly Ancestor[];
+    }
   /** Announces a cohort; the primary moves to it, and meanwhile both rules count. */
   | { readonly kind: "change-cohort"; readonly epoch: Epoch; readonly cohort: Cohort }
   /** The announced cohort is in effect and holds everything that the old one acknowledged. */
   | { readonly kind: "settle-cohort"; readonly epoch: Epoch; readonly cohort: Cohort }
   | { readonly kind: "mark-data-ready"; readonly memberId: MemberId }
   | { readonly kind: "reinitialize-member"; readonly memberId: MemberId; readonly operationId: string }
-  | { readonly kind: "begin-switchover"; readonly targetId: MemberId; readonly operationId: string; readonly epoch: Epoch }
+  | {
+      readonly kind: "begin-switchover";
+      readonly targetId: MemberId;
+      readonly operationId: string;
+      readonly epoch: Epoch;
+    }
   | { readonly kind: "abort-switchover"; readonly operationId: string; readonly reason: string }
-  | { readonly kind: "progress-operation"; readonly operationId: string; readonly phase: string; readonly message: string }
-  | { readonly kind: "finish-operation"; readonly operationId: string; readonly status: "succeeded" | "failed"; readonly message: string };
+  | {
+      readonly kind: "progress-operation";
+      readonly operationId: string;
+      readonly phase: string;
+      readonly message: string;
+    }
+  | {
+      readonly kind: "finish-operation";
+      readonly operationId: string;
+      readonly status: "succeeded" | "failed";
+      readonly message: string;
+    };
 
 /** What became of a command. A refusal changed nothing. */
 export type Outcome =
   | { readonly ok: true }
-  | { readonly ok: false; readonly code: RefusalCode; readonly message: string; readonly hint: string | null };
+  | {
+      readonly ok: false;
+      readonly code: RefusalCode;
+      readonly message: string;
+      readonly hint: string | null;
+    };
 
 /** Stable: scripts may look at it. The same code stands in the API's problem document. */
 export type RefusalCode =

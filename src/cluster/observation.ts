@@ -32,6 +32,14 @@ export interface Promises {
   readonly pledgedEpoch: Epoch;
   /** The newest epoch under which this data directory received or wrote WAL. */
   readonly walEpoch: Epoch;
+  /** Which reign wrote the timelines that this data directory's WAL grew out of (`cluster/timelines.ts`). */
+  readonly timelines: readonly TimelineEpoch[];
+}
+
+/** A timeline and the reign that wrote it. */
+export interface TimelineEpoch {
+  readonly timeline: TimelineId;
+  readonly epoch: Epoch;
 }
 
 export interface WorkProgress {

@@ -54,7 +54,9 @@ export function validateTiming(timing: Timing): Result<Timing, string> {
     );
   }
   if (timing.electionMsMax <= timing.electionMsMin) {
-    return err(`electionMsMax (${timing.electionMsMax}) must be more than electionMsMin (${timing.electionMsMin})`);
+    return err(
+      `electionMsMax (${timing.electionMsMax}) must be more than electionMsMin (${timing.electionMsMin})`,
+    );
   }
   return ok(timing);
 }

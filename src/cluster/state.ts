@@ -1,7 +1,7 @@
 import type { ClusterId, Epoch, Generation, MemberId, TimelineId } from "../base/ids.ts";
 import type { Position } from "../base/lsn.ts";
 import type { Member } from "./member.ts";
-import type { Ancestor } from "./observation.ts";
+import type { Ancestor, TimelineEpoch } from "./observation.ts";
 import type { ClusterSpec } from "./spec.ts";
 
 /**
@@ -24,8 +24,6 @@ export interface ClusterState {
   readonly systemIdentifier: string | null;
   /** Who is primary. Null until the first appointment. */
   readonly reign: Reign | null;
-  /** The reign that wrote each timeline of the present history, oldest first. */
-  readonly timelines: readonly { readonly timeline: TimelineId; readonly epoch: Epoch }[];
   readonly switchover: Switchover | null;
   /** Long work, newest last, bounded. */
   readonly operations: readonly Operation[];
@@ -90,6 +88,14 @@ export interface Reign {
    * satisfy both.
    */
   readonly pendingCohort: Cohort | null;
+  /**
+   * The rules of earlier reigns that still count. A commit that was acknowledged before the appointment is on this
+   * reign's primary for certain, but not yet on its cohort: until enough of the cohort have caught up, a revocation must
+   * satisfy the old rules too.
+   */
+  readonly inheritedRules: readonly Cohort[];
+  /** Which reigns wrote the timelines that this one grew out of. */
+  readonly timelines: readonly TimelineEpoch[];
   /** The reign's place in PostgreSQL's history; null until the promotion was seen. */
   readonly lineage: Lineage | null;
   /** Set once this reign is being ended: standbys pledge, and the next command is an appointment. */
@@ -106,10 +112,7 @@ export interface Fence {
 /** Which timeline a reign writes, and where its ancestors ended. */
 export interface Lineage {
   readonly timeline: TimelineId;
-  readonly ancestors: readonly (Ancestor & {
-    /** The reign that wrote this timeline. */
-    readonly epoch: Epoch;
-  })[];
+  readonly ancestors: readonly Ancestor[];
 }
 
 /**
@@ -149,4 +152,10 @@ export function memberByName(state: ClusterState, name: string): Member | undefi
 /** For people: a member's name, or its id where it is not a member any more. */
 export function memberName(state: ClusterState, id: MemberId): string {
   return memberById(state, id)?.name ?? id;
+}
+
+/** Every rule under which a commit that counts may have been acknowledged: a revocation must satisfy them all. */
+export function rulesOf(reign: Reign): readonly Cohort[] {
+  const { inheritedRules, cohort, pendingCohort } = reign;
+  return pendingCohort === null ? [...inheritedRules, cohort] : [...inheritedRules, cohort, pendingCohort];
 }

@@ -1,6 +1,6 @@
 import type { MemberId } from "../base/ids.ts";
 import type { PostgresStatus, PrimaryStatus } from "./observation.ts";
-import { type ClusterState, memberName, type Cohort } from "./state.ts";
+import { type ClusterState, type Cohort, memberName } from "./state.ts";
 import { renderSynchronousStandbyNames } from "./synchronous-standby-names.ts";
 
 /** What `synchronous_standby_names` should say on the primary now. While a cohort is pending, the pending one. */
@@ -37,7 +37,13 @@ function hasQuorum(state: ClusterState, primary: PrimaryStatus): boolean {
 }
 
 /** The standbys of a cohort that stream from this primary now. */
-export function streamingOf(state: ClusterState, cohort: Cohort, primary: PrimaryStatus): readonly MemberId[] {
-  const streaming = new Set(primary.standbys.filter(({ state }) => state === "streaming").map(({ name }) => name));
+export function streamingOf(
+  state: ClusterState,
+  cohort: Cohort,
+  primary: PrimaryStatus,
+): readonly MemberId[] {
+  const streaming = new Set(
+    primary.standbys.filter(({ state }) => state === "streaming").map(({ name }) => name),
+  );
   return cohort.standbyIds.filter((id) => streaming.has(memberName(state, id)));
 }

@@ -4,15 +4,18 @@
  */
 import { assert } from "../base/assert.ts";
 import type { MemberId } from "../base/ids.ts";
-import { comparePositions, type Position } from "../base/lsn.ts";
-import { memberById, type Cohort, type Reign } from "../cluster/state.ts";
+import { comparePositions } from "../base/lsn.ts";
+import type { StandbyStatus, TimelineEpoch } from "../cluster/observation.ts";
+import { type Cohort, memberById, type Reign, rulesOf } from "../cluster/state.ts";
+import { compareWal, type EpochPosition, epochOfTimeline, withTimeline } from "../cluster/timelines.ts";
 import { type ClusterView, dataMembers, isHeard } from "./cluster-view.ts";
-import { areEnoughPledged, rulesOf } from "./quorum.ts";
+import { areEnoughPledged } from "./quorum.ts";
 
 /** A pledged member whose WAL is known and cannot grow under the old reign any more. */
 interface Candidate {
   readonly memberId: MemberId;
-  readonly position: Position;
+  readonly position: EpochPosition;
+  readonly timelines: readonly TimelineEpoch[];
   readonly replayLeftBytes: number;
   readonly priority: number;
   readonly isEligible: boolean;
@@ -27,13 +30,16 @@ export type Succession =
   | {
       readonly kind: "chosen";
       readonly memberId: MemberId;
-      readonly position: Position;
+      readonly position: EpochPosition;
+      readonly timelines: readonly TimelineEpoch[];
       readonly cohort: Cohort;
       readonly passedOver: readonly { readonly memberId: MemberId; readonly reason: string }[];
     };
 
 /**
  * Chooses the successor of a fenced reign, or says what is missing.
+ *
+ * WAL is ordered as Raft orders logs, by the reign that wrote it and then by length.
  *
  * Invariant (F1): the chosen member is at least as advanced as a set of members that meets every set which can have
  * acknowledged a commit; or it is as advanced as the old primary itself, stopped and pledged.
@@ -43,18 +49,20 @@ export function chooseSuccessor(view: ClusterView, reign: Reign): Succession {
   const candidates = pledgedCandidates(view, reign);
   const pledged = new Set(candidates.map(({ memberId }) => memberId));
   const isRevokedAndDiscovered = pledged.has(reign.primaryId) || areEnoughPledged(reign, pledged);
-  if (!isRevokedAndDiscovered) return { kind: "waiting", missing: participants(reign).filter((id) => !pledged.has(id)) };
+  if (!isRevokedAndDiscovered)
+    return { kind: "waiting", missing: participants(reign).filter((id) => !pledged.has(id)) };
 
   const ranked = [...candidates].sort(byMerit);
   const [furthest] = ranked;
   assert(furthest !== undefined, "a discovered set is not empty");
-  const holdsEverything = ({ position }: Candidate) => comparePositions(position, furthest.position) === 0;
+  const holdsEverything = ({ position }: Candidate) => compareWal(position, furthest.position) === 0;
   const chosen = ranked.find((candidate) => candidate.isEligible && holdsEverything(candidate));
   if (chosen === undefined) return { kind: "blocked", byId: furthest.memberId };
   return {
     kind: "chosen",
     memberId: chosen.memberId,
     position: chosen.position,
+    timelines: chosen.timelines,
     cohort: nextCohort(view, reign, chosen, candidates),
     passedOver: whyNot(view, chosen, candidates),
   };
@@ -75,12 +83,17 @@ function pledgedCandidates(view: ClusterView, reign: Reign): readonly Candidate[
     // A position counts only once nothing is received any more: the walreceiver is gone after the pledge.
     if (postgres.kind !== "standby" || postgres.walReceiver !== null) return [];
     if (postgres.systemIdentifier !== view.state.systemIdentifier) return [];
-    // The old primary counts by its own WAL only if it wrote that WAL under this very reign.
-    if (memberId === reign.primaryId && promises.walEpoch !== reign.epoch) return [];
+    // The old primary counts by its own WAL: it must still have what it was appointed for.
+    if (memberId === reign.primaryId && isBehindAppointment(postgres, reign)) return [];
     return [
       {
         memberId,
-        position: { timeline: postgres.timeline, lsn: postgres.receivedLsn },
+        position: {
+          epoch: epochOfTimeline(promises, postgres.timeline),
+          timeline: postgres.timeline,
+          lsn: postgres.receivedLsn,
+        },
+        timelines: withTimeline(promises, postgres.timeline),
         replayLeftBytes: postgres.receivedLsn - postgres.replayedLsn,
         priority: member.tags.failoverPriority,
         isEligible: !member.tags.isNoFailover,
@@ -90,9 +103,13 @@ function pledgedCandidates(view: ClusterView, reign: Reign): readonly Candidate[
   });
 }
 
+function isBehindAppointment({ timeline, receivedLsn }: StandbyStatus, { appointedAt }: Reign): boolean {
+  return appointedAt !== null && comparePositions({ timeline, lsn: receivedLsn }, appointedAt) < 0;
+}
+
 function byMerit(a: Candidate, b: Candidate): number {
   return (
-    comparePositions(b.position, a.position) ||
+    compareWal(b.position, a.position) ||
     Number(b.isPreferred) - Number(a.isPreferred) ||
     b.priority - a.priority ||
     a.replayLeftBytes - b.replayLeftBytes ||
@@ -105,14 +122,21 @@ function byMerit(a: Candidate, b: Candidate): number {
  * appointment. Where too few are there for k: `block` names absent members too, so that commits wait for them;
  * `degrade` asks for fewer.
  */
-function nextCohort(view: ClusterView, reign: Reign, chosen: Candidate, candidates: readonly Candidate[]): Cohort {
+function nextCohort(
+  view: ClusterView,
+  reign: Reign,
+  chosen: Candidate,
+  candidates: readonly Candidate[],
+): Cohort {
   const { durability } = view.state.spec;
   const isOther = (id: MemberId) => id !== chosen.memberId;
   const present = candidates.map(({ memberId }) => memberId).filter(isOther);
   const k = Math.min(durability.synchronousStandbys, ...rulesOf(reign).map((rule) => rule.k));
   if (present.length >= k) return { standbyIds: present.sort(), k };
   if (durability.onQuorumLoss === "degrade") return { standbyIds: present.sort(), k: present.length };
-  const all = dataMembers(view.state).map(({ id }) => id).filter(isOther);
+  const all = dataMembers(view.state)
+    .map(({ id }) => id)
+    .filter(isOther);
   return { standbyIds: all.sort(), k: Math.min(k, all.length) };
 }
 
@@ -120,7 +144,10 @@ function whyNot(view: ClusterView, chosen: Candidate, candidates: readonly Candi
   const others = dataMembers(view.state).filter(({ id }) => id !== chosen.memberId);
   return others.map(({ id }) => {
     const candidate = candidates.find(({ memberId }) => memberId === id);
-    return { memberId: id, reason: candidate === undefined ? whyAbsent(view, id) : whyLess(chosen, candidate) };
+    return {
+      memberId: id,
+      reason: candidate === undefined ? whyAbsent(view, id) : whyLess(chosen, candidate),
+    };
   });
 }
 
@@ -131,7 +158,8 @@ function whyAbsent(view: ClusterView, id: MemberId): string {
 }
 
 function whyLess(chosen: Candidate, other: Candidate): string {
-  const behind = comparePositions(chosen.position, other.position);
+  const behind = compareWal(chosen.position, other.position);
+  if (chosen.position.epoch > other.position.epoch) return `its WAL is of epoch ${other.position.epoch}`;
   if (behind > 0) return `behind by ${chosen.position.lsn - other.position.lsn} bytes`;
   if (!other.isEligible) return "tagged no-failover";
   if (chosen.isPreferred) return "not the switchover's target";

@@ -19,6 +19,10 @@ export function propose(change: Change, reason: Reason): ClusterDecision {
   return { kind: "propose", change, reason };
 }
 
-export function hold(reason: Reason, detail: string | null = null, atMs: number | null = null): ClusterDecision {
+export function hold(
+  reason: Reason,
+  detail: string | null = null,
+  atMs: number | null = null,
+): ClusterDecision {
   return { kind: "hold", reason, detail, atMs };
 }

@@ -5,8 +5,8 @@
  * Order is priority: a reign that is being ended comes first, then the primary's health, then growth and bookkeeping.
  */
 import { EPOCH_ZERO } from "../base/ids.ts";
-import type { PrimaryStatus } from "../cluster/observation.ts";
 import type { Member } from "../cluster/member.ts";
+import type { PrimaryStatus } from "../cluster/observation.ts";
 import { memberName, type Operation, type Reign, type Switchover } from "../cluster/state.ts";
 import { isWritable } from "../cluster/writable.ts";
 import { chooseSuccessor } from "./choose-successor.ts";
@@ -45,7 +45,8 @@ function decideSuccession(view: ClusterView, reign: Reign): ClusterDecision {
           memberId: succession.memberId,
           previousEpoch: reign.epoch,
           cohort: succession.cohort,
-          position: succession.position,
+          position: { timeline: succession.position.timeline, lsn: succession.position.lsn },
+          timelines: succession.timelines,
           reason: reign.fence?.reason ?? "most-advanced-appointed",
           passedOver: succession.passedOver,
         },
@@ -60,7 +61,10 @@ function decideEndOfReign(view: ClusterView, reign: Reign): ClusterDecision | nu
   if (switchover !== null) return decideSwitchover(view, reign, switchover);
   const judgement = judgePrimary(view, reign);
   if (judgement.kind === "lost") {
-    return propose({ kind: "fence", epoch: reign.epoch, reason: judgement.reason, preferredId: null }, judgement.reason);
+    return propose(
+      { kind: "fence", epoch: reign.epoch, reason: judgement.reason, preferredId: null },
+      judgement.reason,
+    );
   }
   return judgement.kind === "suspect" ? hold(judgement.reason, null, judgement.atMs) : null;
 }
@@ -114,6 +118,7 @@ function decideFirstReign(view: ClusterView, memberId: Member["id"]): ClusterDec
       previousEpoch: EPOCH_ZERO,
       cohort: { standbyIds: [], k: 0 },
       position: null,
+      timelines: [],
       reason: "first-primary",
       passedOver: [],
     },
@@ -125,7 +130,11 @@ function decideFirstReign(view: ClusterView, memberId: Member["id"]): ClusterDec
 function decideReign(view: ClusterView, reign: Reign): ClusterDecision {
   const observation = view.observations.get(reign.primaryId);
   const primary = observation?.status.postgres;
-  if (observation === undefined || primary?.kind !== "primary" || observation.status.promises.walEpoch !== reign.epoch) {
+  if (
+    observation === undefined ||
+    primary?.kind !== "primary" ||
+    observation.status.promises.walEpoch !== reign.epoch
+  ) {
     return decidePromotion(view, reign);
   }
   if (reign.lineage === null) {
@@ -153,15 +162,21 @@ function decideReign(view: ClusterView, reign: Reign): ClusterDecision {
 /** The appointed member is to leave recovery. If it does not, somebody else may: the first reign alone has nobody else. */
 function decidePromotion(view: ClusterView, reign: Reign): ClusterDecision {
   const stuckAtMs = Math.max(view.leadingSinceMs, view.reignSinceMs) + PROMOTION_MS_MAX;
-  if (view.nowMs < stuckAtMs || reign.appointedAt === null) return hold("promotion-under-way", null, stuckAtMs);
-  return propose({ kind: "fence", epoch: reign.epoch, reason: "promotion-stuck", preferredId: null }, "promotion-stuck");
+  if (view.nowMs < stuckAtMs || reign.appointedAt === null)
+    return hold("promotion-under-way", null, stuckAtMs);
+  return propose(
+    { kind: "fence", epoch: reign.epoch, reason: "promotion-stuck", preferredId: null },
+    "promotion-stuck",
+  );
 }
 
 function decideData(view: ClusterView, reign: Reign, primary: PrimaryStatus): ClusterDecision | null {
   const ready = dataMembers(view.state).find(({ id, name, data }) => {
     if (data === "ready") return false;
     if (id === reign.primaryId) return true;
-    const isStreaming = primary.standbys.some((standby) => standby.name === name && standby.state === "streaming");
+    const isStreaming = primary.standbys.some(
+      (standby) => standby.name === name && standby.state === "streaming",
+    );
     return isStreaming && heardStandby(view, id) !== null && !isAboutToBeReplaced(view, id);
   });
   return ready === undefined ? null : propose({ kind: "mark-data-ready", memberId: ready.id }, "data-ready");
@@ -183,16 +198,24 @@ function decideOperations(view: ClusterView, reign: Reign, primary: PrimaryStatu
   return null;
 }
 
-function decideOperation(view: ClusterView, operation: Operation, isServing: boolean): ClusterDecision | null {
+function decideOperation(
+  view: ClusterView,
+  operation: Operation,
+  isServing: boolean,
+): ClusterDecision | null {
   const { state } = view;
   const name = memberName(state, operation.memberId);
   const done = (message: string) =>
-    propose({ kind: "finish-operation", operationId: operation.id, status: "succeeded", message }, "operation-done");
+    propose(
+      { kind: "finish-operation", operationId: operation.id, status: "succeeded", message },
+      "operation-done",
+    );
   switch (operation.kind) {
     case "initialize": {
       if (!isServing) return null;
       const waiting = dataMembers(state).filter(({ data }) => data !== "ready");
-      if (waiting.length === 0) return done(`${name} takes writes, ${dataMembers(state).length - 1} standbys stream`);
+      if (waiting.length === 0)
+        return done(`${name} takes writes, ${dataMembers(state).length - 1} standbys stream`);
       if (operation.phase === "cloning") return null;
       const names = waiting.map((member) => member.name).join(", ");
       return propose(

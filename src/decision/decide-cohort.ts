@@ -7,14 +7,19 @@
  */
 import type { MemberId } from "../base/ids.ts";
 import type { PrimaryStatus } from "../cluster/observation.ts";
-import { memberName, type Cohort, type Reign } from "../cluster/state.ts";
+import { type Cohort, memberName, type Reign } from "../cluster/state.ts";
 import { cohortNames } from "../cluster/writable.ts";
 import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
 import { type ClusterView, dataMembers, isHeard } from "./cluster-view.ts";
 import type { Reason } from "./reasons.ts";
 
-export function decideCohort(view: ClusterView, reign: Reign, primary: PrimaryStatus): ClusterDecision | null {
-  if (reign.pendingCohort !== null) return settle(view, reign, primary, reign.pendingCohort);
+export function decideCohort(
+  view: ClusterView,
+  reign: Reign,
+  primary: PrimaryStatus,
+): ClusterDecision | null {
+  const isUnsettled = reign.pendingCohort !== null || reign.inheritedRules.length > 0;
+  if (isUnsettled) return settle(view, reign, primary, reign.pendingCohort ?? reign.cohort);
   const step = nextStep(view, reign, primary);
   if (step === null) return null;
   if (step.cohort === null) return hold(step.reason);
@@ -26,7 +31,9 @@ function settle(view: ClusterView, reign: Reign, primary: PrimaryStatus, pending
   const since = primary.synchronous.sinceLsn;
   const holders = pending.standbyIds.filter((id) => {
     const connection = connectionOf(view, primary, id);
-    return connection?.flushedLsn !== undefined && connection.flushedLsn !== null && connection.flushedLsn >= since;
+    return (
+      connection?.flushedLsn !== undefined && connection.flushedLsn !== null && connection.flushedLsn >= since
+    );
   });
   if (!isInEffect || holders.length < pending.k) return hold("cohort-settling");
   return propose({ kind: "settle-cohort", epoch: reign.epoch, cohort: pending }, "cohort-settled");
@@ -45,7 +52,8 @@ function nextStep(view: ClusterView, reign: Reign, primary: PrimaryStatus): Step
     .filter((id) => connectionOf(view, primary, id)?.state === "streaming" && isHeard(view, id));
 
   const added = streaming.find((id) => !standbyIds.includes(id));
-  if (added !== undefined) return { cohort: { standbyIds: [...standbyIds, added].sort(), k }, reason: "cohort-growing" };
+  if (added !== undefined)
+    return { cohort: { standbyIds: [...standbyIds, added].sort(), k }, reason: "cohort-growing" };
 
   const wanted = Math.min(synchronousStandbys, standbyIds.length);
   if (k < wanted) return { cohort: { standbyIds, k: k + 1 }, reason: "cohort-strengthening" };
@@ -53,7 +61,8 @@ function nextStep(view: ClusterView, reign: Reign, primary: PrimaryStatus): Step
   const lost = standbyIds.find((id) => !streaming.includes(id));
   if (lost === undefined) return null;
   const left = standbyIds.filter((id) => id !== lost);
-  if (streaming.length >= k) return { cohort: { standbyIds: left, k: Math.min(k, left.length) }, reason: "cohort-shrinking" };
+  if (streaming.length >= k)
+    return { cohort: { standbyIds: left, k: Math.min(k, left.length) }, reason: "cohort-shrinking" };
   if (onQuorumLoss === "block" || k === 0) return { cohort: null, reason: "quorum-lost" };
   return { cohort: { standbyIds, k: k - 1 }, reason: "cohort-weakening" };
 }

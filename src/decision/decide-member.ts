@@ -5,8 +5,8 @@
  * PostgreSQL always starts as a standby, and only an appointment for the newest epoch makes it a primary (F4).
  */
 import { unreachable } from "../base/assert.ts";
-import type { PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
+import type { PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
 import { memberById, type Reign } from "../cluster/state.ts";
 import { desiredSynchronousStandbyNames } from "../cluster/writable.ts";
 import { primarySettings, standbySettings, upstreamOf } from "./desired-settings.ts";
@@ -21,7 +21,8 @@ export function decideMember(view: MemberView): Plan {
   if (postgres.kind === "unknown") return wait("supervisor-unreachable", postgres.detail);
   if (state.initialization === null) return wait("not-initialized");
   if (postgres.kind === "foreign") return wait("data-directory-foreign", postgres.detail);
-  if (isOtherSystem(view)) return wait("data-directory-foreign", "its system identifier is not this cluster's");
+  if (isOtherSystem(view))
+    return wait("data-directory-foreign", "its system identifier is not this cluster's");
   const promise = decidePromise(view);
   if (promise !== null) return promise;
   switch (postgres.kind) {
@@ -61,7 +62,9 @@ function decidePromise(view: MemberView): Plan | null {
 
 /** This member is the primary of a reign that is not being ended, and its WAL was opened under that very reign. */
 function isAppointed({ state: { reign }, selfId, promises }: MemberView): boolean {
-  return reign !== null && reign.primaryId === selfId && reign.fence === null && promises.walEpoch === reign.epoch;
+  return (
+    reign !== null && reign.primaryId === selfId && reign.fence === null && promises.walEpoch === reign.epoch
+  );
 }
 
 function decideAbsent(view: MemberView): Plan {
@@ -83,7 +86,7 @@ function decideClone(view: MemberView, replace: string | null): Plan {
   const clone: Action = {
     kind: "clone",
     clusterId: view.state.clusterId,
-    epoch: reign.epoch,
+    ...reignOf(reign),
     source: upstreamOf(view.state, reign.primaryId),
     replace,
   };
@@ -108,7 +111,12 @@ function decideStopped(view: MemberView): Plan {
   if (replacement !== null) return decideClone(view, replacement);
   if (reign === null) return wait("initdb-done");
   const isOther = reign.primaryId !== view.selfId;
-  if (view.failedStarts >= FAILED_STARTS_MAX && isOther && reign.fence === null && isPrimaryReady(view, reign)) {
+  if (
+    view.failedStarts >= FAILED_STARTS_MAX &&
+    isOther &&
+    reign.fence === null &&
+    isPrimaryReady(view, reign)
+  ) {
     return decideClone(view, `PostgreSQL ended by itself ${view.failedStarts} times while starting`);
   }
   // Where this reign's primary was followed already (a clone, a rewind, a restart), its WAL may be needed to become
@@ -118,7 +126,7 @@ function decideStopped(view: MemberView): Plan {
   const upstream = mayReceive && !isPledged ? upstreamOf(view.state, reign.primaryId) : null;
   return act(
     "starting",
-    { kind: "configure", epoch: reign.epoch, settings: standbySettings(view, upstream) },
+    { kind: "configure", ...reignOf(reign), settings: standbySettings(view, upstream) },
     { kind: "start", epoch: reign.epoch },
   );
 }
@@ -135,7 +143,9 @@ function decideStandby(view: MemberView, postgres: StandbyStatus): Plan {
   const { reign } = view.state;
   if (reign === null) return wait("waiting-for-primary");
   if (reign.fence !== null) {
-    return postgres.walReceiver === null ? wait("pledged") : waitUrgently("pledging", "the walreceiver is ending");
+    return postgres.walReceiver === null
+      ? wait("pledged")
+      : waitUrgently("pledging", "the walreceiver is ending");
   }
   if (reign.primaryId === view.selfId) return decidePromotion(view, reign);
   const replacement = whyReplace(view);
@@ -150,13 +160,14 @@ function decideStandby(view: MemberView, postgres: StandbyStatus): Plan {
 function decidePromotion(view: MemberView, reign: Reign): Plan {
   if (view.promises.walEpoch === reign.epoch && reign.lineage !== null) return wait("waiting-for-primary");
   const settings = primarySettings(view);
-  const promote: Action = { kind: "promote", epoch: reign.epoch };
+  const promote: Action = { kind: "promote", ...reignOf(reign) };
   if (isConfigured(view, settings)) return act("promoting", promote);
-  const configure: Action = { kind: "configure", epoch: reign.epoch, settings };
+  const configure: Action = { kind: "configure", ...reignOf(reign), settings };
   const reload: Action = { kind: "reload" };
   // A standby that already carries a rule only changes names. One that carries none must be sure that its checkpointer has
   // seen the new rule (`configurePrimary`).
-  const isPrepared = settings.synchronousStandbyNames === null || isConfigured(view, standbySettings(view, null));
+  const isPrepared =
+    settings.synchronousStandbyNames === null || isConfigured(view, standbySettings(view, null));
   return isPrepared
     ? act("promoting", configure, reload, promote)
     : act("promoting", configure, reload, { kind: "checkpoint" }, promote);
@@ -165,7 +176,7 @@ function decidePromotion(view: MemberView, reign: Reign): Plan {
 /** The ladder that a member climbs until it streams: follow as it is, rewind, clone anew. */
 function decideFollow(view: MemberView, reign: Reign, postgres: StandbyStatus): Plan {
   const relation = relate(
-    { timeline: postgres.timeline, replayedLsn: postgres.replayedLsn, walEpoch: view.promises.walEpoch },
+    { timeline: postgres.timeline, replayedLsn: postgres.replayedLsn, promises: view.promises },
     reign,
   );
   switch (relation.kind) {
@@ -181,8 +192,8 @@ function decideFollow(view: MemberView, reign: Reign, postgres: StandbyStatus): 
       return act(
         "rewinding",
         { kind: "stop", mode: "fast" },
-        { kind: "rewind", epoch: reign.epoch, source, ...fork },
-        { kind: "configure", epoch: reign.epoch, settings },
+        { kind: "rewind", ...reignOf(reign), source, ...fork },
+        { kind: "configure", ...reignOf(reign), settings },
         { kind: "start", epoch: reign.epoch },
       );
     }
@@ -196,10 +207,11 @@ function decideFollow(view: MemberView, reign: Reign, postgres: StandbyStatus): 
 function decideStream(view: MemberView, reign: Reign, postgres: StandbyStatus): Plan {
   const settings = standbySettings(view, upstreamOf(view.state, reign.primaryId));
   if (!isConfigured(view, settings) || view.promises.walEpoch !== reign.epoch) {
-    return act("configuring", { kind: "configure", epoch: reign.epoch, settings }, { kind: "reload" });
+    return act("configuring", { kind: "configure", ...reignOf(reign), settings }, { kind: "reload" });
   }
   // A reload that was lost would leave PostgreSQL on its old settings for ever; one too many does no harm.
-  if (postgres.walReceiver?.status !== "streaming") return { ...act("connecting", { kind: "reload" }), isUrgent: false };
+  if (postgres.walReceiver?.status !== "streaming")
+    return { ...act("connecting", { kind: "reload" }), isUrgent: false };
   const isSettled = memberById(view.state, view.selfId)?.data === "ready";
   return view.hasAside && isSettled ? act("cleaning-up", { kind: "discard-aside" }) : wait("streaming");
 }
@@ -212,7 +224,7 @@ function decidePrimary(view: MemberView, postgres: PrimaryStatus): Plan {
   }
   const settings = primarySettings(view);
   const isInEffect = postgres.synchronous.names === desiredSynchronousStandbyNames(view.state);
-  if (!isConfigured(view, settings) || !isInEffect) return configurePrimary(view, reign, settings, postgres);
+  if (!isConfigured(view, settings) || !isInEffect) return configurePrimary(reign, settings, postgres);
   if (!postgres.isProvisioned) return act("provisioning", { kind: "provision" });
   if (postgres.checkpointTimeline !== postgres.timeline) return act("checkpointing", { kind: "checkpoint" });
   return view.hasAside ? act("cleaning-up", { kind: "discard-aside" }) : wait("serving");
@@ -223,8 +235,8 @@ function decidePrimary(view: MemberView, postgres: PrimaryStatus): Plan {
  * checkpointer is the process that tells all sessions to wait, and a checkpoint that it completed after the reload proves
  * that it has read the setting.
  */
-function configurePrimary(view: MemberView, reign: Reign, settings: ManagedSettings, postgres: PrimaryStatus): Plan {
-  const configure: Action = { kind: "configure", epoch: reign.epoch, settings };
+function configurePrimary(reign: Reign, settings: ManagedSettings, postgres: PrimaryStatus): Plan {
+  const configure: Action = { kind: "configure", ...reignOf(reign), settings };
   const isFirstRule = postgres.synchronous.names === "" && settings.synchronousStandbyNames !== null;
   const actions: readonly Action[] = isFirstRule
     ? [configure, { kind: "reload" }, { kind: "checkpoint" }]
@@ -234,4 +246,9 @@ function configurePrimary(view: MemberView, reign: Reign, settings: ManagedSetti
 
 function isConfigured(view: MemberView, settings: ManagedSettings): boolean {
   return view.settingsHash === view.hashSettings(settings);
+}
+
+/** What the supervisor keeps of a reign whose WAL it lets in. */
+function reignOf({ epoch, timelines }: Reign): Pick<Reign, "epoch" | "timelines"> {
+  return { epoch, timelines };
 }

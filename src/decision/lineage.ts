@@ -3,21 +3,21 @@
  *
  * PostgreSQL's timelines form a tree. The primary's timeline grew out of others, each left at a known LSN. A member whose
  * WAL ends before the point at which its timeline was left is simply behind; one whose WAL goes beyond it has forked off.
- *
- * Timeline *numbers* alone prove nothing: two members that were promoted without knowing of each other both take the next
- * free number. Therefore each timeline is recorded with the epoch that wrote it, and a member knows the newest epoch it
- * took WAL under: a number that fits with an epoch that does not is another timeline of the same number.
+ * And one whose timeline only has the *number* of one in the primary's history, but was written by another reign, can
+ * neither follow nor be rewound: PostgreSQL's own tools would believe the number.
  */
-import type { Epoch, TimelineId } from "../base/ids.ts";
+import type { TimelineId } from "../base/ids.ts";
 import type { Lsn } from "../base/lsn.ts";
+import type { Promises } from "../cluster/observation.ts";
 import type { Lineage, Reign } from "../cluster/state.ts";
+import { epochOfTimeline } from "../cluster/timelines.ts";
 
 export type Relation =
   /** My WAL is a beginning of the primary's: follow. */
   | { readonly kind: "behind" }
   /** My WAL goes on where the primary's history turned off: rewind to there. */
   | { readonly kind: "forked"; readonly timeline: TimelineId; readonly atLsn: Lsn }
-  /** My timeline has the number of one in the primary's history, but is another one: only a clone helps. */
+  /** A timeline of mine has the number of one in the primary's history, but is another one: only a clone helps. */
   | { readonly kind: "alien"; readonly detail: string }
   /** The primary's timeline is not recorded yet. */
   | { readonly kind: "unknown" };
@@ -26,10 +26,12 @@ export type Relation =
 export interface OwnWal {
   readonly timeline: TimelineId;
   readonly replayedLsn: Lsn;
-  readonly walEpoch: Epoch;
+  readonly promises: Pick<Promises, "timelines" | "walEpoch">;
 }
 
 export function relate(own: OwnWal, reign: Reign): Relation {
+  const conflict = findConflict(own, reign);
+  if (conflict !== null) return { kind: "alien", detail: conflict };
   const { lineage } = reign;
   if (lineage === null) {
     // Before the promotion is recorded, only a member that is no further than the appointed one was, on the very same
@@ -38,26 +40,36 @@ export function relate(own: OwnWal, reign: Reign): Relation {
     const isNoFurther = start !== null && own.timeline === start.timeline && own.replayedLsn <= start.lsn;
     return isNoFurther ? { kind: "behind" } : { kind: "unknown" };
   }
-  if (own.timeline === lineage.timeline) return relateToCurrent(own, reign.epoch);
-  return relateToAncestors(own, lineage);
-}
-
-function relateToCurrent(own: OwnWal, epoch: Epoch): Relation {
-  if (own.walEpoch >= epoch) return { kind: "behind" };
-  return { kind: "alien", detail: `timeline ${own.timeline} was written under epoch ${own.walEpoch}, not ${epoch}` };
+  return own.timeline === lineage.timeline ? { kind: "behind" } : relateToAncestors(own, lineage);
 }
 
 function relateToAncestors(own: OwnWal, lineage: Lineage): Relation {
   const ancestor = lineage.ancestors.find(({ timeline }) => timeline === own.timeline);
-  if (ancestor === undefined) {
-    const common = lineage.ancestors.filter(({ timeline }) => timeline < own.timeline).at(-1);
-    if (common === undefined) return { kind: "alien", detail: `timeline ${own.timeline} has nothing in common` };
-    return { kind: "forked", timeline: common.timeline, atLsn: common.endLsn };
+  if (ancestor !== undefined) {
+    if (own.replayedLsn <= ancestor.endLsn) return { kind: "behind" };
+    return { kind: "forked", timeline: ancestor.timeline, atLsn: ancestor.endLsn };
   }
-  if (own.walEpoch < ancestor.epoch) {
-    const detail = `timeline ${own.timeline} was written under epoch ${own.walEpoch}, not ${ancestor.epoch}`;
-    return { kind: "alien", detail };
+  const common = lineage.ancestors.filter(({ timeline }) => timeline < own.timeline).at(-1);
+  if (common === undefined)
+    return { kind: "alien", detail: `timeline ${own.timeline} has nothing in common` };
+  return { kind: "forked", timeline: common.timeline, atLsn: common.endLsn };
+}
+
+/** The first number that both histories use for different timelines, as a sentence; or null. */
+function findConflict(own: OwnWal, reign: Reign): string | null {
+  const numbers = [...own.promises.timelines.map(({ timeline }) => timeline), own.timeline];
+  for (const timeline of numbers.filter((number) => number <= own.timeline)) {
+    if (!isInHistory(timeline, reign)) continue;
+    const mine = epochOfTimeline(own.promises, timeline);
+    const theirs = epochOfTimeline({ timelines: reign.timelines, walEpoch: reign.epoch }, timeline);
+    if (mine !== theirs)
+      return `timeline ${timeline} was written under epoch ${mine} here, but ${theirs} there`;
   }
-  if (own.replayedLsn <= ancestor.endLsn) return { kind: "behind" };
-  return { kind: "forked", timeline: ancestor.timeline, atLsn: ancestor.endLsn };
+  return null;
+}
+
+function isInHistory(timeline: TimelineId, { lineage, timelines, appointedAt }: Reign): boolean {
+  if (lineage === null)
+    return timeline === appointedAt?.timeline || timelines.some((each) => each.timeline === timeline);
+  return timeline === lineage.timeline || lineage.ancestors.some((each) => each.timeline === timeline);
 }

@@ -3,15 +3,11 @@
  *
  * A commit is acknowledged once k of the standbys S have flushed it. If so many of S have promised to stop that fewer
  * than k are left, nothing can be acknowledged any more; and the same set meets every set of k that ever acknowledged
- * anything, so somebody in it holds it. Both say: at least |S| − k + 1. While the rule changes, both rules count.
+ * anything, so somebody in it holds it. Both say: at least |S| − k + 1. While the rule changes, both rules count; and so do
+ * the rules of earlier reigns until the present cohort holds what they acknowledged.
  */
 import type { MemberId } from "../base/ids.ts";
-import type { Cohort, Reign } from "../cluster/state.ts";
-
-/** The rules that commits of this reign may have been acknowledged under since its cohort last settled. */
-export function rulesOf(reign: Reign): readonly Cohort[] {
-  return reign.pendingCohort === null ? [reign.cohort] : [reign.cohort, reign.pendingCohort];
-}
+import { type Cohort, type Reign, rulesOf } from "../cluster/state.ts";
 
 /**
  * How many of a cohort must have pledged. Null where no number is enough: with k = 0 the primary acknowledges alone, and

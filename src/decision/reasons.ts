@@ -6,7 +6,7 @@ export const REASONS = {
   // The leader's side.
   "not-initialized": "PostgreSQL is not initialised; somebody must say what to build.",
   initializing: "PostgreSQL is being initialised.",
-  "initialized": "initdb is done; its system identifier is the cluster's from now on.",
+  initialized: "initdb is done; its system identifier is the cluster's from now on.",
   "first-primary": "The freshly initialised member becomes the first primary.",
   steady: "Nothing is to be done.",
   "promotion-under-way": "The appointed member is being promoted.",
@@ -28,19 +28,22 @@ export const REASONS = {
   "cohort-growing": "A standby streams and joins the synchronous standbys.",
   "cohort-shrinking": "A synchronous standby is lost and leaves the synchronous standbys.",
   "cohort-strengthening": "More standbys must acknowledge a commit, now that there are enough.",
-  "cohort-weakening": "Standbys were lost; fewer acknowledgements are asked for, as `onQuorumLoss: degrade` says.",
+  "cohort-weakening":
+    "Standbys were lost; fewer acknowledgements are asked for, as `onQuorumLoss: degrade` says.",
   "cohort-settling": "The primary is moving to the announced synchronous standbys.",
   "cohort-settled": "The announced synchronous standbys are in effect.",
   "quorum-lost": "Too few synchronous standbys are left; commits wait (`onQuorumLoss: block`).",
   "data-ready": "The member streams; its data is complete.",
   "adding-voter": "A member that joined is given its vote.",
-  "leader-beside-primary": "The leader moves off the primary's host, so that one host's death is one detection.",
+  "leader-beside-primary":
+    "The leader moves off the primary's host, so that one host's death is one detection.",
   "operation-progress": "An operation has advanced.",
   "operation-done": "An operation has reached its goal.",
   // The member's side.
   witness: "This member has no PostgreSQL.",
   "supervisor-unreachable": "The supervisor beside PostgreSQL does not answer.",
-  "data-directory-foreign": "The data directory holds something that is not this cluster's; it is left alone.",
+  "data-directory-foreign":
+    "The data directory holds something that is not this cluster's; it is left alone.",
   "data-directory-missing":
     "The data directory is gone, but this member held data before. Mount it again, or build the member anew with 'guacamole member reinit'.",
   "waiting-for-initialization": "Another member is being initialised first.",

@@ -7,10 +7,11 @@
  *
  * Being wrong costs a needless failover, never data: revocation does not depend on any of this.
  */
+
+import type { Reign } from "../cluster/state.ts";
 import type { ClusterView } from "./cluster-view.ts";
 import { dataMembers, heardStandby, isHeard, postgresAddress, silentMs } from "./cluster-view.ts";
 import type { Reason } from "./reasons.ts";
-import type { Reign } from "../cluster/state.ts";
 
 export type Judgement =
   | { readonly kind: "healthy" }
@@ -44,7 +45,8 @@ export function judgePrimary(view: ClusterView, reign: Reign): Judgement {
 function judgeSilence(view: ClusterView, reign: Reign): Judgement {
   const { timing } = view.state.spec;
   const silence = silentMs(view, reign.primaryId);
-  const isGone = view.observations.get(reign.primaryId)?.isConnected === false && everyStandbyLostIt(view, reign);
+  const isGone =
+    view.observations.get(reign.primaryId)?.isConnected === false && everyStandbyLostIt(view, reign);
   const patienceMs = isGone ? 2 * timing.heartbeatMs : timing.suspectMs;
   if (silence < patienceMs) {
     const isQuiet = silence > 2 * timing.heartbeatMs;

@@ -53,7 +53,9 @@ export function reign(extra: Partial<Reign> = {}): Reign {
     reason: "first-primary",
     cohort: cohort(1, "m2", "m3"),
     pendingCohort: null,
-    lineage: { timeline: timeline(2), ancestors: [{ timeline: timeline(1), endLsn: lsn(50), epoch: epoch(0) }] },
+    inheritedRules: [],
+    timelines: [{ timeline: timeline(1), epoch: epoch(0) }],
+    lineage: { timeline: timeline(2), ancestors: [{ timeline: timeline(1), endLsn: lsn(50) }] },
     fence: null,
     ...extra,
   };
@@ -70,13 +72,13 @@ export function clusterState(extra: Partial<ClusterState> = {}): ClusterState {
     members: [member("m1"), member("m2"), member("m3")],
     tokens: [],
     joinTokens: [],
-    initialization: { memberId: id("m1"), operationId: "op", options: { encoding: "UTF8", locale: "C.UTF-8" } },
+    initialization: {
+      memberId: id("m1"),
+      operationId: "op",
+      options: { encoding: "UTF8", locale: "C.UTF-8" },
+    },
     systemIdentifier: SYSTEM,
     reign: reign(),
-    timelines: [
-      { timeline: timeline(1), epoch: epoch(0) },
-      { timeline: timeline(2), epoch: epoch(1) },
-    ],
     switchover: null,
     operations: [],
     failoverCount: 0,
@@ -99,11 +101,20 @@ export function standby(extra: Partial<StandbyStatus> = {}): StandbyStatus {
 
 /** A standby that receives nothing any more. */
 export function pledgedStandby(receivedLsn = 100, extra: Partial<StandbyStatus> = {}): StandbyStatus {
-  return standby({ walReceiver: null, receivedLsn: lsn(receivedLsn), replayedLsn: lsn(receivedLsn), ...extra });
+  return standby({
+    walReceiver: null,
+    receivedLsn: lsn(receivedLsn),
+    replayedLsn: lsn(receivedLsn),
+    ...extra,
+  });
 }
 
 /** A primary with these standbys streaming and the rule of `k` of them in effect. */
-export function primary(k: number, streaming: readonly string[], extra: Partial<PrimaryStatus> = {}): PrimaryStatus {
+export function primary(
+  k: number,
+  streaming: readonly string[],
+  extra: Partial<PrimaryStatus> = {},
+): PrimaryStatus {
   return {
     kind: "primary",
     systemIdentifier: SYSTEM,
@@ -134,7 +145,13 @@ export interface Seen {
 }
 
 export function promises(extra: Partial<Promises> = {}): Promises {
-  return { newestEpoch: epoch(1), pledgedEpoch: epoch(0), walEpoch: epoch(1), ...extra };
+  return {
+    newestEpoch: epoch(1),
+    pledgedEpoch: epoch(0),
+    walEpoch: epoch(1),
+    timelines: [{ timeline: timeline(1), epoch: epoch(0) }],
+    ...extra,
+  };
 }
 
 export function status(name: string, seen: Seen): MemberStatus {
@@ -154,7 +171,12 @@ export function status(name: string, seen: Seen): MemberStatus {
 
 export function observation(name: string, seen: Seen): Observation {
   const heardAtMs = NOW_MS - (seen.silentMs ?? 10);
-  return { status: status(name, seen), statusAtMs: heardAtMs, heardAtMs, isConnected: seen.isConnected ?? true };
+  return {
+    status: status(name, seen),
+    statusAtMs: heardAtMs,
+    heardAtMs,
+    isConnected: seen.isConnected ?? true,
+  };
 }
 
 /** What the leader m2 sees. Members that are not named were never heard. */

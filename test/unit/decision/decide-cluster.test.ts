@@ -23,7 +23,13 @@ import {
 const FENCE: Fence = { reason: "postmaster-died", preferredId: null, fencedAtWallMs: 0 };
 const PLEDGED = { pledgedEpoch: epoch(1) };
 const FENCED = clusterState({ reign: reign({ fence: FENCE }) });
-const DEAD = { kind: "stopped", systemIdentifier: "7000000000000000001", timeline: timeline(2), checkpointLsn: lsn(60), isClean: false } as const;
+const DEAD = {
+  kind: "stopped",
+  systemIdentifier: "7000000000000000001",
+  timeline: timeline(2),
+  checkpointLsn: lsn(60),
+  isClean: false,
+} as const;
 const lost = standby({ walReceiver: null });
 
 /** A decision in a line: `fence 1 postmaster-died`, `appoint m2 epoch 2 any 1 of m3`, `hold steady`. */
@@ -38,8 +44,12 @@ function say(decision: ClusterDecision): string {
       return `transfer to ${name(decision.to)}`;
     case "propose": {
       const { change } = decision;
-      const rule = "cohort" in change ? ` any ${change.cohort.k} of ${change.cohort.standbyIds.map(name).join(",")}` : "";
-      if (change.kind === "appoint") return `appoint ${name(change.memberId)} epoch ${change.previousEpoch + 1}${rule}`;
+      const rule =
+        "cohort" in change
+          ? ` any ${change.cohort.k} of ${change.cohort.standbyIds.map(name).join(",")}`
+          : "";
+      if (change.kind === "appoint")
+        return `appoint ${name(change.memberId)} epoch ${change.previousEpoch + 1}${rule}`;
       if (change.kind === "fence") return `fence ${change.epoch} ${change.reason}`;
       return `${change.kind}${rule}`;
     }
@@ -51,7 +61,10 @@ const healthy = {
   m2: { postgres: standby() },
   m3: { postgres: standby() },
 };
-const degrade = { durability: { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "degrade" }, timing: clusterState().spec.timing } as const;
+const degrade = {
+  durability: { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "degrade" },
+  timing: clusterState().spec.timing,
+} as const;
 
 const table: readonly (readonly [string, ClusterView, string])[] = [
   ["leaves a healthy cluster alone", clusterView(clusterState(), healthy), "hold steady"],
@@ -93,7 +106,11 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
   ],
   [
     "ends the reign of a silent primary that nobody streams from",
-    clusterView(clusterState(), { m1: { ...healthy.m1, silentMs: 1_001 }, m2: { postgres: lost }, m3: { postgres: lost } }),
+    clusterView(clusterState(), {
+      m1: { ...healthy.m1, silentMs: 1_001 },
+      m2: { postgres: lost },
+      m3: { postgres: lost },
+    }),
     "fence 1 member-lost",
   ],
   [
@@ -107,7 +124,11 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
   ],
   [
     "suspects itself when most members are silent",
-    clusterView(clusterState(), { m1: { ...healthy.m1, silentMs: 5_000 }, m2: { postgres: lost }, m3: { postgres: lost, silentMs: 5_000 } }),
+    clusterView(clusterState(), {
+      m1: { ...healthy.m1, silentMs: 5_000 },
+      m2: { postgres: lost },
+      m3: { postgres: lost, silentMs: 5_000 },
+    }),
     "hold most-members-silent",
   ],
   [
@@ -131,7 +152,10 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
   // Revocation and choice.
   [
     "waits for the second pledge (|S| - k + 1 of two, k = 1)",
-    clusterView(FENCED, { m2: { postgres: pledgedStandby(), promises: PLEDGED }, m3: { postgres: standby() } }),
+    clusterView(FENCED, {
+      m2: { postgres: pledgedStandby(), promises: PLEDGED },
+      m3: { postgres: standby() },
+    }),
     "hold waiting-for-pledges",
   ],
   [
@@ -170,10 +194,17 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
     "breaks a tie by the operator's priority",
     clusterView(
       clusterState({
-        members: [member("m1"), member("m2"), member("m3", { tags: { failoverPriority: 5, isNoFailover: false } })],
+        members: [
+          member("m1"),
+          member("m2"),
+          member("m3", { tags: { failoverPriority: 5, isNoFailover: false } }),
+        ],
         reign: reign({ fence: FENCE }),
       }),
-      { m2: { postgres: pledgedStandby(), promises: PLEDGED }, m3: { postgres: pledgedStandby(), promises: PLEDGED } },
+      {
+        m2: { postgres: pledgedStandby(), promises: PLEDGED },
+        m3: { postgres: pledgedStandby(), promises: PLEDGED },
+      },
     ),
     "appoint m3 epoch 2 any 1 of m2",
   ],
@@ -181,10 +212,17 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
     "never passes over WAL for the sake of a tag",
     clusterView(
       clusterState({
-        members: [member("m1"), member("m2"), member("m3", { tags: { failoverPriority: 0, isNoFailover: true } })],
+        members: [
+          member("m1"),
+          member("m2"),
+          member("m3", { tags: { failoverPriority: 0, isNoFailover: true } }),
+        ],
         reign: reign({ fence: FENCE }),
       }),
-      { m2: { postgres: pledgedStandby(100), promises: PLEDGED }, m3: { postgres: pledgedStandby(101), promises: PLEDGED } },
+      {
+        m2: { postgres: pledgedStandby(100), promises: PLEDGED },
+        m3: { postgres: pledgedStandby(101), promises: PLEDGED },
+      },
     ),
     "hold most-advanced-not-eligible",
   ],
@@ -197,9 +235,9 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
     "appoint m1 epoch 2 any 1 of m2",
   ],
   [
-    "does not take the primary's WAL of another reign as proof",
+    "does not take the primary's WAL as proof if it lacks what it was appointed for",
     clusterView(FENCED, {
-      m1: { postgres: pledgedStandby(120), promises: { ...PLEDGED, walEpoch: epoch(0) } },
+      m1: { postgres: pledgedStandby(40, { timeline: timeline(1) }), promises: PLEDGED },
       m2: { postgres: pledgedStandby(100), promises: PLEDGED },
     }),
     "hold waiting-for-pledges",
@@ -207,7 +245,9 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
   [
     "needs enough pledges under both rules while the cohort changes",
     clusterView(
-      clusterState({ reign: reign({ fence: FENCE, cohort: cohort(1, "m2"), pendingCohort: cohort(1, "m2", "m3") }) }),
+      clusterState({
+        reign: reign({ fence: FENCE, cohort: cohort(1, "m2"), pendingCohort: cohort(1, "m2", "m3") }),
+      }),
       { m2: { postgres: pledgedStandby(), promises: PLEDGED } },
     ),
     "hold waiting-for-pledges",
@@ -265,25 +305,41 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
   ],
   [
     "lets commits wait when too few are left",
-    clusterView(clusterState({ reign: reign({ cohort: cohort(1, "m2") }) }), { ...healthy, m1: { postgres: primary(1, []) } }),
+    clusterView(clusterState({ reign: reign({ cohort: cohort(1, "m2") }) }), {
+      ...healthy,
+      m1: { postgres: primary(1, []) },
+    }),
     "hold quorum-lost",
   ],
   [
     "settles a cohort that is in effect and holds everything",
-    clusterView(clusterState({ reign: reign({ cohort: cohort(1, "m2"), pendingCohort: cohort(1, "m2", "m3") }) }), healthy),
+    clusterView(
+      clusterState({ reign: reign({ cohort: cohort(1, "m2"), pendingCohort: cohort(1, "m2", "m3") }) }),
+      healthy,
+    ),
     "settle-cohort any 1 of m2,m3",
   ],
   [
     "does not settle what is not in effect",
-    clusterView(clusterState({ reign: reign({ cohort: cohort(1, "m2"), pendingCohort: cohort(1, "m3") }) }), healthy),
+    clusterView(
+      clusterState({ reign: reign({ cohort: cohort(1, "m2"), pendingCohort: cohort(1, "m3") }) }),
+      healthy,
+    ),
     "hold cohort-settling",
   ],
   [
     "does not settle before the new cohort holds what the old one acknowledged",
-    clusterView(clusterState({ reign: reign({ cohort: cohort(1, "m2"), pendingCohort: cohort(1, "m2", "m3") }) }), {
-      ...healthy,
-      m1: { postgres: primary(1, ["m2", "m3"], { synchronous: { names: 'ANY 1 ("m2","m3")', sinceLsn: lsn(200) } }) },
-    }),
+    clusterView(
+      clusterState({ reign: reign({ cohort: cohort(1, "m2"), pendingCohort: cohort(1, "m2", "m3") }) }),
+      {
+        ...healthy,
+        m1: {
+          postgres: primary(1, ["m2", "m3"], {
+            synchronous: { names: 'ANY 1 ("m2","m3")', sinceLsn: lsn(200) },
+          }),
+        },
+      },
+    ),
     "hold cohort-settling",
   ],
   // Housekeeping.
@@ -294,7 +350,11 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
   ],
   [
     "does not give a vote to a member that is not there",
-    clusterView(clusterState(), { ...healthy, m3: { ...healthy.m3, isConnected: false } }, { voterIds: [id("m1"), id("m2")] }),
+    clusterView(
+      clusterState(),
+      { ...healthy, m3: { ...healthy.m3, isConnected: false } },
+      { voterIds: [id("m1"), id("m2")] },
+    ),
     "hold steady",
   ],
   [
@@ -305,7 +365,10 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
   // Switchover.
   [
     "waits for the old primary to stop cleanly",
-    clusterView(clusterState({ switchover: { operationId: "op", epoch: epoch(1), targetId: id("m3") } }), healthy),
+    clusterView(
+      clusterState({ switchover: { operationId: "op", epoch: epoch(1), targetId: id("m3") } }),
+      healthy,
+    ),
     "hold switchover-stopping",
   ],
   [
@@ -338,7 +401,8 @@ test("decideCluster() gives a reason for every member it passes over", () => {
       m3: { postgres: pledgedStandby(140), promises: promises(PLEDGED) },
     }),
   );
-  if (decision.kind !== "propose" || decision.change.kind !== "appoint") throw new Error("expected an appointment");
+  if (decision.kind !== "propose" || decision.change.kind !== "appoint")
+    throw new Error("expected an appointment");
   expect(decision.change.passedOver).toEqual([
     { memberId: id("m1"), reason: "no pledged standby (stopped)" },
     { memberId: id("m2"), reason: "behind by 40 bytes" },

@@ -17,8 +17,8 @@ import {
   primary,
   promises,
   reign,
-  standby,
   SYSTEM,
+  standby,
   timeline,
 } from "../../support/situation.ts";
 
@@ -26,7 +26,13 @@ const hashSettings = (settings: ManagedSettings) => JSON.stringify(settings);
 const LOCAL = { listenAddresses: "127.0.0.1", port: 5432, socketDirectory: "/tmp" };
 const FENCE = { reason: "postmaster-died", preferredId: null, fencedAtWallMs: 0 };
 const PLEDGED = { pledgedEpoch: epoch(1) };
-const STOPPED = { kind: "stopped", systemIdentifier: SYSTEM, timeline: timeline(2), checkpointLsn: lsn(60), isClean: true } as const;
+const STOPPED = {
+  kind: "stopped",
+  systemIdentifier: SYSTEM,
+  timeline: timeline(2),
+  checkpointLsn: lsn(60),
+  isClean: true,
+} as const;
 
 function settings(upstream: string | null, rule: readonly [number, ...string[]] | null, name = "m2"): string {
   const [k, ...names] = rule ?? [0];
@@ -41,7 +47,11 @@ function settings(upstream: string | null, rule: readonly [number, ...string[]] 
 const FOLLOWS_M1 = settings("m1", [1, "m1", "m3"]);
 
 /** How m2 sees its machine. */
-function view(postgres: PostgresStatus, state: ClusterState = clusterState(), extra: Partial<MemberView> = {}): MemberView {
+function view(
+  postgres: PostgresStatus,
+  state: ClusterState = clusterState(),
+  extra: Partial<MemberView> = {},
+): MemberView {
   return {
     state,
     selfId: id("m2"),
@@ -82,7 +92,13 @@ function say(plan: Plan): string {
 
 const fenced = clusterState({ reign: reign({ fence: FENCE }) });
 const m2Reigns = clusterState({
-  reign: reign({ epoch: epoch(2), primaryId: id("m2"), cohort: cohort(1, "m3"), lineage: null, appointedAt: { timeline: timeline(2), lsn: lsn(100) } }),
+  reign: reign({
+    epoch: epoch(2),
+    primaryId: id("m2"),
+    cohort: cohort(1, "m3"),
+    lineage: null,
+    appointedAt: { timeline: timeline(2), lsn: lsn(100) },
+  }),
 });
 const m3Reigns = clusterState({
   reign: reign({
@@ -90,11 +106,15 @@ const m3Reigns = clusterState({
     primaryId: id("m3"),
     cohort: cohort(1, "m2"),
     appointedAt: { timeline: timeline(2), lsn: lsn(100) },
+    timelines: [
+      { timeline: timeline(1), epoch: epoch(0) },
+      { timeline: timeline(2), epoch: epoch(1) },
+    ],
     lineage: {
       timeline: timeline(3),
       ancestors: [
-        { timeline: timeline(1), endLsn: lsn(50), epoch: epoch(0) },
-        { timeline: timeline(2), endLsn: lsn(100), epoch: epoch(1) },
+        { timeline: timeline(1), endLsn: lsn(50) },
+        { timeline: timeline(2), endLsn: lsn(100) },
       ],
     },
   }),
@@ -106,9 +126,17 @@ const m3IsPrimary = observation("m3", {
 const after = { promises: promises({ newestEpoch: epoch(2), pledgedEpoch: epoch(1) }), primary: m3IsPrimary };
 
 const table: readonly (readonly [string, MemberView, string])[] = [
-  ["leaves PostgreSQL untouched until somebody says what to build", view({ kind: "absent" }, clusterState({ initialization: null, reign: null })), "not-initialized"],
+  [
+    "leaves PostgreSQL untouched until somebody says what to build",
+    view({ kind: "absent" }, clusterState({ initialization: null, reign: null })),
+    "not-initialized",
+  ],
   ["leaves what is not ours alone", view({ kind: "foreign", detail: "" }), "data-directory-foreign"],
-  ["leaves another cluster's data alone", view({ ...STOPPED, systemIdentifier: "1" }), "data-directory-foreign"],
+  [
+    "leaves another cluster's data alone",
+    view({ ...STOPPED, systemIdentifier: "1" }),
+    "data-directory-foreign",
+  ],
   ["does nothing without its supervisor", view({ kind: "unknown", detail: "" }), "supervisor-unreachable"],
   [
     "runs initdb where it was told to",
@@ -120,34 +148,83 @@ const table: readonly (readonly [string, MemberView, string])[] = [
     view({ kind: "absent" }, clusterState({ reign: null }), { selfId: id("m1") }),
     "data-directory-missing",
   ],
-  ["does not run initdb elsewhere", view({ kind: "absent" }, clusterState({ reign: null, systemIdentifier: null, members: [member("m1"), member("m2", { data: "none" })] })), "waiting-for-initialization"],
+  [
+    "does not run initdb elsewhere",
+    view(
+      { kind: "absent" },
+      clusterState({
+        reign: null,
+        systemIdentifier: null,
+        members: [member("m1"), member("m2", { data: "none" })],
+      }),
+    ),
+    "waiting-for-initialization",
+  ],
   [
     "clones where there never was data",
-    view({ kind: "absent" }, clusterState({ members: [member("m1"), member("m2", { data: "none" }), member("m3")] })),
+    view(
+      { kind: "absent" },
+      clusterState({ members: [member("m1"), member("m2", { data: "none" }), member("m3")] }),
+    ),
     "cloning: clone m1",
   ],
   ["does not make new data where data was before (F7)", view({ kind: "absent" }), "data-directory-missing"],
   [
     "builds anew over old data only when an operation says so",
-    view(standby(), clusterState({ members: [member("m1"), member("m2", { data: "replace" }), member("m3")] })),
+    view(
+      standby(),
+      clusterState({ members: [member("m1"), member("m2", { data: "replace" }), member("m3")] }),
+    ),
     "recloning: stop fast, clone m1 replacing",
   ],
   [
     "builds anew only once",
-    view(standby(), clusterState({ members: [member("m1"), member("m2", { data: "replace" }), member("m3")] }), { hasAside: true }),
+    view(
+      standby(),
+      clusterState({ members: [member("m1"), member("m2", { data: "replace" }), member("m3")] }),
+      { hasAside: true },
+    ),
     "streaming",
   ],
-  ["starts receiving nothing at first, as a standby", view(STOPPED, clusterState(), { promises: promises({ walEpoch: epoch(0) }) }), "starting: configure none/m1,m3, start"],
-  ["starts receiving where it followed this reign already", view(STOPPED), "starting: configure m1/m1,m3, start"],
-  ["starts a fallen primary as a standby", view(STOPPED, clusterState(), { selfId: id("m1") }), "starting: configure none/m2,m3, start"],
-  ["does not promote itself again within an epoch", view(pledgedStandby(), clusterState(), { selfId: id("m1") }), "waiting-for-primary"],
+  [
+    "starts receiving nothing at first, as a standby",
+    view(STOPPED, clusterState(), { promises: promises({ walEpoch: epoch(0) }) }),
+    "starting: configure none/m1,m3, start",
+  ],
+  [
+    "starts receiving where it followed this reign already",
+    view(STOPPED),
+    "starting: configure m1/m1,m3, start",
+  ],
+  [
+    "starts a fallen primary as a standby",
+    view(STOPPED, clusterState(), { selfId: id("m1") }),
+    "starting: configure none/m2,m3, start",
+  ],
+  [
+    "does not promote itself again within an epoch",
+    view(pledgedStandby(), clusterState(), { selfId: id("m1") }),
+    "waiting-for-primary",
+  ],
   ["streams", view(standby()), "streaming"],
-  ["asks PostgreSQL to connect again when it does not stream", view(standby({ walReceiver: null })), "connecting: reload"],
-  ["follows the primary of a new address", view(standby(), clusterState(), { settingsHash: "other" }), "configuring: configure m1/m1,m3, reload"],
+  [
+    "asks PostgreSQL to connect again when it does not stream",
+    view(standby({ walReceiver: null })),
+    "connecting: reload",
+  ],
+  [
+    "follows the primary of a new address",
+    view(standby(), clusterState(), { settingsHash: "other" }),
+    "configuring: configure m1/m1,m3, reload",
+  ],
   // The end of a reign.
   ["pledges when the reign is being ended", view(standby(), fenced), "pledging: pledge 1"],
   ["waits for its walreceiver to end", view(standby(), fenced, { promises: promises(PLEDGED) }), "pledging"],
-  ["then waits for the appointment", view(pledgedStandby(), fenced, { promises: promises(PLEDGED) }), "pledged"],
+  [
+    "then waits for the appointment",
+    view(pledgedStandby(), fenced, { promises: promises(PLEDGED) }),
+    "pledged",
+  ],
   [
     "stops a fenced primary at once, then pledges",
     view(primary(1, []), fenced, { selfId: id("m1") }),
@@ -155,7 +232,10 @@ const table: readonly (readonly [string, MemberView, string])[] = [
   ],
   [
     "stops a primary that was superseded, at once (F2)",
-    view(primary(1, []), m3Reigns, { selfId: id("m1"), promises: promises({ pledgedEpoch: epoch(1), newestEpoch: epoch(1) }) }),
+    view(primary(1, []), m3Reigns, {
+      selfId: id("m1"),
+      promises: promises({ pledgedEpoch: epoch(1), newestEpoch: epoch(1) }),
+    }),
     "superseded: stop immediate",
   ],
   [
@@ -181,11 +261,18 @@ const table: readonly (readonly [string, MemberView, string])[] = [
   ],
   [
     "sends the promotion again if it was lost",
-    view(pledgedStandby(), m2Reigns, { promises: promises({ newestEpoch: epoch(2), walEpoch: epoch(2), pledgedEpoch: epoch(1) }), settingsHash: settings(null, [1, "m3"]) }),
+    view(pledgedStandby(), m2Reigns, {
+      promises: promises({ newestEpoch: epoch(2), walEpoch: epoch(2), pledgedEpoch: epoch(1) }),
+      settingsHash: settings(null, [1, "m3"]),
+    }),
     "promoting: promote 2",
   ],
   // Rejoining.
-  ["follows a new primary as it is when it is only behind", view(pledgedStandby(100), m3Reigns, after), "configuring: configure m3/m1,m3, reload"],
+  [
+    "follows a new primary as it is when it is only behind",
+    view(pledgedStandby(100), m3Reigns, after),
+    "configuring: configure m3/m1,m3, reload",
+  ],
   [
     "follows through the promotion when it is no further than the appointed member was",
     view(pledgedStandby(100), { ...m3Reigns, reign: reign({ ...m3Reigns.reign, lineage: null }) }, after),
@@ -203,7 +290,13 @@ const table: readonly (readonly [string, MemberView, string])[] = [
   ],
   [
     "rewinds only once the new primary has checkpointed on its timeline",
-    view(pledgedStandby(101), m3Reigns, { ...after, primary: observation("m3", { postgres: primary(1, [], { timeline: timeline(3) }), promises: { walEpoch: epoch(2) } }) }),
+    view(pledgedStandby(101), m3Reigns, {
+      ...after,
+      primary: observation("m3", {
+        postgres: primary(1, [], { timeline: timeline(3) }),
+        promises: { walEpoch: epoch(2) },
+      }),
+    }),
     "waiting-for-primary",
   ],
   [
@@ -221,36 +314,59 @@ const table: readonly (readonly [string, MemberView, string])[] = [
     view(STOPPED, m3Reigns, { ...after, failedStarts: 3 }),
     "recloning: stop fast, clone m3 replacing",
   ],
-  ["removes what was kept aside once it streams", view(standby(), clusterState(), { hasAside: true }), "cleaning-up: discard-aside"],
+  [
+    "removes what was kept aside once it streams",
+    view(standby(), clusterState(), { hasAside: true }),
+    "cleaning-up: discard-aside",
+  ],
   // A primary.
   [
     "serves",
-    view(primary(1, ["m2", "m3"]), clusterState(), { selfId: id("m1"), settingsHash: settings(null, [1, "m2", "m3"], "m1") }),
+    view(primary(1, ["m2", "m3"]), clusterState(), {
+      selfId: id("m1"),
+      settingsHash: settings(null, [1, "m2", "m3"], "m1"),
+    }),
     "serving",
   ],
   [
     "moves to an announced cohort",
-    view(primary(1, ["m2", "m3"]), clusterState({ reign: reign({ pendingCohort: cohort(1, "m2") }) }), { selfId: id("m1") }),
+    view(primary(1, ["m2", "m3"]), clusterState({ reign: reign({ pendingCohort: cohort(1, "m2") }) }), {
+      selfId: id("m1"),
+    }),
     "configuring: configure none/m2, reload",
   ],
   [
     "proves with a checkpoint that its first rule is known to all sessions",
-    view(primary(0, ["m2"]), clusterState({ reign: reign({ cohort: cohort(0, "m2"), pendingCohort: cohort(1, "m2") }) }), { selfId: id("m1") }),
+    view(
+      primary(0, ["m2"]),
+      clusterState({ reign: reign({ cohort: cohort(0, "m2"), pendingCohort: cohort(1, "m2") }) }),
+      { selfId: id("m1") },
+    ),
     "configuring: configure none/m2, reload, checkpoint",
   ],
   [
     "makes the roles that members need",
-    view(primary(1, ["m2", "m3"], { isProvisioned: false }), clusterState(), { selfId: id("m1"), settingsHash: settings(null, [1, "m2", "m3"], "m1") }),
+    view(primary(1, ["m2", "m3"], { isProvisioned: false }), clusterState(), {
+      selfId: id("m1"),
+      settingsHash: settings(null, [1, "m2", "m3"], "m1"),
+    }),
     "provisioning: provision",
   ],
   [
     "checkpoints on its new timeline",
-    view(primary(1, ["m2", "m3"], { checkpointTimeline: timeline(1) }), clusterState(), { selfId: id("m1"), settingsHash: settings(null, [1, "m2", "m3"], "m1") }),
+    view(primary(1, ["m2", "m3"], { checkpointTimeline: timeline(1) }), clusterState(), {
+      selfId: id("m1"),
+      settingsHash: settings(null, [1, "m2", "m3"], "m1"),
+    }),
     "checkpointing: checkpoint",
   ],
   [
     "hands over with a checkpoint and a clean stop",
-    view(primary(1, ["m2", "m3"]), clusterState({ switchover: { operationId: "op", epoch: epoch(1), targetId: id("m2") } }), { selfId: id("m1") }),
+    view(
+      primary(1, ["m2", "m3"]),
+      clusterState({ switchover: { operationId: "op", epoch: epoch(1), targetId: id("m2") } }),
+      { selfId: id("m1") },
+    ),
     "handing-over: checkpoint, stop fast",
   ],
 ];

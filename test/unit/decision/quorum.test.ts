@@ -39,8 +39,13 @@ test("areEnoughPledged() satisfies both rules while the cohort changes by one st
     for (let k = 1; k <= size; k += 1) {
       for (const subset of subsets(larger)) {
         const pledged = new Set(subset);
-        const changing = reign({ cohort: { standbyIds: smaller, k }, pendingCohort: { standbyIds: larger, k } });
-        expect(areEnoughPledged(changing, pledged)).toBe(isSafe(smaller, k, pledged) && isSafe(larger, k, pledged));
+        const changing = reign({
+          cohort: { standbyIds: smaller, k },
+          pendingCohort: { standbyIds: larger, k },
+        });
+        expect(areEnoughPledged(changing, pledged)).toBe(
+          isSafe(smaller, k, pledged) && isSafe(larger, k, pledged),
+        );
       }
     }
   }
@@ -48,5 +53,7 @@ test("areEnoughPledged() satisfies both rules while the cohort changes by one st
 
 test("pledgesNeeded() says that nothing is enough where the primary acknowledges alone", () => {
   expect(pledgesNeeded({ standbyIds: [], k: 0 })).toBeNull();
-  expect(areEnoughPledged(reign({ cohort: { standbyIds: [id("m2")], k: 0 } }), new Set([id("m2")]))).toBe(false);
+  expect(areEnoughPledged(reign({ cohort: { standbyIds: [id("m2")], k: 0 } }), new Set([id("m2")]))).toBe(
+    false,
+  );
 });

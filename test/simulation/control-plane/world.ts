@@ -1,0 +1,496 @@
+/**
+ * A whole control plane in one thread: the production state machine and the production decisions of leader and members,
+ * over the model of PostgreSQL. Raft is taken for granted here (it has its own simulation): there is one log, and every
+ * member knows a beginning of it.
+ *
+ * One seed decides everything that happens. After every event the safety invariants are checked.
+ */
+import type { LogIndex, MemberId } from "../../../src/base/ids.ts";
+import { apply } from "../../../src/cluster/apply.ts";
+import type { Change } from "../../../src/cluster/command.ts";
+import type { MemberStatus, Observation } from "../../../src/cluster/observation.ts";
+import type { ClusterState } from "../../../src/cluster/state.ts";
+import { isWritable } from "../../../src/cluster/writable.ts";
+import { decideCluster } from "../../../src/decision/decide-cluster.ts";
+import { decideMember } from "../../../src/decision/decide-member.ts";
+import type { Action } from "../../../src/decision/plan.ts";
+import { clusterState, id, member } from "../../support/situation.ts";
+import { ModelPostgres, type WalRecord } from "./model-postgres.ts";
+
+export class InvariantBroken extends Error {
+  override readonly name = "InvariantBroken";
+}
+
+interface Host {
+  readonly name: string;
+  readonly id: MemberId;
+  readonly postgres: ModelPostgres;
+  isUp: boolean;
+  /** How much of the log it knows. */
+  known: LogIndex;
+  plan: Action[];
+  life: number;
+  sequence: number;
+}
+
+/** Ways to break the protocol on purpose: the invariants must notice each. */
+export type Sabotage =
+  | "none"
+  | "answer-before-the-pledge"
+  | "one-pledge-is-enough"
+  | "promote-the-least-advanced"
+  | "settle-without-holding"
+  | "ignore-the-epoch-of-timelines";
+
+const HEARTBEAT_MS = 75;
+
+export class World {
+  readonly trace: string[] = [];
+  readonly #random: () => number;
+  readonly #sabotage: Sabotage;
+  readonly #hosts: Host[];
+  readonly #states: ClusterState[];
+  readonly #observations = new Map<MemberId, Map<MemberId, Observation>>();
+  readonly #cut = new Set<string>();
+  readonly #acknowledged = new Set<WalRecord>();
+  readonly #epochWriters = new Map<number, string>();
+  #leader: Host;
+  #formerLeaderId: MemberId | null = null;
+  #leadingSinceMs = 0;
+  #reign = { epoch: 0, sinceMs: 0 };
+  #nowMs = 1_000;
+  #records = 0;
+  /** What the last look at the acknowledged commits looked at: they only change with one of these. */
+  #checked = "";
+  #systems = 0;
+
+  constructor(seed: number, size: number, sabotage: Sabotage = "none") {
+    this.#random = mulberry32(seed);
+    this.#sabotage = sabotage;
+    const names = Array.from({ length: size }, (_, index) => `m${index + 1}`);
+    const world = {
+      reach: (from: string, host: string) => this.#reach(from, host),
+      newSystem: () => `${++this.#systems}`,
+      corrupted: (what: string) => this.#broken("F1", what),
+    };
+    this.#hosts = names.map((name) => ({
+      name,
+      id: id(name),
+      postgres: new ModelPostgres(name, id(name), world),
+      isUp: true,
+      known: 0 as LogIndex,
+      plan: [],
+      life: 1,
+      sequence: 0,
+    }));
+    for (const host of this.#hosts) {
+      host.postgres.standbys = this.#hosts.map(({ postgres }) => postgres);
+      host.postgres.isLiar = sabotage === "answer-before-the-pledge";
+      this.#observations.set(host.id, new Map());
+    }
+    this.#states = [
+      clusterState({
+        members: names.map((name) => member(name, { data: "none" })),
+        initialization: { memberId: id("m1"), operationId: "op", options: { encoding: "UTF8", locale: "C" } },
+        reign: null,
+        systemIdentifier: null,
+      }),
+    ];
+    this.#leader = this.#pick(this.#hosts);
+  }
+
+  get acknowledgedCount(): number {
+    return this.#acknowledged.size;
+  }
+
+  get failovers(): number {
+    return this.#latest().failoverCount;
+  }
+
+  get epoch(): number {
+    return this.#latest().reign?.epoch ?? 0;
+  }
+
+  /** One random event, with or without faults. */
+  step(hasFaults: boolean): void {
+    this.#nowMs += this.#chance(0.02) ? 400 : 1 + Math.floor(this.#random() * 12);
+    const dice = this.#random();
+    if (hasFaults && dice < 0.012) this.#fault();
+    else if (dice < 0.3) this.#memberTurn(this.#pick(this.#hosts));
+    else if (dice < 0.45) this.#act(this.#pick(this.#hosts));
+    else if (dice < 0.6) this.#pick(this.#hosts).postgres.receive(1 + Math.floor(this.#random() * 3));
+    else if (dice < 0.7) this.#write();
+    else if (dice < 0.85) this.#heartbeats();
+    else this.#leaderTurn();
+    this.#acknowledge();
+    this.#check();
+  }
+
+  /** Everything works again. */
+  heal(): void {
+    this.#cut.clear();
+    for (const host of this.#hosts) this.#boot(host);
+    this.#note("healed");
+  }
+
+  /** The cluster takes writes, and every member streams or reigns. */
+  isWhole(): boolean {
+    const state = this.#latest();
+    const { reign } = state;
+    if (reign === null || reign.fence !== null) return false;
+    const primary = this.#hosts.find((host) => host.id === reign.primaryId);
+    if (primary === undefined || !isWritable(state, primary.id, primary.postgres.look())) return false;
+    const others = this.#hosts.filter((host) => host !== primary);
+    return others.every(({ postgres }) => postgres.isReceivingFrom(primary.postgres));
+  }
+
+  describe(): string {
+    const { reign } = this.#latest();
+    const hosts = this.#hosts.map(
+      ({ name, isUp, postgres: p }) =>
+        `${name}${isUp ? "" : "(down)"} ${p.kind} ${p.timeline}:${p.wal.length} wal=${p.promises.walEpoch} pledged=${p.promises.pledgedEpoch}`,
+    );
+    return `epoch ${reign?.epoch} of ${reign?.primaryId.slice(-1)} fence=${reign?.fence?.reason ?? "-"} | ${hosts.join(" | ")}`;
+  }
+
+  #latest(): ClusterState {
+    const state = this.#states.at(-1);
+    if (state === undefined) throw new Error("the log begins with a state");
+    return state;
+  }
+
+  #known(host: Host): ClusterState {
+    return this.#states[host.known] ?? this.#latest();
+  }
+
+  #reach(from: string, to: string): ModelPostgres | null {
+    const host = this.#hosts.find(({ name }) => name === to);
+    return host?.isUp && !this.#cut.has(`${from}>${to}`) && !this.#cut.has(`${to}>${from}`)
+      ? host.postgres
+      : null;
+  }
+
+  #memberTurn(host: Host): void {
+    if (!host.isUp || host.plan.length > 0) return;
+    const state = this.#known(host);
+    const { reign } = state;
+    const plan = decideMember({
+      state,
+      selfId: host.id,
+      postgres: host.postgres.look(),
+      promises: host.postgres.promises,
+      needsClone: null,
+      hasAside: host.postgres.hasAside,
+      failedStarts: 0,
+      settingsHash: host.postgres.settings === null ? null : JSON.stringify(host.postgres.settings),
+      hashSettings: (settings) => JSON.stringify(settings),
+      local: { listenAddresses: "*", port: 5432, socketDirectory: "/tmp" },
+      primary: reign === null ? null : (this.#observations.get(host.id)?.get(reign.primaryId) ?? null),
+    });
+    host.plan = this.#believingNumbers(host, [...plan.actions]);
+    if (plan.actions.length > 0) this.#note(`${host.name} plans ${plan.reason}`);
+  }
+
+  /** Sabotage: trusts timeline numbers, as if a rewind could always mend it. */
+  #believingNumbers(host: Host, actions: Action[]): Action[] {
+    const [, clone] = actions;
+    const isAlien = clone?.kind === "clone" && clone.replace?.includes("was written under") === true;
+    if (this.#sabotage !== "ignore-the-epoch-of-timelines" || !isAlien || clone?.kind !== "clone")
+      return actions;
+    const settings = host.postgres.settings;
+    if (settings === null) return actions;
+    return [
+      {
+        kind: "configure",
+        epoch: clone.epoch,
+        timelines: clone.timelines,
+        settings: { ...settings, upstream: clone.source },
+      },
+      { kind: "reload" },
+    ];
+  }
+
+  #act(host: Host): void {
+    const action = host.isUp ? host.plan.shift() : undefined;
+    if (action === undefined) return;
+    const isDone = host.postgres.perform(action);
+    this.#note(
+      `${host.name} ${action.kind}${"epoch" in action ? ` ${action.epoch}` : ""}${isDone ? "" : " refused"}`,
+    );
+    if (!isDone) host.plan = [];
+  }
+
+  #write(): void {
+    const primaries = this.#hosts.filter(({ isUp, postgres }) => isUp && postgres.kind === "primary");
+    if (primaries.length === 0) return;
+    const { name, postgres } = this.#pick(primaries);
+    postgres.write({ id: ++this.#records, by: name });
+    const { walEpoch } = postgres.promises;
+    const writer = this.#epochWriters.get(walEpoch) ?? name;
+    if (writer !== name) this.#broken("F2", `${name} and ${writer} both write in epoch ${walEpoch}`);
+    this.#epochWriters.set(walEpoch, name);
+  }
+
+  #acknowledge(): void {
+    for (const { isUp, postgres } of this.#hosts) {
+      if (!isUp || postgres.kind !== "primary") continue;
+      const others = this.#hosts.filter(({ name }) => this.#reach(postgres.name, name) !== null);
+      const end = Math.min(
+        postgres.acknowledgedUpTo(others.map((other) => other.postgres)),
+        postgres.wal.length,
+      );
+      for (let at = end - 1; at >= 0; at -= 1) {
+        const record = postgres.wal[at];
+        if (record === undefined || this.#acknowledged.has(record)) break;
+        if (record.by === postgres.name) this.#acknowledged.add(record);
+      }
+    }
+  }
+
+  #heartbeats(): void {
+    const leader = this.#leader;
+    if (!leader.isUp) return;
+    for (const host of this.#hosts) {
+      if (!host.isUp || this.#reach(leader.name, host.name) === null) continue;
+      host.known = Math.max(host.known, this.#chance(0.8) ? this.#states.length - 1 : host.known) as LogIndex;
+      this.#publish(host);
+    }
+    for (const host of this.#hosts) {
+      if (!host.isUp || this.#reach(leader.name, host.name) === null) continue;
+      const seen = this.#observations.get(leader.id);
+      if (seen !== undefined && host !== leader) this.#observations.set(host.id, new Map(seen));
+    }
+  }
+
+  #publish(host: Host): void {
+    const leader = this.#leader;
+    if (this.#reach(leader.name, host.name) === null && host !== leader) return;
+    host.sequence += 1;
+    const status: MemberStatus = {
+      memberId: host.id,
+      bootId: `${host.life}`,
+      sequence: host.sequence,
+      postgres: host.postgres.look(),
+      promises: host.postgres.promises,
+      isRebuilt: host.postgres.hasAside,
+      work: null,
+      reason: "",
+      detail: null,
+      version: "model",
+    };
+    const heard = { status, statusAtMs: this.#nowMs, heardAtMs: this.#nowMs, isConnected: true };
+    this.#observations.get(leader.id)?.set(host.id, heard);
+  }
+
+  #leaderTurn(): void {
+    const leader = this.#leader;
+    if (!leader.isUp || !this.#hasMajority(leader)) return this.#elect();
+    leader.known = (this.#states.length - 1) as LogIndex;
+    const state = this.#latest();
+    const epoch = state.reign?.epoch ?? 0;
+    if (epoch !== this.#reign.epoch) this.#reign = { epoch, sinceMs: this.#nowMs };
+    this.#loseConnections(leader);
+    const decision = decideCluster({
+      state,
+      selfId: leader.id,
+      observations: this.#observations.get(leader.id) ?? new Map(),
+      voterIds: this.#hosts.map((host) => host.id),
+      isConfigPending: false,
+      nowMs: this.#nowMs,
+      leadingSinceMs: this.#leadingSinceMs,
+      reignSinceMs: this.#reign.sinceMs,
+      formerLeaderId: this.#formerLeaderId,
+    });
+    if (decision.kind === "transfer-leadership")
+      this.#lead(this.#hosts.find((host) => host.id === decision.to) ?? leader);
+    if (decision.kind === "propose") this.#agree(decision.change, decision.reason);
+    else this.#sabotageHold(state);
+  }
+
+  #agree(change: Change, reason: string): void {
+    const command = {
+      id: `${this.#states.length}`,
+      atMs: this.#nowMs,
+      by: "leader",
+      change: this.#sabotaged(change),
+    };
+    const applied = apply(this.#latest(), command);
+    if (applied.state === null || !applied.outcome.ok) return;
+    this.#states.push(applied.state);
+    this.#note(`agreed ${change.kind} because ${reason}: ${applied.events[0]?.message ?? ""}`);
+  }
+
+  #sabotaged(change: Change): Change {
+    if (
+      this.#sabotage !== "promote-the-least-advanced" ||
+      change.kind !== "appoint" ||
+      change.position === null
+    ) {
+      return change;
+    }
+    const pledged = this.#hosts.filter(
+      ({ id: hostId, isUp, postgres }) => isUp && postgres.kind === "standby" && hostId !== change.memberId,
+    );
+    const least = pledged.sort((a, b) => a.postgres.wal.length - b.postgres.wal.length)[0];
+    return least === undefined ? change : { ...change, memberId: least.id };
+  }
+
+  #sabotageHold(state: ClusterState): void {
+    const { reign } = state;
+    if (this.#sabotage === "one-pledge-is-enough" && reign?.fence) {
+      const pledged = this.#hosts.find(
+        ({ postgres }) =>
+          postgres.kind === "standby" &&
+          postgres.promises.pledgedEpoch >= reign.epoch &&
+          !postgres.isReceiving,
+      );
+      if (pledged === undefined) return;
+      const cohort = {
+        standbyIds: this.#hosts.filter((host) => host !== pledged).map((host) => host.id),
+        k: 1,
+      };
+      const change: Change = {
+        kind: "appoint",
+        memberId: pledged.id,
+        previousEpoch: reign.epoch,
+        cohort,
+        position: { timeline: pledged.postgres.timeline as never, lsn: pledged.postgres.wal.length as never },
+        timelines: [],
+        reason: "sabotage",
+        passedOver: [],
+      };
+      this.#agree(change, "sabotage");
+    }
+    if (this.#sabotage === "settle-without-holding" && reign?.pendingCohort) {
+      this.#agree({ kind: "settle-cohort", epoch: reign.epoch, cohort: reign.pendingCohort }, "sabotage");
+    }
+  }
+
+  #loseConnections(leader: Host): void {
+    const seen = this.#observations.get(leader.id);
+    for (const host of this.#hosts) {
+      const observation = seen?.get(host.id);
+      if (observation === undefined || this.#reach(leader.name, host.name) !== null) continue;
+      seen?.set(host.id, { ...observation, isConnected: false });
+    }
+  }
+
+  #hasMajority(host: Host): boolean {
+    const reached = this.#hosts.filter(
+      (other) => other === host || (other.isUp && this.#reach(host.name, other.name)),
+    );
+    return reached.length * 2 > this.#hosts.length;
+  }
+
+  #elect(): void {
+    const candidates = this.#hosts.filter((host) => host.isUp && this.#hasMajority(host));
+    if (candidates.length > 0) this.#lead(this.#pick(candidates));
+  }
+
+  #lead(host: Host): void {
+    if (host === this.#leader || !host.isUp || !this.#hasMajority(host)) return;
+    this.#formerLeaderId = this.#leader.id;
+    this.#leader = host;
+    this.#leadingSinceMs = this.#nowMs;
+    this.#note(`${host.name} leads`);
+  }
+
+  #fault(): void {
+    const host = this.#pick(this.#hosts);
+    const other = this.#pick(this.#hosts);
+    const dice = this.#random();
+    if (dice < 0.25) {
+      this.#note(`${host.name} postmaster killed`);
+      host.postgres.crash();
+    } else if (dice < 0.45) this.#powerOff(host);
+    else if (dice < 0.55) this.#suspectNeedlessly();
+    else if (dice < 0.7) this.#boot(host);
+    else if (dice < 0.8) this.#elect();
+    else if (dice < 0.9 && host !== other) {
+      this.#note(`${host.name} cut from ${other.name}`);
+      this.#cut.add(`${host.name}>${other.name}`);
+    } else this.#cut.clear();
+    if (this.#hosts.filter(({ isUp }) => !isUp).length > this.#hosts.length / 2) this.#boot(host);
+  }
+
+  /** Being wrong about a healthy primary may cost a failover, but never data. */
+  #suspectNeedlessly(): void {
+    const { reign } = this.#latest();
+    if (reign === null || reign.fence !== null || !this.#leader.isUp || !this.#hasMajority(this.#leader))
+      return;
+    this.#agree(
+      { kind: "fence", epoch: reign.epoch, reason: "needless", preferredId: null },
+      "needless suspicion",
+    );
+  }
+
+  #powerOff(host: Host): void {
+    if (!host.isUp) return;
+    this.#note(`${host.name} dies`);
+    host.isUp = false;
+    host.postgres.isUp = false;
+    host.postgres.crash();
+    host.plan = [];
+  }
+
+  #boot(host: Host): void {
+    if (host.isUp) return;
+    this.#note(`${host.name} boots`);
+    host.isUp = true;
+    host.postgres.isUp = true;
+    host.life += 1;
+    host.sequence = 0;
+    this.#observations.set(host.id, new Map());
+  }
+
+  /** F1, after every event: whoever reigns by the newest appointment has every acknowledged commit. */
+  #check(): void {
+    const { reign } = this.#latest();
+    if (reign === null) return;
+    const reigning = this.#hosts.find((host) => host.id === reign.primaryId)?.postgres;
+    if (reigning?.kind !== "primary" || reigning.promises.walEpoch !== reign.epoch) return;
+    const witness = `${reigning.name} ${reign.epoch} ${this.#acknowledged.size}`;
+    if (witness === this.#checked) return;
+    this.#checked = witness;
+    const stored = new Set(reigning.wal);
+    for (const record of this.#acknowledged) {
+      if (!stored.has(record))
+        this.#broken("F1", `record ${record.id} by ${record.by} is not on ${reigning.name}`);
+    }
+  }
+
+  #broken(invariant: string, what: string): never {
+    this.#note(`${invariant} BROKEN: ${what}`);
+    throw new InvariantBroken(
+      `${invariant}: ${what}\n${this.describe()}\n${this.trace.slice(-60).join("\n")}`,
+    );
+  }
+
+  #note(what: string): void {
+    this.trace.push(`${String(this.#nowMs).padStart(7)} ${what}`);
+  }
+
+  #chance(probability: number): boolean {
+    return this.#random() < probability;
+  }
+
+  #pick<T>(from: readonly T[]): T {
+    const picked = from[Math.floor(this.#random() * from.length)];
+    if (picked === undefined) throw new Error("nothing to pick from");
+    return picked;
+  }
+}
+
+/** Silence is counted in heartbeats here as there. */
+export const STEPS_PER_HEARTBEAT = HEARTBEAT_MS / 6;
+
+/** A small generator of good-enough chance from a 32-bit seed. */
+function mulberry32(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
