@@ -167,9 +167,12 @@ export class SimulatedGroup {
   #clients(): void {
     if (this.#isCalm) return;
     this.#at(this.#random.integer(5, 60), () => this.#clients());
-    const member = this.#random.pick([...this.#members.values()]);
+    const members = [...this.#members.values()];
+    // Mostly to somebody who believes to lead, rightly or not: an isolated leader's long tail must go again.
+    const leaders = members.filter(({ node }) => node?.status().role === "leader");
+    const member = this.#random.pick(this.#random.chance(60) && leaders.length > 0 ? leaders : members);
     if (member === undefined) return;
-    const count = this.#random.integer(1, 3);
+    const count = this.#random.integer(1, this.#random.chance(10) ? 12 : 3);
     this.#propose(
       member,
       Array.from({ length: count }, (_, at) => `${member.id}-${this.#sequence}-${at}`),
@@ -187,8 +190,13 @@ export class SimulatedGroup {
   }
 
   #crashSomebody(): void {
-    const member = this.#random.pick([...this.#members.values()].filter(({ node }) => node !== null));
-    if (member === undefined) return;
+    const running = [...this.#members.values()].filter(({ node }) => node !== null);
+    // Often the leader: what it has begun and not finished is where logs part.
+    const member = this.#random.chance(40) ? this.#leader() : this.#random.pick(running);
+    if (member !== undefined) this.#crash(member);
+  }
+
+  #crash(member: Member): void {
     this.#note(`crash ${member.id}`);
     member.node = null;
     member.life += 1;
@@ -200,7 +208,8 @@ export class SimulatedGroup {
 
   #partition(): void {
     const ids = [...this.#members.keys()];
-    const side = new Set(ids.filter(() => this.#random.chance(50)));
+    const lonely = this.#random.chance(40) ? (this.#leader()?.id ?? null) : null;
+    const side = new Set(ids.filter((id) => (lonely === null ? this.#random.chance(50) : id === lonely)));
     const isOneWay = this.#random.chance(40);
     for (const from of ids) {
       for (const to of ids) {
@@ -227,6 +236,9 @@ export class SimulatedGroup {
         const answer = node.addVoter(waiting);
         if (!answer.ok) this.#note(`refused: ${answer.reason}`);
       });
+      // A change that is under way meets trouble.
+      if (this.#random.chance(this.#weather.crashPercent * 3)) this.#crash(leader);
+      if (this.#random.chance(this.#weather.partitionPercent * 3)) this.#partition();
     } else if (this.#members.size < this.#sizeTarget) {
       const id = `m${this.#members.size + 1}` as MemberId;
       this.#addMember(id, new MemoryLogStore({ promotableFrom: lastIndex }));
