@@ -65,10 +65,12 @@ export function setupRoutes(ports: ApiPorts) {
     .get(
       "/v1/ca",
       () => {
-        const pem = look(ports).state.authority.certificatePem;
+        const { name, authority } = look(ports).state;
+        const pem = authority.certificatePem;
         return new Response(pem, {
           headers: {
             "content-type": "application/x-pem-file",
+            "x-guacamole-cluster": encodeURIComponent(name),
             "x-guacamole-fingerprint": certificateFingerprint(pem),
           },
         });
