@@ -56,9 +56,9 @@ export class SqliteLogStore implements LogStore {
     return this.#machine.readEvents(afterId, countMax);
   }
 
-  /** What was found at start. */
   load(): StoredRaft {
-    return this.#stored;
+    const hard = defined(this.#statements.readHard.get(), "the term and vote are stored");
+    return { ...this.#stored, hard: hardOf(hard), last: this.#last, applied: this.#applied };
   }
 
   read(first: LogIndex, countMax: number, bytesMax: number): readonly Entry[] {
@@ -215,11 +215,7 @@ export class SqliteLogStore implements LogStore {
     if (this.#statements.anyBelow.get({ index: floor.index + 1 }) !== undefined)
       refuse("entries lie below its beginning");
 
-    const hard: HardState = {
-      term: hardRow.term as Term,
-      vote: hardRow.vote as MemberId | null,
-      commit: hardRow.commitIndex as LogIndex,
-    };
+    const hard = hardOf(hardRow);
     const applied = appliedRow.index as LogIndex;
     if (applied < floor.index) refuse(`applied up to ${applied}, but the log begins after ${floor.index}`);
     if (applied > last.index) refuse(`applied up to ${applied}, but the log ends at ${last.index}`);
@@ -252,6 +248,18 @@ interface LogRow {
 
 function entryOf(row: LogRow): Entry {
   return { index: row.index as LogIndex, term: row.term as Term, kind: row.kind, data: row.data };
+}
+
+function hardOf(row: {
+  readonly term: number;
+  readonly vote: string | null;
+  readonly commitIndex: number;
+}): HardState {
+  return {
+    term: row.term as Term,
+    vote: row.vote as MemberId | null,
+    commit: row.commitIndex as LogIndex,
+  };
 }
 
 /** The rows that every log has, written in the transaction that gives the database its identity. */

@@ -1,0 +1,53 @@
+/**
+ * The entry of the Raft worker's thread. An entry point of the compiled binary too, so that
+ * `new Worker(new URL("./raft-worker.ts", import.meta.url).href)` finds it there.
+ */
+import type { Log, LogFields } from "../base/log.ts";
+import { ConsensusWorker } from "./consensus-worker.ts";
+import { EXIT_CONSENSUS_BROKEN, type FromWorker, type ToWorker } from "./worker-protocol.ts";
+
+declare const self: Worker;
+
+/** How long the main thread has to end the process in order. */
+const GRACE_MS = 1000;
+
+let worker: ConsensusWorker | null = null;
+
+function post(message: FromWorker): void {
+  self.postMessage(message);
+}
+
+function nowMs(): number {
+  return performance.now();
+}
+
+function killProcess(): void {
+  setTimeout(() => process.kill(process.pid, "SIGKILL"), GRACE_MS);
+}
+
+function write(level: "error" | "warn" | "info" | "debug") {
+  return (event: string, fields: LogFields = {}) => post({ type: "log", level, event, fields });
+}
+
+const log: Log = { error: write("error"), warn: write("warn"), info: write("info"), debug: write("debug") };
+
+async function start(message: ToWorker & { type: "start" }): Promise<void> {
+  try {
+    worker = new ConsensusWorker(message.start, { post, nowMs, killProcess }, log);
+    await worker.run();
+  } catch (error) {
+    post({ type: "failed", message: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
+  if (data.type === "clock") post({ type: "clock", requestId: data.requestId, nowMs: nowMs() });
+  else if (data.type === "start") void start(data);
+  else worker?.receive(data);
+};
+
+process.on("unhandledRejection", (error: unknown) => {
+  const message = `consensus cannot go on: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+  post({ type: "fatal", exitCode: EXIT_CONSENSUS_BROKEN, message });
+  killProcess();
+});

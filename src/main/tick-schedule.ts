@@ -1,0 +1,71 @@
+/**
+ * When Raft's clock has to move, and by how many ticks. A member that sleeps costs nothing, so it wakes as rarely as its
+ * role allows; and time during which the process stood still is not counted, or a paused follower would wake up and
+ * depose a leader whose heartbeats wait in its sockets.
+ */
+import type { Timing as SpecTiming } from "../cluster/spec.ts";
+
+/** Fine enough for every heartbeat interval; coarse ones would also make time-outs equal. */
+export const TICK_MS = 5;
+/** How often a member looks while it has no leader, or has not heard it for two heartbeats. */
+const WATCHFUL_MS = 10;
+
+/** What a member waits for: to send heartbeats, to miss them, or an election. */
+export type TickMode = "leading" | "following" | "watchful";
+
+export interface TickTiming {
+  readonly heartbeatTicks: number;
+  readonly electionTicksMin: number;
+  readonly electionTicksMax: number;
+}
+
+/** The cluster's timing in ticks. */
+export function ticksOf({ heartbeatMs, electionMsMin, electionMsMax }: SpecTiming): TickTiming {
+  return {
+    heartbeatTicks: Math.max(1, Math.round(heartbeatMs / TICK_MS)),
+    electionTicksMin: Math.max(1, Math.round(electionMsMin / TICK_MS)),
+    electionTicksMax: Math.max(1, Math.round(electionMsMax / TICK_MS)),
+  };
+}
+
+export class TickSchedule {
+  /** Everything before this moment has been counted. */
+  #countedToMs: number;
+  #wakeAtMs: number;
+
+  constructor(nowMs: number) {
+    this.#countedToMs = nowMs;
+    this.#wakeAtMs = nowMs;
+  }
+
+  /** A leader was heard: what was quiet before does not count. */
+  leaderHeard(nowMs: number): void {
+    this.#countedToMs = Math.max(this.#countedToMs, nowMs);
+  }
+
+  /** For how long to sleep now, in milliseconds. */
+  plan(nowMs: number, mode: TickMode, heartbeatTicks: number): number {
+    const heartbeatMs = heartbeatTicks * TICK_MS;
+    const wakeAtMs = {
+      leading: this.#countedToMs + heartbeatMs,
+      following: this.#countedToMs + 2 * heartbeatMs,
+      watchful: nowMs + WATCHFUL_MS,
+    }[mode];
+    this.#wakeAtMs = Math.max(wakeAtMs, nowMs);
+    return this.#wakeAtMs - nowMs;
+  }
+
+  /** The process stood still: let the sockets speak before any tick. */
+  isLate(nowMs: number): boolean {
+    return nowMs > this.#wakeAtMs + TICK_MS;
+  }
+
+  /** How many ticks have passed while the process was awake; at most one for the time by which it woke too late. */
+  takeDue(nowMs: number): number {
+    const isLate = this.isLate(nowMs);
+    const upToMs = isLate ? this.#wakeAtMs + TICK_MS : nowMs;
+    const ticks = Math.max(0, Math.floor((upToMs - this.#countedToMs) / TICK_MS));
+    this.#countedToMs = isLate ? nowMs : this.#countedToMs + ticks * TICK_MS;
+    return ticks;
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * What the main thread and the Raft worker say to each other. Times are the worker's monotonic milliseconds (each thread
+ * of Bun counts from its own start): the client measures the difference once and converts.
+ */
+import type { LogIndex, MemberId } from "../base/ids.ts";
+import type { LogFields } from "../base/log.ts";
+import type { Command } from "../cluster/command.ts";
+import type { ProposeResult, RaftStatus, StoredEvent } from "../cluster/consensus.ts";
+import type { MemberStatus, Observation } from "../cluster/observation.ts";
+import type { ClusterState } from "../cluster/state.ts";
+
+/** How this member proves who it is on the peer transport. */
+export interface PeerCredentials {
+  readonly certificatePem: string;
+  readonly privateKeyPem: string;
+  readonly authorityPem: string;
+}
+
+export interface WorkerStart {
+  readonly databasePath: string;
+  readonly credentials: PeerCredentials;
+  /** host:port. */
+  readonly listen: string;
+  /** Different on each member and at each start. */
+  readonly seed: number;
+}
+
+/** Numbers a question, for its answer. */
+export type RequestId = number;
+
+export type ToWorker =
+  | { readonly type: "clock"; readonly requestId: RequestId }
+  | { readonly type: "start"; readonly start: WorkerStart }
+  | {
+      readonly type: "propose";
+      readonly requestId: RequestId;
+      readonly command: Command;
+      readonly deadlineMs: number;
+    }
+  | { readonly type: "publish"; readonly status: MemberStatus; readonly atMs: number }
+  | {
+      readonly type: "call";
+      readonly requestId: RequestId;
+      readonly to: MemberId;
+      readonly method: string;
+      readonly payload: unknown;
+      readonly deadlineMs: number;
+    }
+  | { readonly type: "answer"; readonly requestId: RequestId; readonly answer: Answer }
+  | { readonly type: "add-voter"; readonly id: MemberId }
+  | { readonly type: "transfer"; readonly to: MemberId }
+  | {
+      readonly type: "read-events";
+      readonly requestId: RequestId;
+      readonly afterId: number;
+      readonly countMax: number;
+    }
+  | { readonly type: "close" };
+
+/** What became of a question. */
+export type Answer =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly message: string };
+
+export type FromWorker =
+  | { readonly type: "clock"; readonly requestId: RequestId; readonly nowMs: number }
+  /** The worker could not start; nothing is running. */
+  | { readonly type: "failed"; readonly message: string }
+  /** The peer port is open. */
+  | { readonly type: "listening"; readonly port: number }
+  | { readonly type: "state"; readonly state: ClusterState; readonly appliedIndex: LogIndex }
+  | { readonly type: "raft"; readonly raft: RaftStatus; readonly appliedIndex: LogIndex }
+  | { readonly type: "observations"; readonly observations: readonly Observation[] }
+  /** Nothing changed but when members were last heard. */
+  | { readonly type: "heard"; readonly heard: readonly Heard[] }
+  | { readonly type: "proposed"; readonly requestId: RequestId; readonly result: ProposeResult }
+  | { readonly type: "called"; readonly requestId: RequestId; readonly answer: Answer }
+  | {
+      readonly type: "incoming";
+      readonly requestId: RequestId;
+      readonly from: MemberId;
+      readonly method: string;
+      readonly payload: unknown;
+    }
+  | { readonly type: "events"; readonly requestId: RequestId; readonly events: readonly StoredEvent[] }
+  | {
+      readonly type: "log";
+      readonly level: "error" | "warn" | "info" | "debug";
+      readonly event: string;
+      readonly fields: LogFields;
+    }
+  /** The member must end now, with this exit code. */
+  | { readonly type: "fatal"; readonly exitCode: number; readonly message: string }
+  | { readonly type: "closed" };
+
+export interface Heard {
+  readonly memberId: MemberId;
+  readonly statusAtMs: number;
+  readonly heardAtMs: number;
+}
+
+/** The disk did not take what had to be durable (sysexits: EX_IOERR). */
+export const EXIT_DISK_FAILED = 74;
+/** Our own code broke a promise inside consensus (sysexits: EX_SOFTWARE). */
+export const EXIT_CONSENSUS_BROKEN = 70;

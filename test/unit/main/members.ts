@@ -1,0 +1,158 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Clock } from "../../../src/base/clock.ts";
+import type { LogIndex, MemberId } from "../../../src/base/ids.ts";
+import type { Log } from "../../../src/base/log.ts";
+import { apply } from "../../../src/cluster/apply.ts";
+import { decodeCommand, encodeCommand } from "../../../src/cluster/command-codec.ts";
+import type { Consensus } from "../../../src/cluster/consensus.ts";
+import type { MemberStatus } from "../../../src/cluster/observation.ts";
+import type { CertificateAuthority } from "../../../src/cluster/state.ts";
+import { type ConsensusOptions, startConsensus } from "../../../src/main/consensus-client.ts";
+import { createAuthority } from "../../../src/peer/certificates.ts";
+import { bootstrapEntries } from "../../../src/raft/node.ts";
+import { formStore, joinStore } from "../../../src/store/identity.ts";
+import { storePaths } from "../../../src/store/marker.ts";
+import { freePort, identityFor } from "../peer/identities.ts";
+import { CLUSTER, command, formCommand, M1, member } from "../store/sample.ts";
+
+export const CLOCK: Clock = {
+  nowMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  sleep: (durationMs) => Bun.sleep(durationMs),
+};
+
+const lines: string[] = [];
+const write = (event: string, fields = {}) => lines.push(`${event} ${JSON.stringify(fields)}`);
+export const LOG: Log = { error: write, warn: write, info: write, debug: write };
+/** What the members logged, for a test that failed. */
+export function logged(): string {
+  return lines.join("\n");
+}
+
+/** What one member needs to start, on its own port and in its own directory. */
+export type Seat = Omit<ConsensusOptions, "clock" | "log" | "onFatal">;
+
+/** A cluster's members on this machine. */
+export class Members {
+  readonly root = mkdtempSync(join(tmpdir(), "guacamole-members-"));
+  readonly running = new Map<MemberId, Consensus>();
+  readonly #authority: Promise<CertificateAuthority> = createAuthority(CLUSTER, Date.now());
+  #next = 1;
+
+  async #seat(memberId: MemberId): Promise<Seat> {
+    const authority = await this.#authority;
+    const { certificatePem, privateKeyPem, authorityPem } = await identityFor(authority, CLUSTER, memberId);
+    return {
+      databasePath: storePaths(join(this.root, memberId)).database,
+      memberId,
+      credentials: { certificatePem, privateKeyPem, authorityPem },
+      listen: `127.0.0.1:${freePort()}`,
+      seed: 1 + Math.floor(Math.random() * 1e9),
+    };
+  }
+
+  /** The first member. */
+  async form(): Promise<Seat> {
+    const seat = await this.#seat(M1);
+    const form = formCommand(await this.#authority, seat.listen);
+    formStore({
+      databasePath: seat.databasePath,
+      clusterId: CLUSTER,
+      memberId: M1,
+      entries: bootstrapEntries(M1, encodeCommand(form)),
+      rules: { apply, decode: decodeCommand },
+    });
+    return seat;
+  }
+
+  /** One more member, admitted by `leader`. */
+  async join(leader: Consensus): Promise<Seat> {
+    this.#next += 1;
+    const number = this.#next;
+    const seat = await this.#seat(`00000000-0000-4000-8000-00000000000${number}` as MemberId);
+    const token = `join${number}`;
+    await leader.propose(
+      command(token, { kind: "create-join-token", tokenId: token, secretHash: "00", expiresAtMs: 1e15 }),
+      10_000,
+    );
+    await leader.propose(
+      command(`add${number}`, {
+        kind: "add-member",
+        member: member(seat.memberId, `m${number}`, seat.listen),
+        joinTokenId: token,
+      }),
+      10_000,
+    );
+    joinStore({
+      databasePath: seat.databasePath,
+      clusterId: CLUSTER,
+      memberId: seat.memberId,
+      promotableFrom: leader.raft.lastIndex as LogIndex,
+      peers: leader.state.members
+        .filter(({ id }) => id !== seat.memberId)
+        .map(({ id, peerAddress }) => ({ id, address: peerAddress })),
+    });
+    leader.addVoter(seat.memberId);
+    return seat;
+  }
+
+  async start(seat: Seat): Promise<Consensus> {
+    const consensus = await startConsensus({
+      ...seat,
+      clock: CLOCK,
+      log: LOG,
+      onFatal: (exitCode, message) => {
+        throw new Error(`${exitCode}: ${message}`);
+      },
+    });
+    this.running.set(seat.memberId, consensus);
+    return consensus;
+  }
+
+  /** Three members that vote. */
+  async three(): Promise<readonly [Consensus, Consensus, Consensus]> {
+    const first = await this.start(await this.form());
+    await until(first, () => first.raft.isReady);
+    const others: Consensus[] = [];
+    for (let count = 0; count < 2; count += 1) {
+      others.push(await this.start(await this.join(first)));
+      await until(first, () => first.raft.voterIds.length === count + 2 && !first.raft.isConfigPending);
+    }
+    const [second, third] = others;
+    if (second === undefined || third === undefined) throw new Error("two members joined");
+    return [first, second, third];
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.running.values()].map((consensus) => consensus.close()));
+    rmSync(this.root, { recursive: true, force: true });
+  }
+}
+
+/** Resolves once `isTrue`, looking at each change. */
+export function until(consensus: Consensus, isTrue: () => boolean): Promise<void> {
+  if (isTrue()) return Promise.resolve();
+  return new Promise((resolve) => {
+    const stop = consensus.onChange(() => {
+      if (!isTrue()) return;
+      stop();
+      resolve();
+    });
+  });
+}
+
+export function status(memberId: MemberId, sequence: number, reason = "idle", bootId = "boot"): MemberStatus {
+  return {
+    memberId,
+    bootId,
+    sequence,
+    postgres: { kind: "absent" },
+    promises: { newestEpoch: 0, pledgedEpoch: 0, walEpoch: 0 },
+    work: null,
+    reason,
+    detail: null,
+    version: "0",
+  } as unknown as MemberStatus;
+}
