@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Consensus } from "../../../src/cluster/consensus.ts";
 import type { MemberId } from "../../../src/base/ids.ts";
+import type { Consensus } from "../../../src/cluster/consensus.ts";
 import { M1, tokenCommand } from "../store/sample.ts";
 import { CLOCK, logged, Members, status, until } from "./members.ts";
 
@@ -37,7 +37,10 @@ describe("one member", () => {
 
   test("a refusal is an outcome, and the same command twice has the effect of once", async () => {
     const one = await members.start(await members.form());
-    const twice = await Promise.all([one.propose(tokenCommand("a"), 5000), one.propose(tokenCommand("a"), 5000)]);
+    const twice = await Promise.all([
+      one.propose(tokenCommand("a"), 5000),
+      one.propose(tokenCommand("a"), 5000),
+    ]);
     expect(twice).toEqual([
       { kind: "applied", outcome: { ok: true } },
       { kind: "applied", outcome: { ok: true } },
@@ -58,13 +61,15 @@ describe("one member", () => {
   test("a start that cannot be says why", async () => {
     const seat = await members.form();
     await members.start(seat);
-    expect(members.start({ ...seat, databasePath: join(members.root, "none", "guacamole.db") })).rejects.toThrow(
-      "belongs to no member yet",
-    );
-    expect(members.start(seat)).rejects.toThrow("in use by another guacamole process");
+    expect(
+      await failure(members.start({ ...seat, databasePath: join(members.root, "none", "guacamole.db") })),
+    ).toContain("belongs to no member yet");
+    expect(await failure(members.start(seat))).toContain("in use by another guacamole process");
     const other = new Members();
     const taken = await other.form();
-    await expect(other.start({ ...taken, listen: seat.listen })).rejects.toThrow("cannot listen for other members");
+    expect(await failure(other.start({ ...taken, listen: seat.listen }))).toContain(
+      "cannot listen for other members",
+    );
     await other.close();
   });
 });
@@ -73,12 +78,18 @@ describe("three members", () => {
   test("agree, through whichever is asked, and pass on what they see", async () => {
     const [one, two, three] = await members.three();
     for (const [at, member] of [one, two, three].entries()) {
-      expect(await member.propose(tokenCommand(`c${at}`), 10_000)).toEqual({ kind: "applied", outcome: { ok: true } });
+      expect(await member.propose(tokenCommand(`c${at}`), 10_000)).toEqual({
+        kind: "applied",
+        outcome: { ok: true },
+      });
       expect(tokens(member)).toContain(`c${at}`);
     }
     for (const [at, member] of [one, two, three].entries()) member.publish(status(id(at + 1), 1));
     for (const member of [one, two, three]) {
-      await until(member, () => [...member.observations.values()].filter((seen) => seen.isConnected).length === 3);
+      await until(
+        member,
+        () => [...member.observations.values()].filter((seen) => seen.isConnected).length === 3,
+      );
       for (const seen of member.observations.values()) {
         const ageMs = CLOCK.nowMs() - seen.statusAtMs;
         expect(ageMs).toBeGreaterThanOrEqual(-5);
@@ -100,29 +111,34 @@ describe("three members", () => {
       if (method === "fail") throw new Error("no such thing");
       return { from, method, payload };
     });
-    expect(await one.call(id(2), "hello", { a: 1 }, 5000)).toEqual({ from: M1, method: "hello", payload: { a: 1 } });
-    await expect(one.call(id(2), "fail", null, 5000)).rejects.toThrow("no such thing");
-    await expect(one.call(id(3), "hello", null, 5000)).rejects.toThrow("not ready to answer");
-    await expect(one.call(id(9), "hello", null, 5000)).rejects.toThrow("no connection");
+    expect(await one.call(id(2), "hello", { a: 1 }, 5000)).toEqual({
+      from: M1,
+      method: "hello",
+      payload: { a: 1 },
+    });
+    expect(await failure(one.call(id(2), "fail", null, 5000))).toContain("no such thing");
+    expect(await failure(one.call(id(3), "hello", null, 5000))).toContain("not ready to answer");
+    expect(await failure(one.call(id(9), "hello", null, 5000))).toContain("no connection");
   }, 20_000);
 
-  test("a leader that closes hands over, and the others go on; it comes back and catches up", async () => {
+  test("a leader that closes hands over, and the others go on", async () => {
     const [one, two, three] = await members.three();
-    const seats = { path: join(members.root, M1, "guacamole.db") };
     await until(one, () => one.raft.role === "leader");
     await one.close();
     await Promise.race([
       until(two, () => two.raft.isReady && two.raft.role === "leader"),
       until(three, () => three.raft.isReady && three.raft.role === "leader"),
     ]);
-    const lone = await Promise.all([two.propose(tokenCommand("x"), 10_000), three.propose(tokenCommand("y"), 10_000)]);
+    const lone = await Promise.all([
+      two.propose(tokenCommand("x"), 10_000),
+      three.propose(tokenCommand("y"), 10_000),
+    ]);
     expect(lone).toEqual([
       { kind: "applied", outcome: { ok: true } },
       { kind: "applied", outcome: { ok: true } },
     ]);
     const gone = [two, three].find((member) => member.raft.role === "leader") ?? two;
     expect(gone.observations.get(M1)?.isConnected ?? false).toBe(false);
-    expect(seats.path).toBeString();
   }, 20_000);
 
   test("kill -9 of the leader: a new one is elected, nothing is lost, and the old one returns", async () => {
@@ -160,6 +176,15 @@ describe("three members", () => {
   }, 30_000);
 });
 
+/** The message of the error. (`expect(…).rejects` waits in a way that lets no worker speak.) */
+async function failure(promise: Promise<unknown>): Promise<string> {
+  try {
+    return `succeeded: ${JSON.stringify(await promise)}`;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 function spawnMember(seatPath: string) {
   return Bun.spawn([process.execPath, join(import.meta.dir, "member.ts"), seatPath], {
     stdout: "pipe",
@@ -170,7 +195,10 @@ function spawnMember(seatPath: string) {
 /** Tries again at each change, and now and then, until it is so. */
 async function settle(consensus: Consensus, attempt: () => boolean): Promise<void> {
   while (!attempt()) {
-    await Promise.race([new Promise<void>((resolve) => setTimeout(resolve, 50)), until(consensus, () => false)]);
+    await Promise.race([
+      new Promise<void>((resolve) => setTimeout(resolve, 50)),
+      until(consensus, () => false),
+    ]);
   }
 }
 

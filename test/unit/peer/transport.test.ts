@@ -227,7 +227,7 @@ describe("strangers", () => {
   test("a port in use is refused with its address", async () => {
     const identity = await identityFor(authority, CLUSTER, M1);
     const one = await start(identity);
-    expect(start(identity, Number(one.address.split(":")[1]))).rejects.toThrow(
+    await expect(start(identity, Number(one.address.split(":")[1]))).rejects.toThrow(
       `listen for other members on ${one.address}`,
     );
   });
