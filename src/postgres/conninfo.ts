@@ -38,6 +38,7 @@ export function renderConninfo(connection: ReplicationConnection): string {
   return fields.map(([key, value]) => `${key}=${quoteConninfoValue(value)}`).join(" ");
 }
 
+/** A value for a connection string, in quotes that it cannot leave. */
 export function quoteConninfoValue(value: string): string {
   return `'${value.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
 }

@@ -19,6 +19,7 @@ export interface ControlData {
   readonly walSegmentBytes: number;
 }
 
+/** Runs `pg_controldata`. The error is what it said, for people. */
 export async function readControlData(
   binDirectory: string,
   dataDirectory: string,

@@ -36,6 +36,7 @@ export function renameDurably(from: string, to: string): void {
   if (dirname(from) !== dirname(to)) syncDirectory(dirname(from));
 }
 
+/** Makes what was renamed, made or removed in a directory survive a power failure. */
 export function syncDirectory(path: string): void {
   const directory = openSync(path, "r");
   try {

@@ -27,6 +27,7 @@ export interface ProgramFailure {
 const KEPT_CHARACTERS = 64 * 1024;
 const TOLD_CHARACTERS = 2000;
 
+/** Resolves once the program and its output ended. Never rejects: a program that fails is an answer. */
 export async function runProgram(run: ProgramRun): Promise<Result<ProgramOutput, ProgramFailure>> {
   const [file = ""] = run.command;
   if (run.signal?.aborted) return err({ message: `${file} was cancelled`, stderr: "", wasCancelled: true });

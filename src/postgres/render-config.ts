@@ -77,7 +77,8 @@ function reloadableSettings(
     ["wal_receiver_timeout", "5s"],
     ["wal_receiver_create_temp_slot", "off"],
     ["wal_sender_timeout", "10s"],
-    ["wal_retrieve_retry_interval", "100ms"],
+    // Each try is a line in the log. With nobody to ask there is no hurry; a reload wakes it at once.
+    ["wal_retrieve_retry_interval", settings.upstream === null ? "5s" : "100ms"],
     ...(places.major < 16 ? ([["promote_trigger_file", ""]] as const) : []),
   ];
 }
@@ -136,6 +137,7 @@ export function renderCommandLine(settings: ManagedSettings, places: ConfigPlace
   ];
 }
 
+/** The text of our `postgresql.conf`. */
 export function renderPostgresqlConf(settings: ManagedSettings, places: ConfigPlaces): string {
   const line = ([name, value]: readonly [string, string]): string => `${name} = ${quoteSetting(value)}`;
   return [
@@ -172,6 +174,7 @@ export function renderHba(): string {
   ].join("\n");
 }
 
+/** The text of `pg_ident.conf`: system users that are the superuser, and certificates that are members. */
 export function renderIdent(superuserSystemUsers: readonly string[]): string {
   return [
     "# Written by guacamole. Changes made here are lost.",

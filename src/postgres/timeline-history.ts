@@ -20,6 +20,7 @@ export function parseTimelineHistory(text: string): readonly Ancestor[] {
   return ancestors;
 }
 
+/** For instance `0000001A.history`. */
 export function historyFileName(timeline: TimelineId): string {
   return `${timeline.toString(16).toUpperCase().padStart(8, "0")}.history`;
 }

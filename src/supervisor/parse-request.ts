@@ -1,6 +1,7 @@
 import { type ClusterId, type Epoch, parseClusterId, type TimelineId } from "../base/ids.ts";
 import type { Lsn } from "../base/lsn.ts";
 import { err, ok, type Result } from "../base/result.ts";
+import type { TimelineEpoch } from "../cluster/observation.ts";
 import type { ManagedSettings, SupervisorRequest, Upstream } from "./protocol.ts";
 
 /** What came over the socket, as a request: the gateway of the supervisor. Nothing unparsed goes further. */
@@ -9,16 +10,21 @@ export interface Envelope {
   readonly request: SupervisorRequest;
 }
 
+/** What is wrong with a message, and whom to tell: null where not even its id can be read. */
+export interface MalformedRequest {
+  readonly id: number | null;
+  readonly message: string;
+}
+
 /** The error names the first field that is wrong. */
-export function parseEnvelope(line: string): Result<Envelope, string> {
+export function parseEnvelope(line: string): Result<Envelope, MalformedRequest> {
+  let id: number | null = null;
   try {
     const envelope = record(JSON.parse(line), "message");
-    return ok({
-      id: whole(envelope["id"], "id"),
-      request: parseRequest(record(envelope["request"], "request")),
-    });
+    id = whole(envelope["id"], "id");
+    return ok({ id, request: parseRequest(record(envelope["request"], "request")) });
   } catch (error) {
-    return err(error instanceof Error ? error.message : String(error));
+    return err({ id, message: error instanceof Error ? error.message : String(error) });
   }
 }
 
@@ -54,6 +60,7 @@ function parseRequest(fields: Fields): SupervisorRequest {
         kind,
         clusterId: clusterId(fields["clusterId"]),
         epoch: epoch(fields["epoch"]),
+        timelines: timelines(fields["timelines"]),
         source: upstream(fields["source"], "source"),
         replace: fields["replace"] === null ? null : text(fields["replace"], "replace"),
       };
@@ -61,6 +68,7 @@ function parseRequest(fields: Fields): SupervisorRequest {
       return {
         kind,
         epoch: epoch(fields["epoch"]),
+        timelines: timelines(fields["timelines"]),
         source: upstream(fields["source"], "source"),
         forkTimeline: whole(fields["forkTimeline"], "forkTimeline") as TimelineId,
         forkLsn: whole(fields["forkLsn"], "forkLsn") as Lsn,
@@ -69,10 +77,12 @@ function parseRequest(fields: Fields): SupervisorRequest {
       return {
         kind,
         epoch: epoch(fields["epoch"]),
+        timelines: timelines(fields["timelines"]),
         settings: settings(record(fields["settings"], "settings")),
       };
-    case "start":
     case "promote":
+      return { kind, epoch: epoch(fields["epoch"]), timelines: timelines(fields["timelines"]) };
+    case "start":
     case "pledge":
       return { kind, epoch: epoch(fields["epoch"]) };
     case "stop": {
@@ -116,6 +126,17 @@ function clusterId(value: unknown): ClusterId {
   const parsed = parseClusterId(text(value, "clusterId"));
   if (!parsed.ok) throw new Error(parsed.error);
   return parsed.value;
+}
+
+function timelines(value: unknown): readonly TimelineEpoch[] {
+  if (!Array.isArray(value)) throw new Error("timelines must be a list");
+  return value.map((each) => {
+    const fields = record(each, "timelines");
+    return {
+      timeline: whole(fields["timeline"], "timelines.timeline") as TimelineId,
+      epoch: epoch(fields["epoch"]),
+    };
+  });
 }
 
 function epoch(value: unknown): Epoch {

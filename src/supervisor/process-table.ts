@@ -8,6 +8,7 @@ export function processStartTicks(pid: number): number | null {
   return fields === null ? null : Number(fields[19]);
 }
 
+/** The id of the parent process. Null: not there. */
 export function parentOf(pid: number): number | null {
   const fields = readStat(pid);
   return fields === null ? null : Number(fields[1]);
@@ -31,6 +32,7 @@ export function processTitle(pid: number): string | null {
   return readOrNull(() => readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim());
 }
 
+/** There, and not just a zombie. */
 export function isAlive(pid: number): boolean {
   const state = readStat(pid)?.[0];
   return state !== undefined && state !== "Z" && state !== "X";

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
-import { EPOCH_ZERO, type Epoch } from "../base/ids.ts";
-import type { Promises } from "../cluster/observation.ts";
+import { EPOCH_ZERO, type Epoch, type TimelineId } from "../base/ids.ts";
+import type { Promises, TimelineEpoch } from "../cluster/observation.ts";
 import { writeDurably } from "../postgres/durable-file.ts";
 import type { SupervisorErrorCode } from "./protocol.ts";
 
@@ -17,6 +17,7 @@ export const NO_PROMISES: Promises = {
   newestEpoch: EPOCH_ZERO,
   pledgedEpoch: EPOCH_ZERO,
   walEpoch: EPOCH_ZERO,
+  timelines: [],
 };
 
 /** Nothing is done in the name of an epoch that has been succeeded. */
@@ -39,16 +40,23 @@ export function refusePledged(promises: Promises, epoch: Epoch): Refusal | null 
   };
 }
 
+/** After an epoch was heard of. */
 export function withNewest(promises: Promises, epoch: Epoch): Promises {
   return { ...promises, newestEpoch: later(promises.newestEpoch, epoch) };
 }
 
+/** After a pledge to take no part in `epoch` or an older one. */
 export function withPledge(promises: Promises, epoch: Epoch): Promises {
   return { ...withNewest(promises, epoch), pledgedEpoch: later(promises.pledgedEpoch, epoch) };
 }
 
-export function withWal(promises: Promises, epoch: Epoch): Promises {
-  return { ...withNewest(promises, epoch), walEpoch: later(promises.walEpoch, epoch) };
+/** Before WAL of a reign is let in: which reign, and which reigns wrote the timelines it grew out of. */
+export function withWal(
+  promises: Promises,
+  reign: { readonly epoch: Epoch; readonly timelines: readonly TimelineEpoch[] },
+): Promises {
+  if (reign.epoch < promises.walEpoch) return withNewest(promises, reign.epoch);
+  return { ...withNewest(promises, reign.epoch), walEpoch: reign.epoch, timelines: reign.timelines };
 }
 
 function later(a: Epoch, b: Epoch): Epoch {
@@ -72,14 +80,7 @@ export class PromiseBook {
 
   /** When this returns, the promises hold through any crash. */
   keep(promises: Promises): void {
-    const { newestEpoch, pledgedEpoch, walEpoch } = this.#promises;
-    if (
-      promises.newestEpoch === newestEpoch &&
-      promises.pledgedEpoch === pledgedEpoch &&
-      promises.walEpoch === walEpoch
-    ) {
-      return;
-    }
+    if (JSON.stringify(promises) === JSON.stringify(this.#promises)) return;
     writeDurably(this.#file, `${JSON.stringify(promises)}\n`, 0o600);
     this.#promises = promises;
   }
@@ -98,12 +99,24 @@ export function parsePromises(text: string, file: string): Promises {
     throw damaged;
   }
   if (typeof value !== "object" || value === null) throw damaged;
-  if (!("newestEpoch" in value) || !("pledgedEpoch" in value) || !("walEpoch" in value)) throw damaged;
-  const { newestEpoch, pledgedEpoch, walEpoch } = value;
+  if (!("newestEpoch" in value) || !("pledgedEpoch" in value)) throw damaged;
+  if (!("walEpoch" in value) || !("timelines" in value)) throw damaged;
+  const { newestEpoch, pledgedEpoch, walEpoch, timelines } = value;
   if (!isEpoch(newestEpoch) || !isEpoch(pledgedEpoch) || !isEpoch(walEpoch)) throw damaged;
-  return { newestEpoch, pledgedEpoch, walEpoch };
+  if (!Array.isArray(timelines) || !timelines.every(isTimelineEpoch)) throw damaged;
+  return { newestEpoch, pledgedEpoch, walEpoch, timelines };
 }
 
 function isEpoch(value: unknown): value is Epoch {
   return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+function isTimelineEpoch(value: unknown): value is TimelineEpoch {
+  if (typeof value !== "object" || value === null || !("timeline" in value) || !("epoch" in value))
+    return false;
+  return isTimeline(value.timeline) && isEpoch(value.epoch);
+}
+
+function isTimeline(value: unknown): value is TimelineId {
+  return Number.isSafeInteger(value) && Number(value) >= 1;
 }

@@ -1,7 +1,7 @@
 import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
 import type { Lsn } from "../base/lsn.ts";
 import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
-import type { Ancestor, Promises, WorkProgress } from "../cluster/observation.ts";
+import type { Ancestor, Promises, TimelineEpoch, WorkProgress } from "../cluster/observation.ts";
 import type { InitdbOptions } from "../cluster/state.ts";
 
 export type { ManagedSettings, Upstream };
@@ -11,7 +11,8 @@ export type { ManagedSettings, Upstream };
  * `{ id, response }` or `{ event }` the other.
  *
  * The supervisor decides nothing. Each request is idempotent; each that could give PostgreSQL a role carries the epoch,
- * and one older than the newest seen (kept on disk) is refused with `stale-epoch`.
+ * and one older than the newest seen (kept on disk) is refused with `stale-epoch`. Each that lets WAL of a reign in carries
+ * the reign's `timelines` too, which are kept with the promises (`cluster/timelines.ts`).
  */
 export type SupervisorRequest =
   | { readonly kind: "look" }
@@ -32,6 +33,7 @@ export type SupervisorRequest =
       readonly kind: "clone";
       readonly clusterId: ClusterId;
       readonly epoch: Epoch;
+      readonly timelines: readonly TimelineEpoch[];
       readonly source: Upstream;
       readonly replace: string | null;
     }
@@ -42,19 +44,25 @@ export type SupervisorRequest =
   | {
       readonly kind: "rewind";
       readonly epoch: Epoch;
+      readonly timelines: readonly TimelineEpoch[];
       readonly source: Upstream;
       readonly forkTimeline: TimelineId;
       readonly forkLsn: Lsn;
     }
   /** Writes our configuration aside, syncs, renames. Refused (`pledged`) if it would receive under a pledged epoch. */
-  | { readonly kind: "configure"; readonly epoch: Epoch; readonly settings: ManagedSettings }
+  | {
+      readonly kind: "configure";
+      readonly epoch: Epoch;
+      readonly timelines: readonly TimelineEpoch[];
+      readonly settings: ManagedSettings;
+    }
   /** Starts the postmaster, always as a standby. Idempotent. Resolves once the process runs, not when it is ready. */
   | { readonly kind: "start"; readonly epoch: Epoch }
   /** `fast` escalates to `immediate` after `deadlineMs`. Resolves once the postmaster is gone. */
   | { readonly kind: "stop"; readonly mode: "fast" | "immediate"; readonly deadlineMs: number }
   | { readonly kind: "reload" }
   /** `promote` file + SIGUSR1. Refused with `stale-epoch`. Resolves once signalled. */
-  | { readonly kind: "promote"; readonly epoch: Epoch }
+  | { readonly kind: "promote"; readonly epoch: Epoch; readonly timelines: readonly TimelineEpoch[] }
   /**
    * Promises, durably and before answering, to receive no WAL under `epoch` or an older one: writes the promise, takes
    * the upstream out of the configuration, reloads.

@@ -29,6 +29,7 @@ export interface StatePaths {
   readonly cloneWorkDirectory: string;
 }
 
+/** The paths for a data directory. Touches nothing. */
 export function statePaths(dataDirectory: string): StatePaths {
   const stateDirectory = `${dataDirectory}.guacamole`;
   const inside = (name: string): string => join(stateDirectory, name);

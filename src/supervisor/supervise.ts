@@ -128,9 +128,11 @@ function listen(
 function answer(socket: Bun.Socket<Connection>, line: string, supervisor: Supervisor, log: Log): void {
   const envelope = parseEnvelope(line);
   if (!envelope.ok) {
+    const { id, message } = envelope.error;
+    log.warn("supervisor.request.malformed", { message });
     // Without an id nobody could be answered.
-    log.warn("supervisor.request.malformed", { message: envelope.error });
-    socket.end();
+    if (id === null) socket.end();
+    else socket.data.writer.send(socket, { id, response: { ok: false, code: "unavailable", message } });
     return;
   }
   const { id, request } = envelope.value;

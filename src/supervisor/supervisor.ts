@@ -15,7 +15,7 @@ import type { Clock } from "../base/clock.ts";
 import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Result } from "../base/result.ts";
-import type { Ancestor, WorkProgress } from "../cluster/observation.ts";
+import type { Ancestor, TimelineEpoch, WorkProgress } from "../cluster/observation.ts";
 import { cleanAutoConf } from "../postgres/auto-conf.ts";
 import { type CopyProgress, runBaseBackup } from "../postgres/clone.ts";
 import type { ReplicationConnection } from "../postgres/conninfo.ts";
@@ -167,11 +167,11 @@ export class Supervisor {
       case "look":
         return this.#postmaster.adopt();
       case "configure":
-        return this.#configure(request.epoch, request.settings);
+        return this.#configure(request);
       case "reload":
         return this.#reload();
       case "promote":
-        return this.#promote(request.epoch);
+        return this.#promote(request);
       case "pledge":
         return this.#pledge(request.epoch);
       case "stop":
@@ -211,10 +211,13 @@ export class Supervisor {
     this.#postmaster.signal("SIGHUP");
   }
 
-  #configure(epoch: Epoch, settings: ManagedSettings): void {
+  #configure(request: Extract<SupervisorRequest, { kind: "configure" }>): void {
+    const { epoch, settings } = request;
     const promises = this.#promises.current;
     refuseIf(settings.upstream === null ? refuseStale(promises, epoch) : refusePledged(promises, epoch));
-    this.#promises.keep(settings.upstream === null ? withNewest(promises, epoch) : withWal(promises, epoch));
+    this.#promises.keep(
+      settings.upstream === null ? withNewest(promises, epoch) : withWal(promises, request),
+    );
     this.#kept = { settings, epoch };
     writeDurably(this.#paths.settingsFile, `${JSON.stringify(this.#kept)}\n`, 0o600);
     this.#applySettings();
@@ -284,11 +287,12 @@ export class Supervisor {
     if (settings.upstream === null) this.#postmaster.endWalReceiver(settings.memberName);
   }
 
-  #promote(epoch: Epoch): void {
+  #promote(request: Extract<SupervisorRequest, { kind: "promote" }>): void {
+    const { epoch } = request;
     refuseIf(refusePledged(this.#promises.current, epoch));
     this.#postmaster.adopt();
     if (this.#postmaster.running === null) throw notRunning();
-    this.#promises.keep(withWal(this.#promises.current, epoch));
+    this.#promises.keep(withWal(this.#promises.current, request));
     this.#control = null;
     if (!isStandby(this.#paths.dataDirectory)) return;
     writeFileSync(join(this.#paths.dataDirectory, "promote"), "", { mode: 0o600 });
@@ -395,7 +399,11 @@ export class Supervisor {
       await rm(this.#paths.asideDirectory, { recursive: true, force: true });
       // A pledge or a stop may have come while the old copy was removed.
       if (controller.signal.aborted) throw new RequestRefused("unavailable", "the clone was cancelled");
-      writeDurably(this.#paths.cloneMarkFile, `${JSON.stringify({ epoch: request.epoch })}\n`, 0o600);
+      writeDurably(
+        this.#paths.cloneMarkFile,
+        `${JSON.stringify({ epoch: request.epoch, timelines: request.timelines })}\n`,
+        0o600,
+      );
       this.#finishClone();
     } finally {
       this.#finish();
@@ -404,8 +412,8 @@ export class Supervisor {
 
   /** Puts a complete clone in its place. Done again after a crash, from wherever it stopped. */
   #finishClone(): void {
-    const epoch = readCloneMark(this.#paths.cloneMarkFile);
-    if (epoch === null) return;
+    const reign = readCloneMark(this.#paths.cloneMarkFile);
+    if (reign === null) return;
     const { dataDirectory, asideDirectory, cloneWorkDirectory } = this.#paths;
     if (existsSync(cloneWorkDirectory)) {
       const hasOld = existsSync(dataDirectory) && readdirSync(dataDirectory).length > 0;
@@ -415,7 +423,7 @@ export class Supervisor {
       }
       renameDurably(cloneWorkDirectory, dataDirectory);
     }
-    this.#promises.keep(withWal(this.#promises.current, epoch));
+    this.#promises.keep(withWal(this.#promises.current, reign));
     this.#needsClone = null;
     this.#control = null;
     removeDurably(this.#paths.rewindMarkFile);
@@ -468,7 +476,7 @@ export class Supervisor {
       }
       ensureStandbySignal(this.#paths.dataDirectory);
       markDataDirectory(this.#paths.dataDirectory, clusterId);
-      if (rewound.ok) this.#promises.keep(withWal(this.#promises.current, request.epoch));
+      if (rewound.ok) this.#promises.keep(withWal(this.#promises.current, request));
       removeDurably(this.#paths.rewindMarkFile);
       this.#requireSuccess(rewound);
     } finally {
@@ -696,6 +704,8 @@ function readRewindMark(file: string): RewindMark | null {
   return readJson(file) as RewindMark | null;
 }
 
-function readCloneMark(file: string): Epoch | null {
-  return (readJson(file) as { readonly epoch: Epoch } | null)?.epoch ?? null;
+function readCloneMark(
+  file: string,
+): { readonly epoch: Epoch; readonly timelines: readonly TimelineEpoch[] } | null {
+  return readJson(file) as { readonly epoch: Epoch; readonly timelines: readonly TimelineEpoch[] } | null;
 }

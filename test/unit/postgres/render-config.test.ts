@@ -1,0 +1,114 @@
+import { describe, expect, test } from "bun:test";
+import type { ClusterId } from "../../../src/base/ids.ts";
+import type { ManagedSettings } from "../../../src/cluster/managed-settings.ts";
+import {
+  type ConfigPlaces,
+  hashSettings,
+  ownedSettings,
+  renderCommandLine,
+  renderHba,
+  renderIdent,
+  renderPostgresqlConf,
+} from "../../../src/postgres/render-config.ts";
+
+const SETTINGS: ManagedSettings = {
+  memberName: "m1",
+  clusterId: "11111111-2222-4333-8444-555555555555" as ClusterId,
+  listenAddresses: "127.0.0.1",
+  port: 5432,
+  socketDirectory: "/run/postgresql",
+  upstream: { host: "10.0.0.2", port: 5433 },
+  synchronousStandbyNames: { k: 1, names: ["m3", "m2"] },
+};
+
+const PLACES: ConfigPlaces = {
+  dataDirectory: "/data/it's here",
+  configFile: "/state/postgresql.conf",
+  hbaFile: "/state/pg_hba.conf",
+  identFile: "/state/pg_ident.conf",
+  caFile: "/state/ca.crt",
+  certificateFile: "/state/server.crt",
+  keyFile: "/state/server.key",
+  upstreamKeyFile: "/state/upstream-7.key",
+  major: 17,
+  superuserSystemUsers: ["root", "postgres", "root"],
+};
+
+const conf = (changes: Partial<ManagedSettings> = {}, places = PLACES): string =>
+  renderPostgresqlConf({ ...SETTINGS, ...changes }, places);
+
+describe("postgresql.conf", () => {
+  test("ours comes after the base file, defaults before it", () => {
+    const lines = conf().split("\n");
+    const include = lines.indexOf("include_if_exists = '/data/it''s here/postgresql.conf'");
+    expect(include).toBeGreaterThan(lines.indexOf("wal_level = 'replica'"));
+    expect(include).toBeLessThan(lines.indexOf("synchronous_commit = 'on'"));
+  });
+
+  test("an upstream is followed by certificate, under the key of its epoch, and without a password", () => {
+    const line = conf()
+      .split("\n")
+      .find((text) => text.startsWith("primary_conninfo"));
+    expect(line).toContain("host=''10.0.0.2'' port=''5433'' user=''guacamole_replicator''");
+    expect(line).toContain("application_name=''m1'' sslmode=''verify-ca''");
+    expect(line).toContain("sslkey=''/state/upstream-7.key''");
+    expect(line).not.toContain("pass");
+  });
+
+  test("no upstream: nothing to connect to", () => {
+    expect(conf({ upstream: null })).toContain("primary_conninfo = ''\n");
+  });
+
+  test("the rule of the cohort is quoted and sorted; none means asynchronous", () => {
+    expect(conf()).toContain(`synchronous_standby_names = 'ANY 1 ("m2","m3")'`);
+    expect(conf({ synchronousStandbyNames: null })).toContain("synchronous_standby_names = ''");
+  });
+
+  test("PostgreSQL 15 can be promoted by a file of anybody's choice, unless that is taken away", () => {
+    expect(conf({}, { ...PLACES, major: 15 })).toContain("promote_trigger_file = ''");
+    expect(conf({}, { ...PLACES, major: 16 })).not.toContain("promote_trigger_file");
+  });
+});
+
+test("what ALTER SYSTEM must not reach stands on the command line, and is owned", () => {
+  const options = renderCommandLine(SETTINGS, PLACES);
+  expect(options).toContain("config_file=/state/postgresql.conf");
+  expect(options).toContain("port=5432");
+  expect(options).toContain("ssl=on");
+  const owned = ownedSettings(SETTINGS, PLACES);
+  for (const name of [
+    "port",
+    "primary_conninfo",
+    "restore_command",
+    "synchronous_commit",
+    "data_directory",
+  ]) {
+    expect(owned.has(name)).toBe(true);
+  }
+  expect(owned.has("work_mem")).toBe(false);
+});
+
+test("pg_hba.conf lets members in by certificate only, before anything lets applications in", () => {
+  const rules = renderHba()
+    .split("\n")
+    .map((line) => line.split(/\s+/).join(" "));
+  const cert = rules.indexOf("hostssl replication guacamole_replicator all cert map=guacamole_members");
+  const reject = rules.indexOf("host all guacamole_replicator all reject");
+  const applications = rules.indexOf("host all all all scram-sha-256");
+  expect(cert).toBeGreaterThan(0);
+  expect(reject).toBeGreaterThan(cert);
+  expect(applications).toBeGreaterThan(reject);
+});
+
+test("pg_ident.conf names each system user once, and members by their certificates", () => {
+  const ident = renderIdent(PLACES.superuserSystemUsers);
+  expect(ident.match(/"root"/g)).toHaveLength(1);
+  expect(ident).toContain("/^guacamole-member-[0-9a-f-]+$  guacamole_replicator");
+});
+
+test("the hash names the settings: equal for equal ones in any order of keys, another for any change", () => {
+  const { port, ...rest } = SETTINGS;
+  expect(hashSettings({ ...rest, port })).toBe(hashSettings(SETTINGS));
+  expect(hashSettings({ ...SETTINGS, upstream: null })).not.toBe(hashSettings(SETTINGS));
+  expect(hashSettings({ ...SETTINGS, synchronousStandbyNames: null })).not.toBe(hashSettings(SETTINGS));
+});

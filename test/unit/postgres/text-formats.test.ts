@@ -1,0 +1,110 @@
+import { describe, expect, test } from "bun:test";
+import type { TimelineId } from "../../../src/base/ids.ts";
+import type { Lsn } from "../../../src/base/lsn.ts";
+import { withoutOwnedSettings } from "../../../src/postgres/auto-conf.ts";
+import { parseCopyProgress } from "../../../src/postgres/clone.ts";
+import { quoteConninfoValue } from "../../../src/postgres/conninfo.ts";
+import { parseControlData } from "../../../src/postgres/control-data.ts";
+import { failedBeforeTouching } from "../../../src/postgres/rewind.ts";
+import { historyFileName, parseTimelineHistory } from "../../../src/postgres/timeline-history.ts";
+import { parseServerVersion } from "../../../src/postgres/versions.ts";
+import { parseWalSegment, segmentsFrom } from "../../../src/postgres/wal-segments.ts";
+
+const SEGMENT_BYTES = 16 * 1024 * 1024;
+
+describe("pg_controldata", () => {
+  const text = [
+    "Database system identifier:           7575757575757575757",
+    "Database cluster state:               in archive recovery",
+    "Latest checkpoint location:           0/3000148",
+    "Latest checkpoint's TimeLineID:       2",
+    "Min recovery ending loc's timeline:   3",
+    "Bytes per WAL segment:                16777216",
+  ];
+
+  test("the timeline is the newest that the control file knows of", () => {
+    expect(parseControlData(text.join("\n"))).toEqual({
+      ok: true,
+      value: {
+        systemIdentifier: "7575757575757575757",
+        timeline: 3 as TimelineId,
+        checkpointTimeline: 2 as TimelineId,
+        checkpointLsn: 0x3000148 as Lsn,
+        state: "in archive recovery",
+        walSegmentBytes: SEGMENT_BYTES,
+      },
+    });
+  });
+
+  test("something else is refused, not guessed", () => {
+    for (const missing of [0, 1, 2, 3, 5]) {
+      expect(parseControlData(text.filter((_, index) => index !== missing).join("\n")).ok).toBe(false);
+    }
+  });
+});
+
+test("a timeline history lists ancestors, oldest first, and passes over comments", () => {
+  expect(
+    parseTimelineHistory("# made by hand\n1\t0/2000000\tno recovery target specified\n\n2\t1/A0\twhy\n"),
+  ).toEqual([
+    { timeline: 1 as TimelineId, endLsn: 0x2000000 as Lsn },
+    { timeline: 2 as TimelineId, endLsn: (2 ** 32 + 0xa0) as Lsn },
+  ]);
+  expect(historyFileName(26 as TimelineId)).toBe("0000001A.history");
+});
+
+test("a fork's WAL begins with the segment that holds the fork", () => {
+  const names = [
+    "000000020000000000000003",
+    "000000020000000000000004",
+    "000000020000000000000005.partial",
+    "000000010000000000000004",
+    "00000002.history",
+    "archive_status",
+  ];
+  const fork = (4 * SEGMENT_BYTES + 5) as Lsn;
+  expect(segmentsFrom(names, 2 as TimelineId, fork, SEGMENT_BYTES).map(({ name }) => name)).toEqual([
+    "000000020000000000000004",
+    "000000020000000000000005.partial",
+  ]);
+  expect(parseWalSegment("000000020000000100000000", SEGMENT_BYTES)?.startLsn).toBe((2 ** 32) as Lsn);
+});
+
+test("owned settings leave postgresql.auto.conf, everything else stays", () => {
+  const text = "# Do not edit\nwork_mem = '5MB'\n  Primary_ConnInfo = 'host=x'\nport=1\nportable.x = 1\n";
+  expect(withoutOwnedSettings(text, new Set(["primary_conninfo", "port"]))).toBe(
+    "# Do not edit\nwork_mem = '5MB'\nportable.x = 1\n",
+  );
+});
+
+test("progress of pg_basebackup and pg_rewind", () => {
+  expect(parseCopyProgress("  2301/3023 kB (76%), 0/1 tablespace")).toEqual({
+    doneBytes: 2301 * 1024,
+    totalBytes: 3023 * 1024,
+  });
+  expect(parseCopyProgress("waiting for checkpoint")).toBeNull();
+});
+
+test("only a rewind that never reached its source may be tried again", () => {
+  const refused = 'pg_rewind: error: connection to server at "127.0.0.1", port 1 failed: Connection refused';
+  expect(failedBeforeTouching(refused)).toBe(true);
+  expect(failedBeforeTouching(`pg_rewind: servers diverged at WAL location 0/3000000\n${refused}`)).toBe(
+    false,
+  );
+  expect(failedBeforeTouching("pg_rewind: error: could not find previous WAL record at 0/3000000")).toBe(
+    false,
+  );
+});
+
+test("versions as PostgreSQL's programs write them", () => {
+  expect(parseServerVersion("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)")).toEqual({
+    version: "15.18",
+    major: 15,
+  });
+  expect(parseServerVersion("postgres (PostgreSQL) 19beta1")).toEqual({ version: "19beta1", major: 19 });
+  expect(parseServerVersion("bash: postgres: not found")).toBeNull();
+});
+
+test("a value cannot leave its quotes in a connection string", () => {
+  expect(quoteConninfoValue("a'b\\c")).toBe("'a\\'b\\\\c'");
+});
