@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 
 /**
@@ -21,6 +21,15 @@ export function writeDurably(path: string, contents: string, mode: number): void
   }
   renameSync(aside, path);
   syncDirectory(dirname(path));
+}
+
+/**
+ * Writes a file so that whoever opens it sees the old contents or the new, never half. Not synced: for what is rendered
+ * again after a crash of the machine anyway.
+ */
+export function writeWhole(path: string, contents: string, mode: number): void {
+  writeFileSync(`${path}.new`, contents, { mode });
+  renameSync(`${path}.new`, path);
 }
 
 /** Removes a file; when this returns, it stays removed. Absent is fine. */

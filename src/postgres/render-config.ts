@@ -73,6 +73,8 @@ function reloadableSettings(
     ["synchronous_commit", "on"],
     ["full_page_writes", "on"],
     ["fsync", "on"],
+    // A crashed primary must not open itself again: commits that nobody acknowledged would become visible.
+    ["restart_after_crash", "off"],
     ["wal_receiver_status_interval", "1s"],
     ["wal_receiver_timeout", "5s"],
     ["wal_receiver_create_temp_slot", "off"],

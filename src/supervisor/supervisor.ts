@@ -26,7 +26,7 @@ import {
   isStandby,
   markDataDirectory,
 } from "../postgres/data-directory.ts";
-import { removeDurably, renameDurably, writeDurably } from "../postgres/durable-file.ts";
+import { removeDurably, renameDurably, writeDurably, writeWhole } from "../postgres/durable-file.ts";
 import { initdbWorkDirectory, runInitdb } from "../postgres/initdb.ts";
 import { killGroup, type ProgramFailure } from "../postgres/program.ts";
 import {
@@ -205,9 +205,16 @@ export class Supervisor {
   // ---- configuration ------------------------------------------------------------------------------------------------
 
   #installCertificates(request: Extract<SupervisorRequest, { kind: "install-certificates" }>): void {
-    writeDurably(this.#paths.keyFile, request.privateKeyPem, 0o600);
-    writeDurably(this.#paths.certificateFile, request.certificatePem, 0o600);
-    writeDurably(this.#paths.caFile, request.caPem, 0o600);
+    const files = [
+      [this.#paths.keyFile, request.privateKeyPem],
+      [this.#paths.certificateFile, request.certificatePem],
+      [this.#paths.caFile, request.caPem],
+    ] as const;
+    const changed = files.filter(
+      ([file, contents]) => !existsSync(file) || readFileSync(file, "utf8") !== contents,
+    );
+    for (const [file, contents] of changed) writeDurably(file, contents, 0o600);
+    if (changed.length === 0) return;
     this.#postmaster.signal("SIGHUP");
   }
 
@@ -688,7 +695,7 @@ function isLink(path: string): boolean {
 
 function writeIfChanged(file: string, contents: string): void {
   if (existsSync(file) && readFileSync(file, "utf8") === contents) return;
-  writeDurably(file, contents, 0o600);
+  writeWhole(file, contents, 0o600);
 }
 
 function readJson(file: string): unknown {

@@ -332,7 +332,7 @@ describe.each(majors.map((installation) => [installation.major, installation] as
     );
 
     test(
-      "a failed clone leaves what was there, and nothing else",
+      "a clone that fails, or that a pledge ends, leaves what was there and nothing else",
       async () => {
         await m3.ask({ kind: "stop", mode: "immediate", deadlineMs: 10_000 });
         const nowhere = { host: "127.0.0.1", port: 1 };
@@ -347,6 +347,21 @@ describe.each(majors.map((installation) => [installation.major, installation] as
             replace: "test",
           }),
         ).toBe("program-failed");
+        expect((await m3.look()).dataDirectory).toEqual(before);
+        expect(existsSync(m3.paths.cloneWorkDirectory)).toBe(false);
+
+        m3.events.length = 0;
+        const cancelled = m3.refusal({
+          kind: "clone",
+          clusterId: CLUSTER_ID,
+          epoch: epoch(3),
+          timelines: NONE,
+          source: m2.upstream,
+          replace: "test",
+        });
+        await until("the clone began", async () => m3.events.find(({ kind }) => kind === "progress") ?? null);
+        await m3.ask({ kind: "pledge", epoch: epoch(3) });
+        expect(await cancelled).toBe("unavailable");
         expect((await m3.look()).dataDirectory).toEqual(before);
         expect(existsSync(m3.paths.cloneWorkDirectory)).toBe(false);
       },
