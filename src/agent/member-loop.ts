@@ -48,16 +48,26 @@ export class MemberLoop {
   #reason = "";
   #sequence = 0;
   #status: MemberStatus | null = null;
+  #turnedAtMs: number | null = null;
   #seen: { readonly state: ClusterState; readonly primary: Observation | null } | null = null;
 
   constructor(options: MemberLoopOptions) {
     this.#options = options;
-    this.#turning = new Turning(options.clock, () => this.#turn());
+    this.#turning = new Turning(options.clock, async () => {
+      const delayMs = await this.#turn();
+      this.#turnedAtMs = options.clock.nowMs();
+      return delayMs;
+    });
   }
 
   /** What this member last said of itself. */
   get status(): MemberStatus | null {
     return this.#status;
+  }
+
+  /** When the last turn ended, by the monotonic clock; null before the first. */
+  get turnedAtMs(): number | null {
+    return this.#turnedAtMs;
   }
 
   start(): void {

@@ -38,4 +38,6 @@ export interface DemoOptions {
   readonly isPlain: boolean;
   /** How long the write load runs between the two failures. */
   readonly seconds: number;
+  /** PostgreSQL's programs. Null: to be found. */
+  readonly binDir: string | null;
 }

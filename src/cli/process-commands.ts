@@ -45,8 +45,16 @@ export function demoCommand(ports: CliPorts, finish: Finish) {
     .option("--keep", "leave the cluster running and say how to talk to it")
     .option("--plain", "lines instead of a live table")
     .option("--seconds <number>", "how long to write around each failure", parseSeconds, 5)
-    .action(async ({ keep, plain, seconds }) =>
-      finish(await ports.demo({ isKept: keep === true, isPlain: plain === true, seconds })),
+    .option("--bin-dir <dir>", "where PostgreSQL's programs are (default: found by itself)")
+    .action(async ({ keep, plain, seconds, binDir }) =>
+      finish(
+        await ports.demo({
+          isKept: keep === true,
+          isPlain: plain === true,
+          seconds,
+          binDir: binDir ?? null,
+        }),
+      ),
     );
 }
 

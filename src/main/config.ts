@@ -2,6 +2,7 @@ import { parse, TomlError } from "smol-toml";
 import { parseMemberName } from "../base/ids.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import { DEFAULT_TAGS, type MemberTags } from "../cluster/member.ts";
+import { defaultSocketPath } from "../supervisor/supervise.ts";
 import { findKeyLine, nearest } from "./config-diagnostics.ts";
 
 /** What one member's own file says. What belongs to the cluster stands in the replicated spec, never here. */
@@ -311,13 +312,18 @@ function build(reader: Reader, facts: HostFacts, warnings: readonly string[]): M
     api,
     peer,
     postgres,
-    supervisorSocket: reader.path("supervisor.socket", `${dataDir}/supervisor.sock`),
+    supervisorSocket: reader.path("supervisor.socket", supervisorSocketPath(dataDir, postgres)),
     tags: {
       failoverPriority: reader.number("tags.failover-priority", DEFAULT_TAGS.failoverPriority),
       isNoFailover: reader.flag("tags.no-failover", DEFAULT_TAGS.isNoFailover),
     },
     warnings,
   };
+}
+
+/** Beside PostgreSQL's data directory, where PostgreSQL's system user may write. */
+function supervisorSocketPath(dataDir: string, postgres: PostgresConfig | null): string {
+  return postgres === null ? `${dataDir}/supervisor.sock` : defaultSocketPath(postgres.dataDir);
 }
 
 function buildName(reader: Reader, { hostName }: HostFacts): string {

@@ -168,6 +168,31 @@ export class LedgerWriter {
   }
 }
 
+/** Makes the role and the database that a ledger writer uses. Over the primary's Unix socket, as its superuser. */
+export async function createLedgerDatabase(place: {
+  readonly socketDirectory: string;
+  readonly port: number;
+  readonly username: string;
+  readonly password: string;
+}): Promise<void> {
+  const sql = postgres({
+    host: place.socketDirectory,
+    port: place.port,
+    username: "postgres",
+    database: "postgres",
+    max: 1,
+  });
+  try {
+    const name = sql(place.username);
+    await sql`create role ${name} login`;
+    // A utility statement takes no parameters; the password is of this process's own making and needs no quoting.
+    await sql.unsafe(`alter role "${place.username}" password '${place.password}'`);
+    await sql`create database ${name} owner ${name}`;
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
+}
+
 function isReadOnly(error: unknown): boolean {
   return error instanceof postgres.PostgresError && error.code === "25006";
 }

@@ -1,0 +1,421 @@
+/**
+ * One member: its API from the first moment on, and its control plane from when it formed or joined.
+ *
+ * ```
+ *   start ──> API listens ──(formed or joined before?)──> control plane: consensus, member loop, leader loop
+ *                  └── form / join over the Unix socket ──────^
+ * ```
+ */
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { join } from "node:path";
+import { LeaderLoop } from "../agent/leader-loop.ts";
+import { MemberLoop } from "../agent/member-loop.ts";
+import type { LocalPostgres } from "../agent/ports.ts";
+import { formatToken, hashSecret, parseJoinToken } from "../api/credential.ts";
+import { createApi } from "../api/create-api.ts";
+import { type ApiListener, listenApi } from "../api/listen-api.ts";
+import type {
+  Admission,
+  AdmitRequest,
+  ApiPorts,
+  Formed,
+  FormRequest,
+  Joined,
+  JoinRequest,
+  Refusal,
+} from "../api/ports.ts";
+import { requestAdmission } from "../api/request-admission.ts";
+import { defined } from "../base/assert.ts";
+import type { Clock } from "../base/clock.ts";
+import type { ClusterId, LogIndex, MemberId } from "../base/ids.ts";
+import type { Log } from "../base/log.ts";
+import { err, ok, type Result } from "../base/result.ts";
+import { apply } from "../cluster/apply.ts";
+import type { Command } from "../cluster/command.ts";
+import { decodeCommand, encodeCommand } from "../cluster/command-codec.ts";
+import type { Consensus } from "../cluster/consensus.ts";
+import type { Member } from "../cluster/member.ts";
+import { DEFAULT_SPEC } from "../cluster/spec.ts";
+import { createAuthority, createKeyAndRequest, selfSigned, signMember } from "../peer/certificates.ts";
+import { commonNameOf } from "../peer/common-name.ts";
+import { Probe } from "../postgres/probe.ts";
+import { hashSettings } from "../postgres/render-config.ts";
+import { findInstallation, inspectInstallation } from "../postgres/versions.ts";
+import { bootstrapEntries } from "../raft/node.ts";
+import { formStore, joinStore, loadIdentity } from "../store/identity.ts";
+import { storePaths } from "../store/marker.ts";
+import { tryLock } from "../supervisor/libc.ts";
+import { apiSocketPath, formatHostPort, type MemberConfig, type PostgresConfig } from "./config.ts";
+import { startConsensus } from "./consensus-client.ts";
+import { readMemberTls, writeMemberTls } from "./member-files.ts";
+import { SupervisorLink } from "./supervisor-link.ts";
+import { newId, newSecret, systemRandom } from "./system-random.ts";
+
+export interface MemberProcessOptions {
+  readonly config: MemberConfig;
+  /** How this program starts itself: `[path of the binary]`, or bun and the entry file. */
+  readonly selfCommand: readonly string[];
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The process must end with this code: nothing may be written any more. */
+  readonly onFatal: (exitCode: number, message: string) => void;
+}
+
+/** Something in the surroundings stops the member from starting. The message says what, and what to do. */
+export class CannotStart extends Error {
+  override readonly name = "CannotStart";
+}
+
+interface ControlPlane {
+  readonly memberId: MemberId;
+  readonly consensus: Consensus;
+  readonly memberLoop: MemberLoop;
+  readonly leaderLoop: LeaderLoop;
+  readonly supervisor: SupervisorLink | null;
+  readonly probe: Probe | null;
+}
+
+/** A turn of the member's loop that takes longer than this means that the process hangs. */
+const STALLED_MS = 30_000;
+
+export class MemberProcess {
+  readonly #options: MemberProcessOptions;
+  readonly #paths: ReturnType<typeof storePaths>;
+  #lock: number | null = null;
+  #listener: ApiListener | null = null;
+  #plane: ControlPlane | null = null;
+  #isChanging = false;
+  #startingPlane = new AbortController();
+
+  constructor(options: MemberProcessOptions) {
+    this.#options = options;
+    this.#paths = storePaths(options.config.dataDir);
+  }
+
+  /** @throws {CannotStart} or a `StoreError`, with what is wrong and what to do. */
+  async start(): Promise<void> {
+    const { config, log, version } = this.#options;
+    this.#lockDataDirectory();
+    if (config.postgres !== null) this.#binDirectory(config.postgres);
+    const identity = loadIdentity(this.#paths.database);
+    await this.#listen(identity !== null);
+    log.info("member.started", {
+      name: config.name,
+      version,
+      api: formatHostPort(config.api.listen),
+      socket: apiSocketPath(config.dataDir),
+      isMember: identity !== null,
+    });
+    if (identity !== null) await this.#startControlPlane(identity.memberId);
+    else log.info("member.waiting", { hint: "run 'guacamole form' here, or 'guacamole join' to enter a cluster" });
+  }
+
+  /** PostgreSQL and its supervisor go on. */
+  async stop(): Promise<void> {
+    this.#startingPlane.abort(new CannotStart("the member is being stopped"));
+    await this.#listener?.stop();
+    const plane = this.#plane;
+    if (plane !== null) {
+      await plane.leaderLoop.stop();
+      await plane.memberLoop.stop();
+      await plane.consensus.close();
+      plane.supervisor?.close();
+      await plane.probe?.close();
+    }
+    if (this.#lock !== null) closeSync(this.#lock);
+  }
+
+  /** One process a data directory. The lock goes with the process, however it ends. */
+  #lockDataDirectory(): void {
+    const { dataDir } = this.#options.config;
+    try {
+      mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+      this.#lock = openSync(join(dataDir, "lock"), "a", 0o600);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new CannotStart(`data-dir ${dataDir} cannot be written: ${why}. Make it writable for this user, or set data-dir`);
+    }
+    if (!tryLock(this.#lock)) {
+      throw new CannotStart(`another guacamole runs on data-dir ${dataDir}: each member needs one of its own`);
+    }
+  }
+
+  async #listen(isMember: boolean): Promise<void> {
+    const { config, clock } = this.#options;
+    const tls = isMember
+      ? keyed(readMemberTls(config.dataDir))
+      : keyed(await selfSigned(config.name, this.#hosts(), clock.wallMs()));
+    const listened = await listenApi(createApi(this.#apiPorts()), {
+      tcp: { hostname: config.api.listen.host, port: config.api.listen.port, tls },
+      unixPath: apiSocketPath(config.dataDir),
+    });
+    if (!listened.ok) throw new CannotStart(listened.error);
+    this.#listener = listened.value;
+  }
+
+  #apiPorts(): ApiPorts {
+    const { config, version, clock, log } = this.#options;
+    return {
+      name: config.name,
+      version,
+      clock,
+      log,
+      memberId: () => this.#plane?.memberId ?? null,
+      consensus: () => this.#plane?.consensus ?? null,
+      localStatus: () => this.#plane?.memberLoop.status ?? null,
+      stalledReason: () => this.#stalledReason(),
+      form: (request) => this.#once(() => this.#form(request)),
+      join: (request) => this.#once(() => this.#join(request)),
+      admit: (request) => this.#admit(request),
+      newId,
+      newSecret,
+    };
+  }
+
+  #stalledReason(): string | null {
+    const turnedAtMs = this.#plane?.memberLoop.turnedAtMs ?? null;
+    if (turnedAtMs === null) return null;
+    const silentMs = this.#options.clock.nowMs() - turnedAtMs;
+    return silentMs < STALLED_MS ? null : `the member's loop has not turned for ${Math.round(silentMs / 1000)} s`;
+  }
+
+  /** Forming and joining happen once, one at a time. */
+  async #once<T>(change: () => Promise<Result<T, Refusal>>): Promise<Result<T, Refusal>> {
+    if (this.#plane !== null) return err(refusal(409, "already-formed", "This member belongs to a cluster already."));
+    if (this.#isChanging) return err(refusal(409, "operation-running", "This member is forming or joining just now."));
+    this.#isChanging = true;
+    try {
+      return await change();
+    } finally {
+      this.#isChanging = false;
+    }
+  }
+
+  async #form({ clusterName }: FormRequest): Promise<Result<Formed, Refusal>> {
+    const { config, clock, log } = this.#options;
+    const clusterId = newId() as ClusterId;
+    const memberId = newId() as MemberId;
+    const authority = await createAuthority(clusterId, clock.wallMs());
+    const key = await createKeyAndRequest(commonNameOf(memberId));
+    const subject = { memberId, name: config.name, hosts: this.#hosts() };
+    const signed = await signMember(authority, key.csrPem, subject, clock.wallMs());
+    if (!signed.ok) return err(refusal(409, "certificate", signed.error));
+    writeMemberTls(config.dataDir, {
+      caPem: authority.certificatePem,
+      certificatePem: signed.value,
+      privateKeyPem: key.privateKeyPem,
+    });
+    const token = { id: shortId(), secret: newSecret() };
+    const command: Command = {
+      id: newId(),
+      atMs: clock.wallMs(),
+      by: "local",
+      change: {
+        kind: "form",
+        clusterId,
+        name: clusterName,
+        spec: DEFAULT_SPEC,
+        authority,
+        member: this.#asMember(memberId),
+        token: { id: token.id, secretHash: hashSecret(token.secret), scope: "admin", createdAtMs: clock.wallMs() },
+      },
+    };
+    const entries = bootstrapEntries(memberId, encodeCommand(command));
+    formStore({ databasePath: this.#paths.database, clusterId, memberId, entries, rules: { apply, decode: decodeCommand } });
+    log.info("member.formed", { clusterId, memberId, clusterName });
+    await this.#startControlPlane(memberId);
+    return ok({ clusterId, memberId, token: formatToken(token), caPem: authority.certificatePem });
+  }
+
+  async #join(request: JoinRequest): Promise<Result<Joined, Refusal>> {
+    const { config, log } = this.#options;
+    const token = parseJoinToken(request.token);
+    if (!token.ok) return err(refusal(422, "invalid-request", token.error));
+    const key = await createKeyAndRequest(config.name);
+    const { apiAddress, peerAddress, postgresAddress, kind, tags } = this.#asMember(newId() as MemberId);
+    const admitted = await requestAdmission({
+      address: request.address,
+      token: token.value,
+      expectedName: request.expectedName,
+      joiner: {
+        csrPem: key.csrPem,
+        name: config.name,
+        hosts: [...this.#hosts()],
+        addresses: { api: apiAddress, peer: peerAddress, postgres: postgresAddress },
+        kind,
+        tags,
+      },
+    });
+    if (!admitted.ok) return admitted;
+    const { clusterName, caPem, certificatePem } = admitted.value;
+    const clusterId = admitted.value.clusterId as ClusterId;
+    const memberId = admitted.value.memberId as MemberId;
+    const promotableFrom = admitted.value.promotableFrom as LogIndex;
+    const peers = admitted.value.peers.map((peer) => ({ id: peer.id as MemberId, address: peer.address }));
+    writeMemberTls(config.dataDir, { caPem, certificatePem, privateKeyPem: key.privateKeyPem });
+    joinStore({ databasePath: this.#paths.database, clusterId, memberId, promotableFrom, peers });
+    log.info("member.joined", { clusterId, memberId, clusterName, address: request.address });
+    await this.#startControlPlane(memberId);
+    return ok({ clusterId, clusterName, memberId });
+  }
+
+  /** Any member admits: the authority's key is part of what is agreed, and so is who was let in. */
+  async #admit(request: AdmitRequest): Promise<Result<Admission, Refusal>> {
+    const { clock } = this.#options;
+    const consensus = this.#plane?.consensus;
+    if (consensus === undefined) return err(refusal(503, "not-formed", "This member belongs to no cluster."));
+    const memberId = newId() as MemberId;
+    const { authority, clusterId, name: clusterName } = consensus.state;
+    const subject = { memberId, name: request.name, hosts: request.hosts };
+    const signed = await signMember(authority, request.csrPem, subject, clock.wallMs());
+    if (!signed.ok) return err(refusal(422, "invalid-request", signed.error));
+    const member: Member = {
+      id: memberId,
+      name: request.name,
+      kind: request.kind,
+      apiAddress: request.addresses.api,
+      peerAddress: request.addresses.peer,
+      postgresAddress: request.addresses.postgres,
+      tags: request.tags,
+      data: "none",
+    };
+    const command: Command = {
+      id: newId(),
+      atMs: clock.wallMs(),
+      by: `join-token ${request.tokenId}`,
+      change: { kind: "add-member", member, joinTokenId: request.tokenId },
+    };
+    const proposed = await consensus.propose(command, ADMIT_DEADLINE_MS);
+    if (proposed.kind === "unknown") return err(refusal(504, "unknown-outcome", proposed.reason));
+    if (proposed.kind === "not-proposed") return err(refusal(503, "no-leader", proposed.reason));
+    if (!proposed.outcome.ok) {
+      const { code, message, hint } = proposed.outcome;
+      return err(refusal(409, code, message, hint));
+    }
+    return ok({
+      clusterId,
+      clusterName,
+      memberId,
+      caPem: authority.certificatePem,
+      certificatePem: signed.value,
+      peers: consensus.state.members
+        .filter(({ id }) => id !== memberId)
+        .map(({ id, name, peerAddress }) => ({ id, name, address: peerAddress })),
+      promotableFrom: consensus.appliedIndex,
+    });
+  }
+
+  async #startControlPlane(memberId: MemberId): Promise<void> {
+    const { config, clock, log, version, onFatal } = this.#options;
+    const tls = readMemberTls(config.dataDir);
+    const consensus = await startConsensus({
+      databasePath: this.#paths.database,
+      memberId,
+      credentials: {
+        certificatePem: tls.certificatePem,
+        privateKeyPem: tls.privateKeyPem,
+        authorityPem: tls.caPem,
+      },
+      listen: formatHostPort(config.peer.listen),
+      clock,
+      seed: systemRandom.integer(0, 2 ** 31 - 1),
+      log,
+      onFatal,
+      signal: this.#startingPlane.signal,
+    });
+    const renewed = await defined(this.#listener, "the API listens before the control plane starts").renewTls(keyed(tls));
+    if (!renewed.ok) throw new CannotStart(renewed.error);
+    const supervisor = config.postgres === null ? null : this.#supervisorLink(config.postgres);
+    const probe = config.postgres === null ? null : this.#probe(config.postgres);
+    const local = config.postgres === null || supervisor === null || probe === null ? null : localPostgres(config.postgres, supervisor, probe);
+    const memberLoop = new MemberLoop({ selfId: memberId, bootId: newId(), version, consensus, local, clock, log });
+    const leaderLoop = new LeaderLoop({ selfId: memberId, consensus, clock, log, newId });
+    this.#plane = { memberId, consensus, memberLoop, leaderLoop, supervisor, probe };
+    memberLoop.start();
+    leaderLoop.start();
+  }
+
+  #supervisorLink(postgres: PostgresConfig): SupervisorLink {
+    const { config, selfCommand, environment, clock, log } = this.#options;
+    return new SupervisorLink({
+      socketPath: config.supervisorSocket,
+      dataDirectory: postgres.dataDir,
+      user: postgres.user,
+      start: { command: [...selfCommand, "supervise"], binDirectory: this.#binDirectory(postgres) },
+      tls: readMemberTls(config.dataDir),
+      environment,
+      clock,
+      log,
+    });
+  }
+
+  #binDirectory(postgres: PostgresConfig): string {
+    const installation =
+      postgres.binDir === null
+        ? findInstallation(this.#options.environment["PATH"] ?? "")
+        : inspectInstallation(postgres.binDir);
+    if (!installation.ok) throw new CannotStart(installation.error);
+    return installation.value.binDirectory;
+  }
+
+  #probe(postgres: PostgresConfig): Probe {
+    return new Probe({
+      socketDirectory: postgres.socketDir,
+      port: postgres.listen.port,
+      user: "postgres",
+      database: "postgres",
+      clock: this.#options.clock,
+    });
+  }
+
+  #asMember(id: MemberId): Member {
+    const { config } = this.#options;
+    return {
+      id,
+      name: config.name,
+      kind: config.postgres === null ? "witness" : "data",
+      apiAddress: config.api.advertise,
+      peerAddress: config.peer.advertise,
+      // A witness has no PostgreSQL: nobody asks for its address.
+      postgresAddress: config.postgres?.advertise ?? config.api.advertise,
+      tags: config.tags,
+      data: "none",
+    };
+  }
+
+  /** Every name under which this member may be reached: its certificate carries them. */
+  #hosts(): readonly string[] {
+    const { api, peer, postgres } = this.#options.config;
+    const addresses = [api.advertise, peer.advertise, ...(postgres === null ? [] : [postgres.advertise])];
+    return [...new Set(addresses.map((address) => address.slice(0, address.lastIndexOf(":")).replace(/^\[(.*)\]$/, "$1")))];
+  }
+}
+
+const ADMIT_DEADLINE_MS = 10_000;
+
+function localPostgres(postgres: PostgresConfig, supervisor: SupervisorLink, probe: Probe): LocalPostgres {
+  return {
+    supervisor,
+    probe,
+    settings: {
+      listenAddresses: postgres.listen.host,
+      port: postgres.listen.port,
+      socketDirectory: postgres.socketDir,
+    },
+    hashSettings,
+  };
+}
+
+function keyed({ certificatePem, privateKeyPem }: { readonly certificatePem: string; readonly privateKeyPem: string }) {
+  return { cert: certificatePem, key: privateKeyPem };
+}
+
+function shortId(): string {
+  return newId().slice(0, 8);
+}
+
+function refusal(status: Refusal["status"], code: string, message: string, hint: string | null = null): Refusal {
+  return { status, code, message, hint };
+}

@@ -1,0 +1,99 @@
+/**
+ * The member's line to its supervisor: found if it runs, started if it does not (on a host), and found again when it was
+ * restarted. In a pod it is another container's entry point, and only waited for.
+ */
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { SupervisorPort } from "../agent/ports.ts";
+import { connectSupervisor, type SupervisorClient } from "../supervisor/client.ts";
+import type { SupervisorEvent, SupervisorRequest, SupervisorResponse } from "../supervisor/protocol.ts";
+import { startSupervisorProcess } from "../supervisor/spawn.ts";
+import type { MemberTls } from "./member-files.ts";
+
+export interface SupervisorLinkOptions {
+  readonly socketPath: string;
+  readonly dataDirectory: string;
+  readonly user: string;
+  /** Null: somebody else starts the supervisor. */
+  readonly start: { readonly command: readonly string[]; readonly binDirectory: string } | null;
+  /** Given to PostgreSQL at each connection, so that it always has the present ones. */
+  readonly tls: MemberTls;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const START_DEADLINE_MS = 10_000;
+const CERTIFICATES_DEADLINE_MS = 5_000;
+
+export class SupervisorLink implements SupervisorPort {
+  readonly #options: SupervisorLinkOptions;
+  readonly #listeners = new Set<(event: SupervisorEvent) => void>();
+  #client: SupervisorClient | null = null;
+  #connecting: Promise<SupervisorClient> | null = null;
+
+  constructor(options: SupervisorLinkOptions) {
+    this.#options = options;
+  }
+
+  async request(request: SupervisorRequest, deadlineMs: number): Promise<SupervisorResponse> {
+    const client = this.#client ?? (await this.#connected());
+    return client.request(request, deadlineMs);
+  }
+
+  onEvent(listener: (event: SupervisorEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The supervisor stays; only our line to it ends. */
+  close(): void {
+    this.#client?.close();
+    this.#client = null;
+  }
+
+  #connected(): Promise<SupervisorClient> {
+    this.#connecting ??= this.#connect().finally(() => {
+      this.#connecting = null;
+    });
+    return this.#connecting;
+  }
+
+  async #connect(): Promise<SupervisorClient> {
+    const { tls, log, socketPath } = this.#options;
+    const client = await this.#findOrStart();
+    client.onEvent((event) => {
+      for (const listener of this.#listeners) listener(event);
+    });
+    client.onDisconnect(() => {
+      log.warn("supervisor.lost", { socketPath });
+      this.#client = null;
+    });
+    const installed = await client.request({ kind: "install-certificates", ...tls }, CERTIFICATES_DEADLINE_MS);
+    if (!installed.ok) throw new Error(`the supervisor did not take the certificates: ${installed.message}`);
+    this.#client = client;
+    log.info("supervisor.connected", { socketPath, postgresVersion: installed.look.postgresVersion });
+    return client;
+  }
+
+  async #findOrStart(): Promise<SupervisorClient> {
+    const { socketPath, clock, start, dataDirectory, user, environment, log } = this.#options;
+    const found = await connectSupervisor({ socketPath, clock });
+    if (found.ok) return found.value;
+    if (start === null) throw new Error(found.error);
+    const pid = await startSupervisorProcess({
+      command: start.command,
+      dataDirectory,
+      binDirectory: start.binDirectory,
+      socketPath,
+      user,
+      environment,
+      clock,
+      deadlineMs: START_DEADLINE_MS,
+    });
+    log.info("supervisor.started", { pid, socketPath });
+    const started = await connectSupervisor({ socketPath, clock });
+    if (!started.ok) throw new Error(started.error);
+    return started.value;
+  }
+}
