@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { MemberId } from "../../../src/base/ids.ts";
@@ -6,11 +6,11 @@ import type { Consensus } from "../../../src/cluster/consensus.ts";
 import { M1, tokenCommand } from "../store/sample.ts";
 import { CLOCK, logged, Members, status, until } from "./members.ts";
 
-let members = new Members();
-afterEach(async () => {
-  await members.close();
+let members: Members;
+beforeEach(() => {
   members = new Members();
 });
+afterEach(() => members.close());
 
 const id = (number: number) => `00000000-0000-4000-8000-00000000000${number}` as MemberId;
 const tokens = (consensus: Consensus) => consensus.state.tokens.map((token) => token.id);
