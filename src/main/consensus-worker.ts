@@ -538,6 +538,12 @@ export class ConsensusWorker {
     finish();
   }
 
+  /** It could not start: gives the database and its lock back. */
+  abandon(): void {
+    this.#end();
+    this.#store.close();
+  }
+
   #end(): void {
     this.#proposals.close();
     this.#isEnded = true;

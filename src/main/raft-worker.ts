@@ -36,6 +36,7 @@ async function start(message: ToWorker & { type: "start" }): Promise<void> {
     worker = new ConsensusWorker(message.start, { post, nowMs, killProcess }, log);
     await worker.run();
   } catch (error) {
+    worker?.abandon();
     post({ type: "failed", message: error instanceof Error ? error.message : String(error) });
   }
 }
