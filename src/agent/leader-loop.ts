@@ -12,6 +12,7 @@ import type { Change } from "../cluster/command.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import type { ClusterDecision } from "../decision/cluster-decision.ts";
 import { decideCluster } from "../decision/decide-cluster.ts";
+import { decideVoters } from "../decision/decide-voters.ts";
 import type { Reason } from "../decision/reasons.ts";
 import { Turning } from "./turning.ts";
 
@@ -28,13 +29,14 @@ const LOOK_MS = 50;
 /** Not leading: a change of leadership wakes the loop. */
 const IDLE_MS = 1_000;
 const PROPOSE_DEADLINE_MS = 5_000;
-/** A voter or a transfer takes effect by messages; asking again sooner would only repeat them. */
+/** Votes and transfers take effect by messages; asking again sooner would only repeat them. */
 const REPEAT_MS = 200;
 
 export class LeaderLoop {
   readonly #options: LeaderLoopOptions;
   readonly #turning: Turning;
   #unsubscribe: () => void = () => {};
+  #votesGivenAtMs = Number.NEGATIVE_INFINITY;
   #formerLeaderId: MemberId | null = null;
   #currentLeaderId: MemberId | null = null;
   #reign: { readonly epoch: Epoch | null; readonly sinceMs: number } = { epoch: null, sinceMs: 0 };
@@ -85,12 +87,12 @@ export class LeaderLoop {
       this.#decision = null;
       return IDLE_MS;
     }
+    this.#giveVotes(nowMs);
     const decision = decideCluster({
       state,
       selfId,
       observations: consensus.observations,
       voterIds: raft.voterIds,
-      isConfigPending: raft.isConfigPending,
       nowMs,
       leadingSinceMs: raft.leadingSinceMs,
       reignSinceMs: this.#reign.sinceMs,
@@ -98,6 +100,15 @@ export class LeaderLoop {
     });
     this.#note(decision);
     return this.#carryOut(decision, nowMs);
+  }
+
+  #giveVotes(nowMs: number): void {
+    if (nowMs - this.#votesGivenAtMs < REPEAT_MS) return;
+    const { consensus } = this.#options;
+    for (const id of decideVoters(consensus.state, consensus.raft.voterIds)) {
+      consensus.addVoter(id);
+      this.#votesGivenAtMs = nowMs;
+    }
   }
 
   /** A decision is news when it changes. */
@@ -114,9 +125,6 @@ export class LeaderLoop {
     switch (decision.kind) {
       case "propose":
         return this.#propose(decision.change);
-      case "add-voter":
-        consensus.addVoter(decision.memberId);
-        return REPEAT_MS;
       case "transfer-leadership":
         consensus.transferLeadership(decision.to);
         return REPEAT_MS;

@@ -5,7 +5,6 @@ import type { Reason } from "./reasons.ts";
 /** What the leader does next. One thing at a time; to hold is a decision too. */
 export type ClusterDecision =
   | { readonly kind: "propose"; readonly change: Change; readonly reason: Reason }
-  | { readonly kind: "add-voter"; readonly memberId: MemberId; readonly reason: Reason }
   | { readonly kind: "transfer-leadership"; readonly to: MemberId; readonly reason: Reason }
   /** Nothing now. `atMs`: look again then, even if nothing changes. */
   | {

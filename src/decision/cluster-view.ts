@@ -9,7 +9,6 @@ export interface ClusterView {
   readonly selfId: MemberId;
   readonly observations: ReadonlyMap<MemberId, Observation>;
   readonly voterIds: readonly MemberId[];
-  readonly isConfigPending: boolean;
   /** By the monotonic clock, like all times here. */
   readonly nowMs: number;
   readonly leadingSinceMs: number;

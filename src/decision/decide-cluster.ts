@@ -19,9 +19,6 @@ export function decideCluster(view: ClusterView): ClusterDecision {
   const { reign, initialization } = view.state;
   if (reign?.fence) return decideSuccession(view, reign);
   const failover = reign === null ? null : decideEndOfReign(view, reign);
-  if (failover?.kind === "propose") return failover;
-  const growth = decideVoters(view);
-  if (growth !== null) return growth;
   if (failover !== null) return failover;
   if (initialization === null) return hold("not-initialized");
   if (reign === null) return decideFirstReign(view, initialization.memberId);
@@ -90,16 +87,6 @@ function decideSwitchover(view: ClusterView, reign: Reign, switchover: Switchove
     );
   }
   return hold("switchover-stopping");
-}
-
-/** A member that joined gets its vote once it is there to use it: one at a time. */
-function decideVoters(view: ClusterView): ClusterDecision | null {
-  if (view.isConfigPending) return null;
-  const newcomer = view.state.members.find(({ id }) => {
-    const isConnected = view.observations.get(id)?.isConnected ?? false;
-    return !view.voterIds.includes(id) && isConnected && isHeard(view, id);
-  });
-  return newcomer === undefined ? null : { kind: "add-voter", memberId: newcomer.id, reason: "adding-voter" };
 }
 
 function decideFirstReign(view: ClusterView, memberId: Member["id"]): ClusterDecision {

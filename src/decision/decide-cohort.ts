@@ -26,8 +26,20 @@ export function decideCohort(
   return propose({ kind: "change-cohort", epoch: reign.epoch, cohort: step.cohort }, step.reason);
 }
 
+/**
+ * Whether the primary's walsenders have all read the announced setting: each shows the standing of its own standby. (The
+ * session that shows the setting itself may have read it before them.)
+ */
+function isKnownToSenders(view: ClusterView, primary: PrimaryStatus, pending: Cohort): boolean {
+  const names = pending.k === 0 ? [] : pending.standbyIds.map((id) => memberName(view.state, id));
+  return primary.standbys.every(({ name, state, syncState }) => {
+    return state !== "streaming" || (syncState === "quorum") === names.includes(name);
+  });
+}
+
 function settle(view: ClusterView, reign: Reign, primary: PrimaryStatus, pending: Cohort): ClusterDecision {
-  const isInEffect = primary.synchronous.names === cohortNames(view.state, pending);
+  const isShown = primary.synchronous.names === cohortNames(view.state, pending);
+  const isInEffect = isShown && isKnownToSenders(view, primary, pending);
   const since = primary.synchronous.sinceLsn;
   const holders = pending.standbyIds.filter((id) => {
     const connection = connectionOf(view, primary, id);

@@ -34,7 +34,6 @@ export const REASONS = {
   "cohort-settled": "The announced synchronous standbys are in effect.",
   "quorum-lost": "Too few synchronous standbys are left; commits wait (`onQuorumLoss: block`).",
   "data-ready": "The member streams; its data is complete.",
-  "adding-voter": "A member that joined is given its vote.",
   "leader-beside-primary":
     "The leader moves off the primary's host, so that one host's death is one detection.",
   "operation-progress": "An operation has advanced.",

@@ -2,7 +2,18 @@
  * Several members on this machine, each with its own processes, directories and ports, as on hosts of their own: for the
  * demo, the end-to-end tests and the benchmark.
  */
-import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { basename, dirname, join } from "node:path";
 import type { ClusterDocument, OperationDocument } from "../api/documents.ts";
@@ -83,7 +94,8 @@ export class LocalCluster {
     });
     const { process: child } = member;
     await this.until(`${member.name} answers`, 20_000, async () => {
-      if (child.exitCode !== null) throw new Error(`${member.name} ended: ${readFileSync(member.logPath, "utf8").slice(-2000)}`);
+      if (child.exitCode !== null)
+        throw new Error(`${member.name} ended: ${readFileSync(member.logPath, "utf8").slice(-2000)}`);
       return (await this.#status(`${member.name} liveness`, member, "/liveness")) !== null;
     });
   }
@@ -93,7 +105,11 @@ export class LocalCluster {
     const [first, ...others] = this.members;
     if (first === undefined) throw new Error("a cluster has members");
     const { token } = await first.api.post<{ token: string }>("/v1/form", { name: clusterName });
-    await this.until("the first member leads", 20_000, async () => (await this.cluster(first))?.raft.leader === first.name);
+    await this.until(
+      "the first member leads",
+      20_000,
+      async () => (await this.cluster(first))?.raft.leader === first.name,
+    );
     for (const member of others) await this.join(member, first);
     return token;
   }
@@ -111,7 +127,8 @@ export class LocalCluster {
     await this.until("PostgreSQL is initialised", 120_000, async () => {
       const operation = await first.api.get<OperationDocument>(`/v1/operations/${begun.id}`);
       onProgress(operation);
-      if (operation.status === "failed") throw new Error(operation.log.at(-1)?.message ?? "initialisation failed");
+      if (operation.status === "failed")
+        throw new Error(operation.log.at(-1)?.message ?? "initialisation failed");
       return operation.status === "succeeded";
     });
   }
@@ -134,7 +151,10 @@ export class LocalCluster {
   /** Every data member but the primary streams, and the primary takes writes. */
   async isWhole(): Promise<boolean> {
     const seen = await this.anyCluster();
-    return seen?.isWritable === true && seen.members.every(({ role, state }) => role === "primary" || state === "streaming");
+    return (
+      seen?.isWritable === true &&
+      seen.members.every(({ role, state }) => role === "primary" || state === "streaming")
+    );
   }
 
   /** Polls until `condition`; the error says what was waited for. */
@@ -160,7 +180,9 @@ export class LocalCluster {
 
   /** The supervisor of a member, by its command line. */
   supervisorPid(member: LocalMember): number | null {
-    const found = processes().find(({ argv }) => argv.includes("supervise") && argv.includes(member.dataDirectory));
+    const found = processes().find(
+      ({ argv }) => argv.includes("supervise") && argv.includes(member.dataDirectory),
+    );
     return found?.pid ?? null;
   }
 
@@ -186,7 +208,9 @@ export class LocalCluster {
     for (const pid of doomed) if (pid !== null) killQuietly(pid, "SIGKILL");
     await member.process?.exited;
     member.process = null;
-    await this.until(`${member.name} is gone`, 10_000, async () => doomed.every((pid) => pid === null || !isAlive(pid)));
+    await this.until(`${member.name} is gone`, 10_000, async () =>
+      doomed.every((pid) => pid === null || !isAlive(pid)),
+    );
   }
 
   /** Ends everything and removes all files. */
@@ -215,7 +239,10 @@ export class LocalCluster {
       apiPort,
       peerPort,
       postgresPort,
-      api: new ApiClient({ token: null, targets: [{ kind: "unix", path: join(directory, "member", "api.sock") }] }),
+      api: new ApiClient({
+        token: null,
+        targets: [{ kind: "unix", path: join(directory, "member", "api.sock") }],
+      }),
       process: null,
     };
     writeFileSync(member.configPath, this.#config(member));
@@ -252,7 +279,8 @@ user = "${user}"
   }
 
   #reachableDirectory(binDirectory: string): string {
-    if (this.#owner === null || canRun(this.#owner, [join(binDirectory, "postgres"), "--version"])) return binDirectory;
+    if (this.#owner === null || canRun(this.#owner, [join(binDirectory, "postgres"), "--version"]))
+      return binDirectory;
     const copy = join(this.root, "postgresql");
     cpSync(dirname(binDirectory), copy, { recursive: true });
     return join(copy, basename(binDirectory));
@@ -274,9 +302,12 @@ function postgresOwner(): Owner {
   for (const user of ["postgres", "nobody"]) {
     const uid = Bun.spawnSync(["id", "-u", user]);
     const gid = Bun.spawnSync(["id", "-g", user]);
-    if (uid.success && gid.success) return { user, uid: Number(uid.stdout.toString()), gid: Number(gid.stdout.toString()) };
+    if (uid.success && gid.success)
+      return { user, uid: Number(uid.stdout.toString()), gid: Number(gid.stdout.toString()) };
   }
-  throw new Error("this host has neither a user 'postgres' nor 'nobody', and PostgreSQL does not run as root");
+  throw new Error(
+    "this host has neither a user 'postgres' nor 'nobody', and PostgreSQL does not run as root",
+  );
 }
 
 function canRun(owner: Owner, command: readonly string[]): boolean {
@@ -317,7 +348,11 @@ function killQuietly(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-function processes(): readonly { readonly pid: number; readonly parent: number; readonly argv: readonly string[] }[] {
+function processes(): readonly {
+  readonly pid: number;
+  readonly parent: number;
+  readonly argv: readonly string[];
+}[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => {

@@ -53,7 +53,10 @@ export class Pgbench {
   async #keepRunning(): Promise<void> {
     while (!this.#isStopped) {
       this.#starts += 1;
-      this.#child = this.#spawn([`--client=${CLIENTS}`, `--rate=${RATE}`, "--time=3600", "--no-vacuum"], "ignore");
+      this.#child = this.#spawn(
+        [`--client=${CLIENTS}`, `--rate=${RATE}`, "--time=3600", "--no-vacuum"],
+        "ignore",
+      );
       await this.#child.exited;
       if (!this.#isStopped) await this.#options.clock.sleep(RESTART_MS);
     }

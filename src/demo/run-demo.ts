@@ -49,19 +49,16 @@ export async function runDemo(options: DemoOptions, ports: DemoPorts): Promise<n
     prefix: "guacamole-demo-",
   });
   const demo = new Demo(cluster, options, ports);
-  let isKept = false;
   try {
     demo.say(`PostgreSQL ${installation.value.version}, ${MEMBERS} members in ${cluster.root}`);
-    const exitCode = await demo.play();
-    isKept = options.isKept && !ports.interrupted.aborted;
-    return exitCode;
+    return await demo.play();
   } catch (error) {
     if (ports.interrupted.aborted) demo.say("interrupted");
     else demo.say(`the demo failed: ${error instanceof Error ? error.message : String(error)}`);
     return EXIT_FAILED;
   } finally {
     await demo.close();
-    if (!isKept) await cluster.remove();
+    if (!options.isKept || ports.interrupted.aborted) await cluster.remove();
   }
 }
 
@@ -134,7 +131,9 @@ class Demo {
       phase = operation.phase;
     });
     await this.#waitUntilWhole("every member streams");
-    this.say(`nothing to a healthy cluster in ${((this.#ports.clock.nowMs() - begunAtMs) / 1000).toFixed(1)} s`);
+    this.say(
+      `nothing to a healthy cluster in ${((this.#ports.clock.nowMs() - begunAtMs) / 1000).toFixed(1)} s`,
+    );
   }
 
   async #load(): Promise<void> {
@@ -143,7 +142,11 @@ class Demo {
     const password = randomBytes(18).toString("hex");
     const place = { socketDirectory: primary.socketDirectory, port: primary.postgresPort };
     await createLedgerDatabase({ ...place, username: "demo", password });
-    const servers = this.#cluster.members.map(({ name, postgresPort }) => ({ name, host: "127.0.0.1", port: postgresPort }));
+    const servers = this.#cluster.members.map(({ name, postgresPort }) => ({
+      name,
+      host: "127.0.0.1",
+      port: postgresPort,
+    }));
     const login = { username: "demo", password, database: "demo" };
     this.#ledger = new LedgerWriter({ servers, ...login, writers: WRITERS, pauseMs: 2, clock });
     await this.#ledger.prepare();
@@ -192,11 +195,18 @@ class Demo {
 
   async #waitUntilWhole(what: string): Promise<void> {
     await this.#until(what, REJOIN_MS_MAX, (seen) => {
-      return seen.isWritable && seen.members.every(({ role, state }) => role === "primary" || state === "streaming");
+      return (
+        seen.isWritable &&
+        seen.members.every(({ role, state }) => role === "primary" || state === "streaming")
+      );
     });
   }
 
-  async #until(what: string, deadlineMs: number, condition: (seen: ClusterDocument) => boolean): Promise<void> {
+  async #until(
+    what: string,
+    deadlineMs: number,
+    condition: (seen: ClusterDocument) => boolean,
+  ): Promise<void> {
     await this.#cluster.until(what, deadlineMs, async () => {
       this.#stopIfInterrupted();
       const seen = await this.#cluster.anyCluster();
@@ -245,7 +255,8 @@ class Demo {
 
   #summary(acknowledged: number, lost: number, isWhole: boolean): string {
     const stories = this.#failures.map(
-      ({ title, from, to, gapMs }) => `  ${from}: ${title}\n      ${to} took over; writes stood still for ${gapMs} ms; ${from} rejoined by itself`,
+      ({ title, from, to, gapMs }) =>
+        `  ${from}: ${title}\n      ${to} took over; writes stood still for ${gapMs} ms; ${from} rejoined by itself`,
     );
     const unknown = this.#ledger?.unknownCount ?? 0;
     return [
@@ -258,10 +269,15 @@ class Demo {
   }
 
   #invitation(seen: ClusterDocument | null): string {
-    const primary = this.#cluster.members.find(({ name }) => name === seen?.reign?.primary) ?? this.#cluster.members[0];
+    const primary =
+      this.#cluster.members.find(({ name }) => name === seen?.reign?.primary) ?? this.#cluster.members[0];
     if (primary === undefined) return "";
     const user = process.getuid?.() === 0 ? "" : " (as this user)";
-    const pids = this.#cluster.members.flatMap((member) => [member.process?.pid, this.#cluster.supervisorPid(member), this.#cluster.postmasterPid(member)]);
+    const pids = this.#cluster.members.flatMap((member) => [
+      member.process?.pid,
+      this.#cluster.supervisorPid(member),
+      this.#cluster.postmasterPid(member),
+    ]);
     const socket = join(primary.directory, "member", "api.sock");
     return [
       "The cluster is left running:",
@@ -293,7 +309,9 @@ class Demo {
     }
     if (clock.nowMs() - this.#reportedAtMs < REPORT_MS) return;
     this.#reportedAtMs = clock.nowMs();
-    const members = seen.members.map(({ name, role, state, timeline }) => `${name}=${role}/${state}/tl${timeline ?? "-"}`);
+    const members = seen.members.map(
+      ({ name, role, state, timeline }) => `${name}=${role}/${state}/tl${timeline ?? "-"}`,
+    );
     this.say(`${what}: ${members.join(" ")} ${rate} rows/s`);
   }
 
@@ -308,7 +326,8 @@ class Demo {
     const sinceMs = this.#ports.clock.nowMs() - 1000;
     const rows = this.#ledger?.acknowledged ?? [];
     let count = 0;
-    for (let index = rows.length - 1; index >= 0 && (rows[index]?.atMs ?? 0) > sinceMs; index -= 1) count += 1;
+    for (let index = rows.length - 1; index >= 0 && (rows[index]?.atMs ?? 0) > sinceMs; index -= 1)
+      count += 1;
     return count;
   }
 }

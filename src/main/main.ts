@@ -52,7 +52,10 @@ async function run({ configPath }: RunOptions): Promise<number> {
   try {
     text = readConfigFile(configPath);
   } catch (error) {
-    return fail(`${configPath} cannot be read: ${error instanceof Error ? error.message : String(error)}`, EXIT_USAGE);
+    return fail(
+      `${configPath} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      EXIT_USAGE,
+    );
   }
   const config = parseMemberConfig(text, process.env, hostFacts());
   if (!config.ok) return fail(`the configuration is not valid:\n  ${config.error.join("\n  ")}`, EXIT_USAGE);
@@ -85,7 +88,8 @@ async function run({ configPath }: RunOptions): Promise<number> {
 }
 
 async function supervise({ socketPath, dataDir, binDir }: SuperviseOptions): Promise<number> {
-  const installation = binDir === null ? findInstallation(process.env["PATH"] ?? "") : inspectInstallation(binDir);
+  const installation =
+    binDir === null ? findInstallation(process.env["PATH"] ?? "") : inspectInstallation(binDir);
   if (!installation.ok) return fail(installation.error, EXIT_USAGE);
   try {
     await runSupervisor({

@@ -11,8 +11,8 @@ import { join } from "node:path";
 import { LeaderLoop } from "../agent/leader-loop.ts";
 import { MemberLoop } from "../agent/member-loop.ts";
 import type { LocalPostgres } from "../agent/ports.ts";
-import { formatToken, hashSecret, parseJoinToken } from "../api/credential.ts";
 import { createApi } from "../api/create-api.ts";
+import { formatToken, hashSecret, parseJoinToken } from "../api/credential.ts";
 import { type ApiListener, listenApi } from "../api/listen-api.ts";
 import type {
   Admission,
@@ -109,7 +109,10 @@ export class MemberProcess {
       isMember: identity !== null,
     });
     if (identity !== null) await this.#startControlPlane(identity.memberId);
-    else log.info("member.waiting", { hint: "run 'guacamole form' here, or 'guacamole join' to enter a cluster" });
+    else
+      log.info("member.waiting", {
+        hint: "run 'guacamole form' here, or 'guacamole join' to enter a cluster",
+      });
   }
 
   /** PostgreSQL and its supervisor go on. */
@@ -135,10 +138,14 @@ export class MemberProcess {
       this.#lock = openSync(join(dataDir, "lock"), "a", 0o600);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      throw new CannotStart(`data-dir ${dataDir} cannot be written: ${why}. Make it writable for this user, or set data-dir`);
+      throw new CannotStart(
+        `data-dir ${dataDir} cannot be written: ${why}. Make it writable for this user, or set data-dir`,
+      );
     }
     if (!tryLock(this.#lock)) {
-      throw new CannotStart(`another guacamole runs on data-dir ${dataDir}: each member needs one of its own`);
+      throw new CannotStart(
+        `another guacamole runs on data-dir ${dataDir}: each member needs one of its own`,
+      );
     }
   }
 
@@ -178,13 +185,17 @@ export class MemberProcess {
     const turnedAtMs = this.#plane?.memberLoop.turnedAtMs ?? null;
     if (turnedAtMs === null) return null;
     const silentMs = this.#options.clock.nowMs() - turnedAtMs;
-    return silentMs < STALLED_MS ? null : `the member's loop has not turned for ${Math.round(silentMs / 1000)} s`;
+    return silentMs < STALLED_MS
+      ? null
+      : `the member's loop has not turned for ${Math.round(silentMs / 1000)} s`;
   }
 
   /** Forming and joining happen once, one at a time. */
   async #once<T>(change: () => Promise<Result<T, Refusal>>): Promise<Result<T, Refusal>> {
-    if (this.#plane !== null) return err(refusal(409, "already-formed", "This member belongs to a cluster already."));
-    if (this.#isChanging) return err(refusal(409, "operation-running", "This member is forming or joining just now."));
+    if (this.#plane !== null)
+      return err(refusal(409, "already-formed", "This member belongs to a cluster already."));
+    if (this.#isChanging)
+      return err(refusal(409, "operation-running", "This member is forming or joining just now."));
     this.#isChanging = true;
     try {
       return await change();
@@ -219,11 +230,22 @@ export class MemberProcess {
         spec: DEFAULT_SPEC,
         authority,
         member: this.#asMember(memberId),
-        token: { id: token.id, secretHash: hashSecret(token.secret), scope: "admin", createdAtMs: clock.wallMs() },
+        token: {
+          id: token.id,
+          secretHash: hashSecret(token.secret),
+          scope: "admin",
+          createdAtMs: clock.wallMs(),
+        },
       },
     };
     const entries = bootstrapEntries(memberId, encodeCommand(command));
-    formStore({ databasePath: this.#paths.database, clusterId, memberId, entries, rules: { apply, decode: decodeCommand } });
+    formStore({
+      databasePath: this.#paths.database,
+      clusterId,
+      memberId,
+      entries,
+      rules: { apply, decode: decodeCommand },
+    });
     log.info("member.formed", { clusterId, memberId, clusterName });
     await this.#startControlPlane(memberId);
     return ok({ clusterId, memberId, token: formatToken(token), caPem: authority.certificatePem });
@@ -325,12 +347,25 @@ export class MemberProcess {
       onFatal,
       signal: this.#startingPlane.signal,
     });
-    const renewed = await defined(this.#listener, "the API listens before the control plane starts").renewTls(keyed(tls));
+    const renewed = await defined(this.#listener, "the API listens before the control plane starts").renewTls(
+      keyed(tls),
+    );
     if (!renewed.ok) throw new CannotStart(renewed.error);
     const supervisor = config.postgres === null ? null : this.#supervisorLink(config.postgres);
     const probe = config.postgres === null ? null : this.#probe(config.postgres);
-    const local = config.postgres === null || supervisor === null || probe === null ? null : localPostgres(config.postgres, supervisor, probe);
-    const memberLoop = new MemberLoop({ selfId: memberId, bootId: newId(), version, consensus, local, clock, log });
+    const local =
+      config.postgres === null || supervisor === null || probe === null
+        ? null
+        : localPostgres(config.postgres, supervisor, probe);
+    const memberLoop = new MemberLoop({
+      selfId: memberId,
+      bootId: newId(),
+      version,
+      consensus,
+      local,
+      clock,
+      log,
+    });
     const leaderLoop = new LeaderLoop({ selfId: memberId, consensus, clock, log, newId });
     this.#plane = { memberId, consensus, memberLoop, leaderLoop, supervisor, probe };
     memberLoop.start();
@@ -389,7 +424,11 @@ export class MemberProcess {
   #hosts(): readonly string[] {
     const { api, peer, postgres } = this.#options.config;
     const addresses = [api.advertise, peer.advertise, ...(postgres === null ? [] : [postgres.advertise])];
-    return [...new Set(addresses.map((address) => address.slice(0, address.lastIndexOf(":")).replace(/^\[(.*)\]$/, "$1")))];
+    return [
+      ...new Set(
+        addresses.map((address) => address.slice(0, address.lastIndexOf(":")).replace(/^\[(.*)\]$/, "$1")),
+      ),
+    ];
   }
 }
 
@@ -408,7 +447,13 @@ function localPostgres(postgres: PostgresConfig, supervisor: SupervisorLink, pro
   };
 }
 
-function keyed({ certificatePem, privateKeyPem }: { readonly certificatePem: string; readonly privateKeyPem: string }) {
+function keyed({
+  certificatePem,
+  privateKeyPem,
+}: {
+  readonly certificatePem: string;
+  readonly privateKeyPem: string;
+}) {
   return { cert: certificatePem, key: privateKeyPem };
 }
 
@@ -416,6 +461,11 @@ function shortId(): string {
   return newId().slice(0, 8);
 }
 
-function refusal(status: Refusal["status"], code: string, message: string, hint: string | null = null): Refusal {
+function refusal(
+  status: Refusal["status"],
+  code: string,
+  message: string,
+  hint: string | null = null,
+): Refusal {
   return { status, code, message, hint };
 }

@@ -2,9 +2,10 @@
  * The member's line to its supervisor: found if it runs, started if it does not (on a host), and found again when it was
  * restarted. In a pod it is another container's entry point, and only waited for.
  */
+
+import type { SupervisorPort } from "../agent/ports.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import type { SupervisorPort } from "../agent/ports.ts";
 import { connectSupervisor, type SupervisorClient } from "../supervisor/client.ts";
 import type { SupervisorEvent, SupervisorRequest, SupervisorResponse } from "../supervisor/protocol.ts";
 import { startSupervisorProcess } from "../supervisor/spawn.ts";
@@ -69,7 +70,10 @@ export class SupervisorLink implements SupervisorPort {
       log.warn("supervisor.lost", { socketPath });
       this.#client = null;
     });
-    const installed = await client.request({ kind: "install-certificates", ...tls }, CERTIFICATES_DEADLINE_MS);
+    const installed = await client.request(
+      { kind: "install-certificates", ...tls },
+      CERTIFICATES_DEADLINE_MS,
+    );
     if (!installed.ok) throw new Error(`the supervisor did not take the certificates: ${installed.message}`);
     this.#client = client;
     log.info("supervisor.connected", { socketPath, postgresVersion: installed.look.postgresVersion });

@@ -190,7 +190,6 @@ export function clusterView(
     selfId: id("m2"),
     observations: new Map(Object.entries(seen).map(([name, each]) => [id(name), observation(name, each)])),
     voterIds: state.members.map((each) => each.id),
-    isConfigPending: false,
     nowMs: NOW_MS,
     leadingSinceMs: NOW_MS - 60_000,
     reignSinceMs: NOW_MS - 60_000,

@@ -330,7 +330,7 @@ export class ModelPostgres {
         state: "streaming",
         flushedLsn: wal.length as Lsn,
         replayedLsn: wal.length as Lsn,
-        syncState: "quorum",
+        syncState: this.effective?.synchronousStandbyNames?.names.includes(name) ? "quorum" : "async",
       }));
   }
 }

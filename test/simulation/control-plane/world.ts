@@ -295,7 +295,6 @@ export class World {
       selfId: leader.id,
       observations: this.#observations.get(leader.id) ?? new Map(),
       voterIds: this.#hosts.map((host) => host.id),
-      isConfigPending: false,
       nowMs: this.#nowMs,
       leadingSinceMs: this.#leadingSinceMs,
       reignSinceMs: this.#reign.sinceMs,

@@ -38,8 +38,6 @@ function say(decision: ClusterDecision): string {
   switch (decision.kind) {
     case "hold":
       return `hold ${decision.reason}`;
-    case "add-voter":
-      return `add-voter ${name(decision.memberId)}`;
     case "transfer-leadership":
       return `transfer to ${name(decision.to)}`;
     case "propose": {
@@ -343,20 +341,6 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
     "hold cohort-settling",
   ],
   // Housekeeping.
-  [
-    "gives a member that joined its vote",
-    clusterView(clusterState(), healthy, { voterIds: [id("m1"), id("m2")] }),
-    "add-voter m3",
-  ],
-  [
-    "does not give a vote to a member that is not there",
-    clusterView(
-      clusterState(),
-      { ...healthy, m3: { ...healthy.m3, isConnected: false } },
-      { voterIds: [id("m1"), id("m2")] },
-    ),
-    "hold steady",
-  ],
   [
     "moves leadership off the primary's host",
     clusterView(clusterState(), healthy, { selfId: id("m1") }),
