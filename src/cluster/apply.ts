@@ -517,6 +517,7 @@ function withMember(state: ClusterState, member: Member): ClusterState {
   return { ...state, members: state.members.map((each) => (each.id === member.id ? member : each)) };
 }
 
+/** The same standbys, in any order, and the same k. */
 export function isSameCohort(a: Cohort, b: Cohort): boolean {
   const isSameSize = a.standbyIds.length === b.standbyIds.length;
   return a.k === b.k && isSameSize && a.standbyIds.every((id) => b.standbyIds.includes(id));

@@ -141,10 +141,12 @@ export interface Operation {
   readonly log: readonly { readonly atMs: number; readonly message: string }[];
 }
 
+/** The member of this id; undefined where there is none (any more). */
 export function memberById(state: ClusterState, id: MemberId): Member | undefined {
   return state.members.find((member) => member.id === id);
 }
 
+/** The member of this name, as people write it; undefined where there is none. */
 export function memberByName(state: ClusterState, name: string): Member | undefined {
   return state.members.find((member) => member.name === name);
 }

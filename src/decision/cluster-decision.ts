@@ -14,10 +14,17 @@ export type ClusterDecision =
       readonly atMs: number | null;
     };
 
+/** This change is to be agreed on next, for this reason. */
 export function propose(change: Change, reason: Reason): ClusterDecision {
   return { kind: "propose", change, reason };
 }
 
+/**
+ * Nothing is to be agreed on now.
+ *
+ * @param detail what the reason alone does not say, for people: names, mostly.
+ * @param atMs when to look again though nothing happened, by the monotonic clock; null: only when something does.
+ */
 export function hold(
   reason: Reason,
   detail: string | null = null,

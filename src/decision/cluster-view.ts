@@ -45,6 +45,7 @@ export function postgresAddress(state: ClusterState, id: MemberId): string | nul
   return memberById(state, id)?.postgresAddress ?? null;
 }
 
+/** The members that have a PostgreSQL: all but the witnesses. */
 export function dataMembers(state: ClusterState): readonly Member[] {
   return state.members.filter(({ kind }) => kind === "data");
 }

@@ -29,6 +29,7 @@ export interface OwnWal {
   readonly promises: Pick<Promises, "timelines" | "walEpoch">;
 }
 
+/** How a member's own WAL stands to the history of a reign: what the member may do with it follows from the kind. */
 export function relate(own: OwnWal, reign: Reign): Relation {
   const conflict = findConflict(own, reign);
   if (conflict !== null) return { kind: "alien", detail: conflict };

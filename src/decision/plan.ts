@@ -54,6 +54,7 @@ export type Action =
   /** SQL `CHECKPOINT`. */
   | { readonly kind: "checkpoint" };
 
+/** Does nothing until something happens, and says what is waited for. */
 export function wait(reason: Reason, detail: string | null = null): Plan {
   return { reason, detail, actions: [], isUrgent: false };
 }
@@ -63,6 +64,7 @@ export function waitUrgently(reason: Reason, detail: string | null = null): Plan
   return { reason, detail, actions: [], isUrgent: true };
 }
 
+/** These actions, in this order; afterwards the member looks again at once. */
 export function act(reason: Reason, ...actions: readonly Action[]): Plan {
   return { reason, detail: null, actions, isUrgent: true };
 }

@@ -9,6 +9,7 @@ import type { EngineState } from "./state.ts";
 type VoteRequest = Extract<Message, { type: "pre-vote" | "vote" }>;
 type VoteResponse = Extract<Message, { type: "pre-vote-response" | "vote-response" }>;
 
+/** One tick without being leader: whoever has heard no leader for its patience asks whether it could win (Raft §5.2). */
 export function tickElection(state: EngineState): void {
   state.quietTicks += 1;
   state.electionElapsed += 1;
@@ -56,6 +57,7 @@ export function handleVoteRequest(state: EngineState, message: VoteRequest): voi
   state.resetPatience();
 }
 
+/** A vote or a pre-vote arrives. One for an election that this member stands in no more is dropped. */
 export function handleVoteResponse(state: EngineState, message: VoteResponse): void {
   const { role } = state;
   const isAwaited =

@@ -199,10 +199,12 @@ export class RaftLog {
   }
 }
 
+/** The index after this one. */
 export function next(index: LogIndex): LogIndex {
   return (index + 1) as LogIndex;
 }
 
+/** The index before this one; 0 is the place before the first entry. */
 export function previous(index: LogIndex): LogIndex {
   return (index - 1) as LogIndex;
 }

@@ -53,6 +53,7 @@ export class Membership {
   }
 }
 
+/** A configuration as an entry of the log holds it: JSON in UTF-8. `decodeConfig` reads it back. */
 export function encodeConfig(config: ClusterConfig): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(config));
 }

@@ -17,6 +17,7 @@ export function hasQuorum(config: ClusterConfig, has: (id: MemberId) => boolean)
 /** `lost`: even if everybody who is still silent said yes, there would be no quorum. */
 export type VoteOutcome = "won" | "lost" | "pending";
 
+/** How an election stands, given the votes so far (true: granted, false: refused, absent: silent). */
 export function voteOutcome(config: ClusterConfig, votes: ReadonlyMap<MemberId, boolean>): VoteOutcome {
   if (hasQuorum(config, (id) => votes.get(id) === true)) return "won";
   return hasQuorum(config, (id) => votes.get(id) !== false) ? "pending" : "lost";

@@ -16,6 +16,7 @@ type Heartbeat = Extract<Message, { type: "heartbeat" }>;
 
 // --- The leader -------------------------------------------------------------------------------------------------
 
+/** One tick as leader: steps down where no quorum is heard, and speaks to everybody when a heartbeat is due. */
 export function tickLeader(state: EngineState, leader: LeaderRole): void {
   for (const progress of leader.progress.values()) progress.quietTicks += 1;
   if (!hearsQuorum(state, leader)) {
@@ -89,6 +90,7 @@ function sendAppend(state: EngineState, id: MemberId, progress: Progress): boole
   return entries.length > 0;
 }
 
+/** A follower says what it holds now, or where its log differs: then the two are compared further back (Raft §5.3). */
 export function handleAppendResponse(state: EngineState, leader: LeaderRole, message: AppendResponse): void {
   const progress = leader.progress.get(message.from);
   if (progress === undefined) return;
@@ -106,6 +108,7 @@ export function handleAppendResponse(state: EngineState, leader: LeaderRole, mes
   continueTransfer(state, leader, message.from);
 }
 
+/** A follower is alive: where it lacks entries, or it is unknown what it holds, sending goes on. */
 export function handleHeartbeatResponse(state: EngineState, leader: LeaderRole, from: MemberId): void {
   const progress = leader.progress.get(from);
   if (progress === undefined) return;
@@ -156,6 +159,7 @@ export function handleAppend(state: EngineState, message: Append): void {
   respond(lastIndex);
 }
 
+/** The leader lives, and says how far this member may apply: never further than what it is known to hold. */
 export function handleHeartbeat(state: EngineState, message: Heartbeat): void {
   state.commitTo(message.commit);
   state.send(message.from, { type: "heartbeat-response", round: message.round });

@@ -15,6 +15,11 @@ export type TransferAnswer =
       readonly leaderId: MemberId | null;
     };
 
+/**
+ * Hands the leadership to another voter: lets it catch up, then tells it to stand at once (thesis §3.10).
+ *
+ * @returns whether that has begun; it is done only once another leader is heard of.
+ */
 export function startTransfer(state: EngineState, to: MemberId): TransferAnswer {
   const { role, leaderId } = state;
   if (role.kind !== "leader") return { ok: false, reason: "not-leader", leaderId };

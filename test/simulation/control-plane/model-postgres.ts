@@ -100,8 +100,7 @@ export class ModelPostgres {
     if (!this.isUp || this.kind !== "standby") return;
     const host = this.effective?.upstream?.host;
     const upstream = host === undefined ? null : this.#world.reach(this.name, host);
-    const canServe =
-      upstream !== null && upstream.isUp && (upstream.kind === "primary" || upstream.kind === "standby");
+    const canServe = upstream?.isUp === true && (upstream.kind === "primary" || upstream.kind === "standby");
     this.isReceiving = canServe && this.#canFollow(upstream);
     if (!canServe || !this.isReceiving) return;
     this.#switchTimeline(upstream);

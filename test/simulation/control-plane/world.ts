@@ -42,8 +42,6 @@ export type Sabotage =
   | "settle-without-holding"
   | "ignore-the-epoch-of-timelines";
 
-const HEARTBEAT_MS = 75;
-
 export class World {
   readonly trace: string[] = [];
   readonly #random: () => number;
@@ -284,7 +282,10 @@ export class World {
 
   #leaderTurn(): void {
     const leader = this.#leader;
-    if (!leader.isUp || !this.#hasMajority(leader)) return this.#elect();
+    if (!leader.isUp || !this.#hasMajority(leader)) {
+      this.#elect();
+      return;
+    }
     leader.known = (this.#states.length - 1) as LogIndex;
     const state = this.#latest();
     const epoch = state.reign?.epoch ?? 0;
@@ -479,9 +480,6 @@ export class World {
     return picked;
   }
 }
-
-/** Silence is counted in heartbeats here as there. */
-export const STEPS_PER_HEARTBEAT = HEARTBEAT_MS / 6;
 
 /** A small generator of good-enough chance from a 32-bit seed. */
 function mulberry32(seed: number): () => number {
