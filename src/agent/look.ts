@@ -61,6 +61,12 @@ async function lookAtPostgres(
   supervisor: SupervisorLook,
   synchronousOf: (look: Extract<ProbeLook, { kind: "primary" }>) => SynchronousStatus,
 ): Promise<PostgresStatus> {
+  // Half of a rewound or cloned directory says nothing yet.
+  const { work } = supervisor;
+  const isBeingBuilt = work !== null && (work.kind === "rewind" || work.kind === "clone");
+  if (isBeingBuilt && supervisor.dataDirectory.kind !== "absent") {
+    return { kind: "starting", detail: `${work.kind}: ${work.phase}` };
+  }
   if (supervisor.postmaster === null) return withoutPostmaster(supervisor.dataDirectory);
   const look = await local.probe.look(PROBE_DEADLINE_MS);
   if (look.kind !== "primary") return look;

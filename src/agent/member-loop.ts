@@ -5,7 +5,7 @@
  * (a pledge, an immediate stop) may overtake it.
  */
 import type { Clock } from "../base/clock.ts";
-import type { MemberId } from "../base/ids.ts";
+import type { Epoch, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import type { MemberStatus, Observation, SynchronousStatus } from "../cluster/observation.ts";
@@ -29,12 +29,20 @@ export interface MemberLoopOptions {
   readonly log: Log;
 }
 
+/** Since when this member knows the present reign, and its end. */
+interface ReignKnown {
+  readonly epoch: Epoch | null;
+  readonly isFenced: boolean;
+  readonly sinceMs: number;
+  readonly fencedSinceMs: number;
+}
+
 /** How often to look while nothing happens. Events wake the loop at once. */
 const CALM_MS = 500;
 /** While long work runs: its progress is worth telling. */
 const BUSY_MS = 200;
 /** While a matter of milliseconds is awaited. */
-const URGENT_MS = 2;
+const URGENT_MS = 4;
 
 export class MemberLoop {
   readonly #options: MemberLoopOptions;
@@ -42,9 +50,11 @@ export class MemberLoop {
   readonly #retryLater = new RetryLater();
   readonly #unsubscribe: (() => void)[] = [];
   #running: { readonly plan: Plan; readonly promise: Promise<void> } | null = null;
-  #synchronous: SynchronousStatus | null = null;
-  #failedStarts = 0;
-  #failure: string | null = null;
+  #synchronous: SynchronousStatus | null = null;  #failedStarts = 0;
+  /** PostgreSQL may not have read the settings that are on disk: a member before us, or a plan that failed, left it so. */
+  #isReloadOwed = true;
+  #reign: ReignKnown = { epoch: null, isFenced: false, sinceMs: 0, fencedSinceMs: 0 };
+#failure: string | null = null;
   #reason = "";
   #sequence = 0;
   #status: MemberStatus | null = null;
@@ -114,16 +124,19 @@ export class MemberLoop {
     if (local === null) {
       this.#publish(look, { reason: "witness", detail: null, actions: [], isUrgent: false });
       return CALM_MS;
-    }
+    }    if (this.#isReloadOwed && look.postmasterPid !== null) await this.#reload(local);
+    const nowMs = this.#options.clock.nowMs();
+    this.#noteReign(consensus.state, nowMs);
     const plan = decideMember({
       state: consensus.state,
       selfId,
       postgres: look.postgres,
       promises: look.promises,
       needsClone: look.needsClone,
-      hasAside: look.hasAside,
+      hasAside: look.hasAside,      reignKnownMs: nowMs - this.#reign.sinceMs,
+      fenceKnownMs: this.#reign.isFenced ? nowMs - this.#reign.fencedSinceMs : null,
       failedStarts: this.#failedStarts,
-      settingsHash: look.settingsHash,
+settingsHash: look.settingsHash,
       hashSettings: local.hashSettings,
       local: local.settings,
       primary: this.#primary(),
@@ -131,6 +144,23 @@ export class MemberLoop {
     this.#publish(look, plan);
     const delayMs = this.#carryOut(plan, local);
     return delayMs;
+  }  #noteReign({ reign }: ClusterState, nowMs: number): void {
+    const epoch = reign?.epoch ?? null;
+    const isFenced = reign !== null && reign.fence !== null;
+    if (epoch !== this.#reign.epoch) {
+      this.#reign = { epoch, isFenced: false, sinceMs: nowMs, fencedSinceMs: nowMs };
+    }
+    if (isFenced && !this.#reign.isFenced) this.#reign = { ...this.#reign, isFenced, fencedSinceMs: nowMs };
+  }
+
+  async #reload(local: LocalPostgres): Promise<void> {
+    try {
+      await perform({ kind: "reload" }, local);
+      this.#isReloadOwed = false;
+    } catch (error) {
+      // It ended just now, or the supervisor is being restarted: the next turn sees, and still owes it.
+      this.#options.log.warn("member.reload-failed", { error: String(error) });
+    }
   }
 
   /**
@@ -207,9 +237,9 @@ export class MemberLoop {
         durationMs: Math.round(clock.nowMs() - startedAtMs),
       });
     } catch (error) {
-      // Not fatal: what is true now is seen by the next look, which decides anew.
-      this.#failure = error instanceof Error ? error.message : String(error);
-      log.warn("member.action-failed", { reason: plan.reason, action: current, error: this.#failure });
+      // Not fatal: what is true now is seen by the next look, which decides anew.      this.#failure = error instanceof Error ? error.message : String(error);
+      this.#isReloadOwed = true;
+log.warn("member.action-failed", { reason: plan.reason, action: current, error: this.#failure });
     }
     this.#retryLater.done(key, clock.nowMs());
   }

@@ -8,7 +8,7 @@ import { unreachable } from "../base/assert.ts";
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
 import type { PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
 import { memberById, type Reign } from "../cluster/state.ts";
-import { desiredSynchronousStandbyNames } from "../cluster/writable.ts";
+import { desiredSynchronousStandbyNames, isWritable } from "../cluster/writable.ts";
 import { primarySettings, standbySettings, upstreamOf } from "./desired-settings.ts";
 import { relate } from "./lineage.ts";
 import type { MemberView } from "./member-view.ts";
@@ -20,15 +20,17 @@ export function decideMember(view: MemberView): Plan {
   if (postgres.kind === "witness") return wait("witness");
   if (postgres.kind === "unknown") return wait("supervisor-unreachable", postgres.detail);
   if (state.initialization === null) return wait("not-initialized");
-  if (postgres.kind === "foreign") return wait("data-directory-foreign", postgres.detail);
+  // A rewind that was cut short leaves nothing that says whose data it is; the supervisor remembers.
+  const isBroken = view.needsClone !== null;
+  if (postgres.kind === "foreign" && !isBroken) return wait("data-directory-foreign", postgres.detail);
   if (isOtherSystem(view))
     return wait("data-directory-foreign", "its system identifier is not this cluster's");
   const promise = decidePromise(view);
   if (promise !== null) return promise;
   switch (postgres.kind) {
     case "absent":
-      return decideAbsent(view);
-    case "stopped":
+      return decideAbsent(view);    case "stopped":
+    case "foreign":
       return decideStopped(view);
     case "starting":
       return waitUrgently("starting", postgres.detail);
@@ -108,9 +110,9 @@ const FAILED_STARTS_MAX = 3;
 function decideStopped(view: MemberView): Plan {
   const { reign } = view.state;
   const replacement = whyReplace(view);
-  if (replacement !== null) return decideClone(view, replacement);
-  if (reign === null) return wait("initdb-done");
-  const isOther = reign.primaryId !== view.selfId;
+  if (replacement !== null) return decideClone(view, replacement);  if (reign === null) return wait("initdb-done");
+  if (mayHinderFailover(view, reign)) return wait("waiting-for-primary");
+const isOther = reign.primaryId !== view.selfId;
   if (
     view.failedStarts >= FAILED_STARTS_MAX &&
     isOther &&
@@ -129,6 +131,21 @@ function decideStopped(view: MemberView): Plan {
     { kind: "configure", ...reignOf(reign), settings: standbySettings(view, upstream) },
     { kind: "start", epoch: reign.epoch },
   );
+}
+
+/** How long a fallen PostgreSQL lets its successor go first. */
+const YIELD_MS = 500;
+
+/**
+ * A primary that fell need not be quick: crash recovery would only compete with the promotion of its successor. It starts
+ * (as a standby, and as a witness of everything that it acknowledged) if no successor is there soon.
+ */
+function mayHinderFailover({ selfId, reignKnownMs, fenceKnownMs }: MemberView, reign: Reign): boolean {
+  if (reign.primaryId === selfId) {
+    const hasReigned = reign.lineage !== null;
+    return hasReigned && (fenceKnownMs === null || fenceKnownMs < YIELD_MS);
+  }
+  return reign.lineage === null && reign.appointedAt !== null && reignKnownMs < YIELD_MS;
 }
 
 /** Why the data that stands here is to be replaced by a clone, or null. */
@@ -209,9 +226,7 @@ function decideStream(view: MemberView, reign: Reign, postgres: StandbyStatus): 
   if (!isConfigured(view, settings) || view.promises.walEpoch !== reign.epoch) {
     return act("configuring", { kind: "configure", ...reignOf(reign), settings }, { kind: "reload" });
   }
-  // A reload that was lost would leave PostgreSQL on its old settings for ever; one too many does no harm.
-  if (postgres.walReceiver?.status !== "streaming")
-    return { ...act("connecting", { kind: "reload" }), isUrgent: false };
+  if (postgres.walReceiver?.status !== "streaming") return wait("connecting");
   const isSettled = memberById(view.state, view.selfId)?.data === "ready";
   return view.hasAside && isSettled ? act("cleaning-up", { kind: "discard-aside" }) : wait("streaming");
 }
@@ -226,8 +241,21 @@ function decidePrimary(view: MemberView, postgres: PrimaryStatus): Plan {
   const isInEffect = postgres.synchronous.names === desiredSynchronousStandbyNames(view.state);
   if (!isConfigured(view, settings) || !isInEffect) return configurePrimary(reign, settings, postgres);
   if (!postgres.isProvisioned) return act("provisioning", { kind: "provision" });
-  if (postgres.checkpointTimeline !== postgres.timeline) return act("checkpointing", { kind: "checkpoint" });
+  if (postgres.checkpointTimeline !== postgres.timeline && mayCheckpoint(view, postgres)) {
+    return act("checkpointing", { kind: "checkpoint" });
+  }
   return view.hasAside ? act("cleaning-up", { kind: "discard-aside" }) : wait("serving");
+}
+
+/** How long the first checkpoint of a reign waits for its first commits. */
+const CHECKPOINT_PATIENCE_MS = 1_000;
+
+/**
+ * Writing everything out delays the first commits of a reign, so they go first. But not for ever: the very standbys that
+ * they wait for may need the checkpoint to be rewound.
+ */
+function mayCheckpoint(view: MemberView, postgres: PrimaryStatus): boolean {
+  return view.reignKnownMs > CHECKPOINT_PATIENCE_MS || isWritable(view.state, view.selfId, postgres);
 }
 
 /**

@@ -12,6 +12,9 @@ export interface MemberView {
   /** Why this data directory can only be mended by a clone, or null. */
   readonly needsClone: string | null;
   readonly hasAside: boolean;
+  /** For how long this member has known the present reign, and its end if it is being ended. */
+  readonly reignKnownMs: number;
+  readonly fenceKnownMs: number | null;
   /** How often in a row PostgreSQL ended by itself before it took connections. */
   readonly failedStarts: number;
   /** Hash of the settings that PostgreSQL's files were rendered from, or null. */

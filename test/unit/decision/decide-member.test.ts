@@ -59,6 +59,8 @@ function view(
     promises: promises(),
     needsClone: null,
     hasAside: false,
+    reignKnownMs: 10_000,
+    fenceKnownMs: state.reign?.fence ? 10_000 : null,
     failedStarts: 0,
     settingsHash: FOLLOWS_M1,
     hashSettings,
@@ -197,9 +199,14 @@ const table: readonly (readonly [string, MemberView, string])[] = [
     "starting: configure m1/m1,m3, start",
   ],
   [
-    "starts a fallen primary as a standby",
+    "lets a successor go first after a fall",
     view(STOPPED, clusterState(), { selfId: id("m1") }),
-    "starting: configure none/m2,m3, start",
+    "waiting-for-primary",
+  ],
+  [
+    "lets the successor's promotion go first",
+    view(STOPPED, fenced, { selfId: id("m1"), promises: promises(PLEDGED), fenceKnownMs: 100 }),
+    "waiting-for-primary",
   ],
   [
     "does not promote itself again within an epoch",
@@ -208,9 +215,9 @@ const table: readonly (readonly [string, MemberView, string])[] = [
   ],
   ["streams", view(standby()), "streaming"],
   [
-    "asks PostgreSQL to connect again when it does not stream",
+    "waits for PostgreSQL to connect",
     view(standby({ walReceiver: null })),
-    "connecting: reload",
+    "connecting",
   ],
   [
     "follows the primary of a new address",
