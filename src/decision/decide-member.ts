@@ -29,7 +29,8 @@ export function decideMember(view: MemberView): Plan {
   if (promise !== null) return promise;
   switch (postgres.kind) {
     case "absent":
-      return decideAbsent(view);    case "stopped":
+      return decideAbsent(view);
+    case "stopped":
     case "foreign":
       return decideStopped(view);
     case "starting":
@@ -110,9 +111,10 @@ const FAILED_STARTS_MAX = 3;
 function decideStopped(view: MemberView): Plan {
   const { reign } = view.state;
   const replacement = whyReplace(view);
-  if (replacement !== null) return decideClone(view, replacement);  if (reign === null) return wait("initdb-done");
+  if (replacement !== null) return decideClone(view, replacement);
+  if (reign === null) return wait("initdb-done");
   if (mayHinderFailover(view, reign)) return wait("waiting-for-primary");
-const isOther = reign.primaryId !== view.selfId;
+  const isOther = reign.primaryId !== view.selfId;
   if (
     view.failedStarts >= FAILED_STARTS_MAX &&
     isOther &&

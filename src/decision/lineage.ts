@@ -58,19 +58,19 @@ function relateToAncestors(own: OwnWal, lineage: Lineage): Relation {
 
 /** The first number that both histories use for different timelines, as a sentence; or null. */
 function findConflict(own: OwnWal, reign: Reign): string | null {
-  const numbers = [...own.promises.timelines.map(({ timeline }) => timeline), own.timeline];
-  for (const timeline of numbers.filter((number) => number <= own.timeline)) {
-    if (!isInHistory(timeline, reign)) continue;
-    const mine = epochOfTimeline(own.promises, timeline);
-    const theirs = epochOfTimeline({ timelines: reign.timelines, walEpoch: reign.epoch }, timeline);
-    if (mine !== theirs)
-      return `timeline ${timeline} was written under epoch ${mine} here, but ${theirs} there`;
+  const theirs = { timelines: reign.timelines, walEpoch: reign.epoch };
+  for (const timeline of historyOf(reign).filter((number) => number <= own.timeline)) {
+    const here = epochOfTimeline(own.promises, timeline);
+    const there = epochOfTimeline(theirs, timeline);
+    if (here !== there)
+      return `timeline ${timeline} was written under epoch ${here} here, but ${there} there`;
   }
   return null;
 }
 
-function isInHistory(timeline: TimelineId, { lineage, timelines, appointedAt }: Reign): boolean {
-  if (lineage === null)
-    return timeline === appointedAt?.timeline || timelines.some((each) => each.timeline === timeline);
-  return timeline === lineage.timeline || lineage.ancestors.some((each) => each.timeline === timeline);
+/** The numbers of the timelines that the reign's history is known to consist of. */
+function historyOf({ lineage, timelines, appointedAt }: Reign): readonly TimelineId[] {
+  if (lineage !== null) return [...lineage.ancestors.map(({ timeline }) => timeline), lineage.timeline];
+  const listed = timelines.map(({ timeline }) => timeline);
+  return appointedAt === null ? listed : [...listed, appointedAt.timeline];
 }

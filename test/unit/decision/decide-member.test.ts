@@ -214,11 +214,7 @@ const table: readonly (readonly [string, MemberView, string])[] = [
     "waiting-for-primary",
   ],
   ["streams", view(standby()), "streaming"],
-  [
-    "waits for PostgreSQL to connect",
-    view(standby({ walReceiver: null })),
-    "connecting",
-  ],
+  ["waits for PostgreSQL to connect", view(standby({ walReceiver: null })), "connecting"],
   [
     "follows the primary of a new address",
     view(standby(), clusterState(), { settingsHash: "other" }),
