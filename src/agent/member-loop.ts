@@ -43,6 +43,9 @@ const CALM_MS = 500;
 const BUSY_MS = 200;
 /** While a matter of milliseconds is awaited. */
 const URGENT_MS = 4;
+/** And once it has been awaited for longer than it should take. */
+const IMPATIENT_MS = 50;
+const PATIENCE_MS = 1_000;
 
 export class MemberLoop {
   readonly #options: MemberLoopOptions;
@@ -50,16 +53,18 @@ export class MemberLoop {
   readonly #retryLater = new RetryLater();
   readonly #unsubscribe: (() => void)[] = [];
   #running: { readonly plan: Plan; readonly promise: Promise<void> } | null = null;
-  #synchronous: SynchronousStatus | null = null;  #failedStarts = 0;
+  #synchronous: SynchronousStatus | null = null;
+  #failedStarts = 0;
   /** PostgreSQL may not have read the settings that are on disk: a member before us, or a plan that failed, left it so. */
   #isReloadOwed = true;
   #reign: ReignKnown = { epoch: null, isFenced: false, sinceMs: 0, fencedSinceMs: 0 };
-#failure: string | null = null;
+  #failure: string | null = null;
+  #urgent = { reason: "", sinceMs: 0 };
   #reason = "";
   #sequence = 0;
   #status: MemberStatus | null = null;
   #turnedAtMs: number | null = null;
-  #seen: { readonly state: ClusterState; readonly primary: Observation | null } | null = null;
+  #seen: { readonly state: ClusterState; readonly primary: string } | null = null;
 
   constructor(options: MemberLoopOptions) {
     this.#options = options;
@@ -99,17 +104,23 @@ export class MemberLoop {
     await this.#turning.stop();
   }
 
-  /** Heartbeats alone are no news: only a new state, or news of the primary, makes a turn worth while. */
+  /** Heartbeats and WAL positions are no news: only a new state, or a primary that has become another, is. */
   #onConsensus(): void {
     const { state } = this.#options.consensus;
-    const primary = this.#primary();
-    const isNews =
-      state !== this.#seen?.state ||
-      primary?.isConnected !== this.#seen.primary?.isConnected ||
-      primary?.status !== this.#seen.primary?.status;
-    if (!isNews) return;
+    const primary = this.#describePrimary();
+    if (state === this.#seen?.state && primary === this.#seen.primary) return;
     this.#seen = { state, primary };
     this.#turning.wake();
+  }
+
+  /** What of another member that is primary may change this member's mind. */
+  #describePrimary(): string {
+    const primary = this.#primary();
+    if (primary === null || primary.status.memberId === this.#options.selfId) return "";
+    const { postgres, promises } = primary.status;
+    const ready =
+      postgres.kind === "primary" ? `${postgres.checkpointTimeline} ${postgres.isProvisioned}` : "";
+    return `${primary.isConnected} ${postgres.kind} ${promises.walEpoch} ${ready}`;
   }
 
   #primary(): Observation | null {
@@ -124,7 +135,8 @@ export class MemberLoop {
     if (local === null) {
       this.#publish(look, { reason: "witness", detail: null, actions: [], isUrgent: false });
       return CALM_MS;
-    }    if (this.#isReloadOwed && look.postmasterPid !== null) await this.#reload(local);
+    }
+    if (this.#isReloadOwed && look.postmasterPid !== null) await this.#reload(local);
     const nowMs = this.#options.clock.nowMs();
     this.#noteReign(consensus.state, nowMs);
     const plan = decideMember({
@@ -133,10 +145,11 @@ export class MemberLoop {
       postgres: look.postgres,
       promises: look.promises,
       needsClone: look.needsClone,
-      hasAside: look.hasAside,      reignKnownMs: nowMs - this.#reign.sinceMs,
+      hasAside: look.hasAside,
+      reignKnownMs: nowMs - this.#reign.sinceMs,
       fenceKnownMs: this.#reign.isFenced ? nowMs - this.#reign.fencedSinceMs : null,
       failedStarts: this.#failedStarts,
-settingsHash: look.settingsHash,
+      settingsHash: look.settingsHash,
       hashSettings: local.hashSettings,
       local: local.settings,
       primary: this.#primary(),
@@ -144,7 +157,8 @@ settingsHash: look.settingsHash,
     this.#publish(look, plan);
     const delayMs = this.#carryOut(plan, local);
     return delayMs;
-  }  #noteReign({ reign }: ClusterState, nowMs: number): void {
+  }
+  #noteReign({ reign }: ClusterState, nowMs: number): void {
     const epoch = reign?.epoch ?? null;
     const isFenced = reign !== null && reign.fence !== null;
     if (epoch !== this.#reign.epoch) {
@@ -207,18 +221,26 @@ settingsHash: look.settingsHash,
 
   /** Begins the plan unless something else runs. @returns milliseconds until the next look. */
   #carryOut(plan: Plan, local: LocalPostgres): number {
-    const calmMs = plan.isUrgent ? URGENT_MS : CALM_MS;
+    const urgentMs = this.#urgentMs(plan);
+    const calmMs = plan.isUrgent ? urgentMs : CALM_MS;
     if (plan.actions.length === 0) return calmMs;
     if (this.#running !== null && !mayOvertake(plan, this.#running.plan)) return BUSY_MS;
     const key = JSON.stringify(plan.actions);
     const delayMs = this.#retryLater.delayMs(key, this.#options.clock.nowMs());
-    if (delayMs > 0) return plan.isUrgent ? URGENT_MS : Math.min(delayMs, CALM_MS);
+    if (delayMs > 0) return plan.isUrgent ? Math.min(urgentMs, delayMs) : Math.min(delayMs, CALM_MS);
     const promise = this.#perform(plan, key, local).finally(() => {
       if (this.#running?.promise === promise) this.#running = null;
       this.#turning.wake();
     });
     this.#running = { plan, promise };
     return BUSY_MS;
+  }
+
+  /** What was expected within milliseconds and did not come is not looked for as often any more. */
+  #urgentMs(plan: Plan): number {
+    const nowMs = this.#options.clock.nowMs();
+    if (plan.reason !== this.#urgent.reason) this.#urgent = { reason: plan.reason, sinceMs: nowMs };
+    return nowMs - this.#urgent.sinceMs < PATIENCE_MS ? URGENT_MS : IMPATIENT_MS;
   }
 
   async #perform(plan: Plan, key: string, local: LocalPostgres): Promise<void> {
@@ -237,9 +259,10 @@ settingsHash: look.settingsHash,
         durationMs: Math.round(clock.nowMs() - startedAtMs),
       });
     } catch (error) {
-      // Not fatal: what is true now is seen by the next look, which decides anew.      this.#failure = error instanceof Error ? error.message : String(error);
+      // Not fatal: what is true now is seen by the next look, which decides anew.
+      this.#failure = error instanceof Error ? error.message : String(error);
       this.#isReloadOwed = true;
-log.warn("member.action-failed", { reason: plan.reason, action: current, error: this.#failure });
+      log.warn("member.action-failed", { reason: plan.reason, action: current, error: this.#failure });
     }
     this.#retryLater.done(key, clock.nowMs());
   }
