@@ -67,8 +67,10 @@ function nextStep(view: ClusterView, reign: Reign, primary: PrimaryStatus): Step
   if (added !== undefined)
     return { cohort: { standbyIds: [...standbyIds, added].sort(), k }, reason: "cohort-growing" };
 
-  const wanted = Math.min(synchronousStandbys, standbyIds.length);
-  if (k < wanted) return { cohort: { standbyIds, k: k + 1 }, reason: "cohort-strengthening" };
+  // Only those that stream can acknowledge: to ask for more would undo what `degrade` has just allowed.
+  const present = standbyIds.filter((id) => streaming.includes(id)).length;
+  if (k < Math.min(synchronousStandbys, present))
+    return { cohort: { standbyIds, k: k + 1 }, reason: "cohort-strengthening" };
 
   const lost = standbyIds.find((id) => !streaming.includes(id));
   if (lost === undefined) return null;

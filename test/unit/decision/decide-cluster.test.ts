@@ -297,6 +297,14 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
     "change-cohort any 1 of m2,m3",
   ],
   [
+    "does not ask again for what it has just given up: nobody is there to acknowledge",
+    clusterView(clusterState({ spec: degrade, reign: reign({ cohort: cohort(0, "m2", "m3") }) }), {
+      ...healthy,
+      m1: { postgres: primary(0, []) },
+    }),
+    "change-cohort any 0 of m3",
+  ],
+  [
     "drops a lost standby while enough are left",
     clusterView(clusterState(), { ...healthy, m1: { postgres: primary(1, ["m2"]) } }),
     "change-cohort any 1 of m2",
