@@ -3,6 +3,7 @@ import { comparePositions } from "../base/lsn.ts";
 import type { Member } from "../cluster/member.ts";
 import { positionOf } from "../cluster/observation.ts";
 import { type ClusterState, memberByName, memberName } from "../cluster/state.ts";
+import { awaitRoom } from "./await-room.ts";
 import { describeCluster, describeCohort, describeMember, describeOperation, roleOf } from "./describe.ts";
 import {
   ClusterSchema,
@@ -59,6 +60,8 @@ export function clusterRoutes(ports: ApiPorts) {
         const { state, selfId } = look(ports);
         const member =
           body.primary === undefined ? firstPrimary(state, selfId) : namedMember(state, body.primary);
+        // What was begun before is answered as it was then, or refused, whatever stands in the directory by now.
+        if (state.initialization === null && member.kind === "data") await awaitRoom(ports, member.id);
         await submit(ports, wish, {
           kind: "initialize",
           memberId: member.id,
@@ -75,7 +78,7 @@ export function clusterRoutes(ports: ApiPorts) {
           "admin",
           "cluster",
           "Build the PostgreSQL cluster: initdb on one member, clones on the others",
-          "Refused where a history exists. Answers with an operation to follow.",
+          "Refused where a history exists, or where a data directory is not empty. Answers with an operation to follow.",
         ),
       },
     )

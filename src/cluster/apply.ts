@@ -448,8 +448,12 @@ function finishOperation(
 ): Applied {
   const operation = state.operations.find(({ id }) => id === change.operationId);
   if (operation?.status !== "running") return refuse(state, "stale-operation");
+  const closed = closeOperation(state, command, change.operationId, change.status, change.message);
+  // An initialisation that came to nothing may be begun again; one that made a PostgreSQL may not (F7).
+  const isUndone =
+    operation.kind === "initialize" && change.status === "failed" && state.systemIdentifier === null;
   return accept(
-    closeOperation(state, command, change.operationId, change.status, change.message),
+    isUndone ? { ...closed, initialization: null } : closed,
     event(command, `operation.${change.status}`, `${operation.kind}: ${change.message}`, {
       operation: change.operationId,
       kind: operation.kind,

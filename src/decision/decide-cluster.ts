@@ -91,6 +91,8 @@ function decideSwitchover(view: ClusterView, reign: Reign, switchover: Switchove
 
 function decideFirstReign(view: ClusterView, memberId: Member["id"]): ClusterDecision {
   const postgres = view.observations.get(memberId)?.status.postgres;
+  if (postgres?.kind === "foreign" && view.state.systemIdentifier === null)
+    return giveUpInitialization(view, postgres.detail);
   if (postgres?.kind !== "stopped" && postgres?.kind !== "standby") return hold("initializing");
   if (view.state.systemIdentifier === null) {
     return propose(
@@ -110,6 +112,21 @@ function decideFirstReign(view: ClusterView, memberId: Member["id"]): ClusterDec
       passedOver: [],
     },
     "first-primary",
+  );
+}
+
+/** Something that is not ours came into the place for PostgreSQL meanwhile. It is left alone, and people are told. */
+function giveUpInitialization(view: ClusterView, detail: string): ClusterDecision {
+  const operationId = view.state.initialization?.operationId;
+  if (operationId === undefined) return hold("not-initialized");
+  return propose(
+    {
+      kind: "finish-operation",
+      operationId,
+      status: "failed",
+      message: `${detail}; nothing was touched. Empty the directory, or name another one, and initialise again`,
+    },
+    "initialization-given-up",
   );
 }
 

@@ -6,6 +6,8 @@ export const REASONS = {
   // The leader's side.
   "not-initialized": "PostgreSQL is not initialised; somebody must say what to build.",
   initializing: "PostgreSQL is being initialised.",
+  "initialization-given-up":
+    "The place for PostgreSQL holds something that is not this cluster's; the initialisation is given up.",
   initialized: "initdb is done; its system identifier is the cluster's from now on.",
   "first-primary": "The freshly initialised member becomes the first primary.",
   steady: "Nothing is to be done.",

@@ -10,10 +10,14 @@ import {
   beginOperation,
   createFake,
   type Fake,
+  M1,
   M2,
   OPERATOR,
+  observed,
+  PRIMARY,
   SECRET,
   stateOf,
+  statusOf,
   VIEWER,
 } from "./fixture.ts";
 
@@ -182,6 +186,33 @@ describe("writes", () => {
       change: { kind: "initialize", memberId: M2, options: { encoding: "UTF8", locale: "C.UTF-8" } },
     });
     expect((await ask(fake, `/v1/operations/${operation.id}`)).status).toBe(200);
+  });
+
+  test("initialize is refused where a data directory is not empty, and nothing is proposed", async () => {
+    const occupied = { kind: "foreign", detail: "/data holds files, but no PostgreSQL (notes.txt)" } as const;
+    const empty = { kind: "absent" } as const;
+    for (const [m1, m2, code, detail] of [
+      [occupied, empty, "data-directory-not-empty", "on m1 is taken: /data holds files"],
+      [empty, occupied, "data-directory-not-empty", "on m2 is taken: /data holds files"],
+      [PRIMARY, empty, "data-directory-not-empty", "holds data already"],
+      [empty, empty, null, null],
+    ] as const) {
+      const fake = createFake();
+      fake.onCommand = (command) => beginOperation(fake, command);
+      fake.state = stateOf({ initialization: null, reign: null, systemIdentifier: null });
+      fake.local = statusOf(M1, m1);
+      fake.observations = new Map([[M2, observed(statusOf(M2, m2))]]);
+      const response = await ask(fake, "/v1/cluster/initialize", { body: "{}" });
+      if (code === null) {
+        expect(response.status).toBe(202);
+        continue;
+      }
+      const problem = await problemOf(response);
+      expect(problem).toMatchObject({ status: 409, code });
+      expect(problem.detail).toContain(detail ?? "");
+      expect(problem.hint).toContain("Nothing was touched");
+      expect(fake.commands).toEqual([]);
+    }
   });
 
   test("the same Idempotency-Key makes the same command, another caller's does not", async () => {

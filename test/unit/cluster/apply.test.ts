@@ -103,6 +103,21 @@ describe("initialising", () => {
     expect(refused(begun, record("m2"))).toBe("member-unsuitable");
     expect(refused(accepted(begun, record("m1")), record("m1"))).toBe("already-initialized");
   });
+  test("may be begun again if it made nothing, but not once there is a PostgreSQL (F7)", () => {
+    const begun = accepted(bare, initialize);
+    const fail: Change = {
+      kind: "finish-operation",
+      operationId: "op",
+      status: "failed",
+      message: "the place is taken",
+    };
+    const undone = accepted(begun, fail);
+    expect(undone.operations[0]?.status).toBe("failed");
+    const again = accepted(undone, { ...initialize, operationId: "op-2" });
+    expect(again.initialization?.operationId).toBe("op-2");
+    const made = accepted(begun, { kind: "record-system", memberId: id("m1"), systemIdentifier: "7" });
+    expect(refused(accepted(made, fail), initialize)).toBe("already-initialized");
+  });
 });
 
 describe("a reign (F2, F4)", () => {
