@@ -11,6 +11,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -201,16 +202,25 @@ export class LocalCluster {
 
   /** SIGKILL to everything of a member, as if its host lost power. Resolves once all of it is gone. */
   async killEverything(member: LocalMember): Promise<void> {
-    const postmaster = this.postmasterPid(member);
-    const supervisor = this.supervisorPid(member);
-    const doomed = [supervisor, postmaster, ...(postmaster === null ? [] : childrenOf(postmaster))];
-    member.process?.kill("SIGKILL");
-    for (const pid of doomed) if (pid !== null) killQuietly(pid, "SIGKILL");
-    await member.process?.exited;
-    member.process = null;
-    await this.until(`${member.name} is gone`, 10_000, async () =>
-      doomed.every((pid) => pid === null || !isAlive(pid)),
-    );
+    // The member first: it would start a new supervisor.
+    await this.killMemberProcess(member);
+    await this.until(`${member.name} is gone`, 10_000, async () => {
+      const left = this.#processesOf(member);
+      for (const pid of left) killQuietly(pid, "SIGKILL");
+      return left.length === 0;
+    });
+  }
+
+  /** Its supervisor, PostgreSQL, and the programs that work on its data, whoever their parents are by now. */
+  #processesOf(member: LocalMember): readonly number[] {
+    const data = member.dataDirectory;
+    return processes()
+      .filter(({ pid, argv }) => {
+        const isOfData = argv.slice(1).some((argument) => argument.includes(data));
+        const isOurs = argv.includes("supervise") || argv[0]?.startsWith(this.binDirectory) === true;
+        return (isOfData && isOurs) || workingDirectory(pid) === data;
+      })
+      .map(({ pid }) => pid);
   }
 
   /** Ends everything and removes all files. */
@@ -334,10 +344,13 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-function childrenOf(pid: number): readonly number[] {
-  return processes()
-    .filter((each) => each.parent === pid)
-    .map((each) => each.pid);
+/** Null where it ended meanwhile, or is another user's. */
+function workingDirectory(pid: number): string | null {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return null;
+  }
 }
 
 function killQuietly(pid: number, signal: NodeJS.Signals): void {
@@ -348,18 +361,13 @@ function killQuietly(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-function processes(): readonly {
-  readonly pid: number;
-  readonly parent: number;
-  readonly argv: readonly string[];
-}[] {
+function processes(): readonly { readonly pid: number; readonly argv: readonly string[] }[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => {
       try {
         const argv = readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0");
-        const parent = /^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${name}/status`, "utf8"));
-        return [{ pid: Number(name), parent: Number(parent?.[1] ?? 0), argv }];
+        return [{ pid: Number(name), argv }];
       } catch {
         // It ended while we looked.
         return [];

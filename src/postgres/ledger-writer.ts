@@ -37,6 +37,7 @@ type Sql = postgres.Sql;
 
 const WRITE_DEADLINE_MS = 5_000;
 const ROLE_DEADLINE_MS = 1_000;
+const FIND_DEADLINE_MS = 30_000;
 const RETRY_MS = 3;
 
 export class LedgerWriter {
@@ -87,9 +88,11 @@ export class LedgerWriter {
   /** The acknowledged rows that are not on the present primary. The one number that matters: its length must be 0. */
   async missing(): Promise<readonly number[]> {
     const { sql } = await this.#findPrimary();
+    // Taken before the rows are read: what is acknowledged while they are being read cannot be among them.
+    const acknowledged = this.#acknowledged.map(({ row }) => row);
     const rows = await sql<{ row: string }[]>`select row::text from ledger`;
     const stored = new Set(rows.map(({ row }) => Number(row)));
-    return this.#acknowledged.map(({ row }) => row).filter((row) => !stored.has(row));
+    return acknowledged.filter((row) => !stored.has(row));
   }
 
   /** The longest silence between two acknowledgements, of all writers together, in a stretch of time. */
@@ -126,44 +129,49 @@ export class LedgerWriter {
     }
   }
 
-  /** Asks each server in turn until one takes writes, or the writer is stopped. */
   async #findNext(): Promise<void> {
-    while (!this.#abort.signal.aborted) {
-      const found = await this.#takesWrites();
-      if (found !== null) {
-        this.#primary = found;
-        return;
-      }
-      await this.#options.clock.sleep(RETRY_MS);
-    }
+    const found = await this.#firstPrimary(() => this.#abort.signal.aborted);
+    if (found !== null) this.#primary = found;
   }
 
   async #findPrimary(): Promise<{ readonly sql: Sql }> {
-    const deadlineMs = this.#options.clock.nowMs() + 30_000;
-    while (this.#options.clock.nowMs() < deadlineMs) {
-      const found = await this.#takesWrites();
-      const connection = found === null ? undefined : this.#connections[found];
-      if (connection !== undefined && found !== null) {
-        this.#primary = found;
-        return connection;
-      }
-      await this.#options.clock.sleep(RETRY_MS);
-    }
-    throw new Error("no server takes writes");
+    const deadlineMs = this.#options.clock.nowMs() + FIND_DEADLINE_MS;
+    const found = await this.#firstPrimary(() => this.#options.clock.nowMs() >= deadlineMs);
+    const connection = found === null ? undefined : this.#connections[found];
+    if (connection === undefined || found === null) throw new Error("no server takes writes");
+    this.#primary = found;
+    return connection;
   }
 
-  async #takesWrites(): Promise<number | null> {
-    const answers = this.#connections.map(async ({ sql }, index) => {
-      const asked = sql<{ standby: boolean }[]>`select pg_is_in_recovery() as standby`;
-      const [row] = await within(asked, ROLE_DEADLINE_MS, { clock: this.#options.clock, what: "role" });
-      if (row?.standby !== false) throw new Error("a standby");
-      return index;
+  /** Asks every server, each at its own pace: one that hangs must not hold up the news of another. Null: given up. */
+  async #firstPrimary(isGivenUp: () => boolean): Promise<number | null> {
+    let isFound = false;
+    const searches = this.#connections.map(async ({ sql }, index) => {
+      while (!isFound && !isGivenUp()) {
+        if (await this.#takesWrites(sql)) {
+          isFound = true;
+          return index;
+        }
+        await this.#options.clock.sleep(RETRY_MS);
+      }
+      throw new Error("the search is over");
     });
     try {
-      return await Promise.any(answers);
+      return await Promise.any(searches);
+    } catch (error) {
+      if (error instanceof AggregateError) return null;
+      throw error;
+    }
+  }
+
+  async #takesWrites(sql: Sql): Promise<boolean> {
+    try {
+      const asked = sql<{ standby: boolean }[]>`select pg_is_in_recovery() as standby`;
+      const [row] = await within(asked, ROLE_DEADLINE_MS, { clock: this.#options.clock, what: "role" });
+      return row?.standby === false;
     } catch {
-      // None of them: the next round asks again.
-      return null;
+      // It does not answer: it is asked again.
+      return false;
     }
   }
 }
