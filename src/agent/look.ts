@@ -12,7 +12,6 @@ export interface LocalLook {
   readonly needsClone: string | null;
   readonly hasAside: boolean;
   readonly settingsHash: string | null;
-  readonly postmasterPid: number | null;
 }
 
 const SUPERVISOR_DEADLINE_MS = 2_000;
@@ -43,7 +42,6 @@ export async function lookAt(
     needsClone: supervisor.needsClone,
     hasAside: supervisor.hasAside,
     settingsHash: supervisor.settingsHash,
-    postmasterPid: supervisor.postmaster?.pid ?? null,
   };
 }
 
@@ -100,6 +98,5 @@ function unknown(detail: string): LocalLook {
     needsClone: null,
     hasAside: false,
     settingsHash: null,
-    postmasterPid: null,
   };
 }

@@ -91,7 +91,9 @@ export class MemberLoop {
     if (local !== null) {
       this.#unsubscribe.push(
         local.supervisor.onEvent((event) => {
-          if (event.kind === "postmaster-exited") this.#failedStarts += 1;
+          const wasStarting =
+            this.#status?.postgres.kind === "starting" || this.#running?.plan.reason === "starting";
+          if (event.kind === "postmaster-exited" && wasStarting) this.#failedStarts += 1;
           this.#turning.wake();
         }),
       );
@@ -136,7 +138,8 @@ export class MemberLoop {
       this.#publish(look, { reason: "witness", detail: null, actions: [], isUrgent: false });
       return CALM_MS;
     }
-    if (this.#isReloadOwed && look.postmasterPid !== null) await this.#reload(local);
+    const takesConnections = look.postgres.kind === "standby" || look.postgres.kind === "primary";
+    if (this.#isReloadOwed && takesConnections) await this.#reload(local);
     const nowMs = this.#options.clock.nowMs();
     this.#noteReign(consensus.state, nowMs);
     const plan = decideMember({
@@ -251,6 +254,8 @@ export class MemberLoop {
       for (const action of plan.actions) {
         current = action.kind;
         await perform(action, local);
+        // Other data: what the old could not do says nothing of it.
+        if (action.kind === "clone") this.#failedStarts = 0;
       }
       this.#failure = null;
       log.info("member.acted", {
@@ -281,5 +286,4 @@ const WITNESS: LocalLook = {
   needsClone: null,
   hasAside: false,
   settingsHash: null,
-  postmasterPid: null,
 };

@@ -1,13 +1,14 @@
 import { dlopen, FFIType, ptr } from "bun:ffi";
 
 /**
- * The three system calls that neither Bun nor Node offers: a lock that dies with its holder, and a handle on a process
- * that is not our child.
+ * The system calls that neither Bun nor Node offers: a lock that dies with its holder, a handle on a process that is not
+ * our child, and the burial of an orphan that became our child.
  */
 const SYMBOLS = {
   flock: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 },
   syscall: { args: [FFIType.i64, FFIType.i64, FFIType.i64], returns: FFIType.i64 },
   poll: { args: [FFIType.ptr, FFIType.u64, FFIType.i32], returns: FFIType.i32 },
+  waitpid: { args: [FFIType.i32, FFIType.ptr, FFIType.i32], returns: FFIType.i32 },
 } as const;
 
 const LIBRARIES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
@@ -17,6 +18,7 @@ const LOCK_NB = 4;
 /** The same number on every architecture. */
 const SYS_PIDFD_OPEN = 434;
 const POLLIN = 1;
+const WNOHANG = 1;
 
 const libc = load();
 
@@ -52,4 +54,9 @@ export function hasProcessEnded(fileDescriptor: number): boolean {
   pollRequest.setInt16(4, POLLIN, true);
   pollRequest.setInt16(6, 0, true);
   return libc.symbols.poll(pollPointer, 1n, 0) === 1;
+}
+
+/** Takes note of the end of a child, so that its entry in the process table goes. False: it still runs, or is no child. */
+export function buryChild(pid: number): boolean {
+  return libc.symbols.waitpid(pid, null, WNOHANG) === pid;
 }

@@ -67,6 +67,7 @@ export class Postmaster {
   #running: (RunningPostmaster & { readonly ended: PromiseWithResolvers<void> }) | null = null;
   #watch: { readonly timer: Timer; readonly fileDescriptor: number | null } | null = null;
   #isStopping = false;
+  #isReloadOwed = false;
   #logStart = 0;
 
   constructor(options: PostmasterOptions) {
@@ -131,6 +132,10 @@ export class Postmaster {
         return err({ message: `PostgreSQL ended while it started: ${this.#logTail()}` });
       }
       const file = readPidFile(dataDirectory);
+      if (file?.pid === spawned.value && this.#isReloadOwed) {
+        this.#isReloadOwed = false;
+        this.reload();
+      }
       if (file?.pid === spawned.value && file.hasSockets) return ok(undefined);
       await clock.sleep(POLL_MS);
     }
@@ -164,11 +169,25 @@ export class Postmaster {
     return this.#clearDirectory();
   }
 
-  /** False: it does not run. */
-  signal(signal: NodeJS.Signals): boolean {
+  /** Has PostgreSQL read its settings again. False: it does not run. */
+  reload(): boolean {
     if (this.#running === null) return false;
-    signalProcess(this.#running.pid, signal);
+    // A process that has not come as far as its own handlers is *ended* by this signal. Its pid file says that it has; until
+    // then the reload is owed, since it may have read its settings already.
+    if (this.#hasHandlers()) signalProcess(this.#running.pid, "SIGHUP");
+    else this.#isReloadOwed = true;
     return true;
+  }
+
+  /** Has a standby look for the promote file. False: it does not run, or not far enough to look. */
+  tellToPromote(): boolean {
+    if (this.#running === null || !this.#hasHandlers()) return false;
+    signalProcess(this.#running.pid, "SIGUSR1");
+    return true;
+  }
+
+  #hasHandlers(): boolean {
+    return readPidFile(this.#options.dataDirectory)?.pid === this.#running?.pid;
   }
 
   /**
@@ -195,6 +214,7 @@ export class Postmaster {
   #begin(postmaster: RunningPostmaster): void {
     this.#running = { ...postmaster, ended: Promise.withResolvers<void>() };
     this.#isStopping = false;
+    this.#isReloadOwed = false;
     this.#options.onStarted(postmaster);
   }
 

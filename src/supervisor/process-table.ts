@@ -38,6 +38,17 @@ export function isAlive(pid: number): boolean {
   return state !== undefined && state !== "Z" && state !== "X";
 }
 
+/** The children of a process that have ended and wait to be noticed. */
+export function zombiesOf(parent: number): readonly number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      const fields = readStat(pid);
+      return fields !== null && fields[0] === "Z" && Number(fields[1]) === parent;
+    });
+}
+
 /** Sends a signal; a process that is gone already is fine. */
 export function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {

@@ -5,6 +5,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { inspectInstallation } from "../postgres/versions.ts";
 import { LineFraming } from "./line-framing.ts";
+import { OrphanUndertaker } from "./orphans.ts";
 import { parseEnvelope } from "./parse-request.ts";
 import type { SupervisorEvent, SupervisorResponse } from "./protocol.ts";
 import { SocketWriter } from "./socket-writer.ts";
@@ -19,8 +20,13 @@ export interface RunSupervisorOptions {
   readonly socketPath: string | null;
   readonly clock: Clock;
   readonly log: Log;
-  /** Ends the supervisor. PostgreSQL lives on and is found again by the next supervisor. */
+  /** Ends the supervisor. PostgreSQL lives on and is found again by the next supervisor (except in a container). */
   readonly shutdown: AbortSignal;
+  /**
+   * This is the first process of a container, which ends with it: PostgreSQL is stopped cleanly first, and orphans are
+   * buried.
+   */
+  readonly isContainer: boolean;
 }
 
 interface Connection {
@@ -28,6 +34,8 @@ interface Connection {
   readonly writer: SocketWriter;
 }
 
+/** Below the 30 s that Kubernetes grants; an immediate stop follows, which takes at most six more. */
+const CONTAINER_STOP_MS = 20_000;
 /** What `sockaddr_un` has room for, without the final zero. */
 const MAX_SOCKET_PATH_BYTES = 107;
 
@@ -74,10 +82,18 @@ export async function runSupervisor(options: RunSupervisorOptions): Promise<void
   const listener = listen(socketPath, connections, supervisor, options.log);
   options.log.info("supervisor.listening", { socketPath, postgresVersion: installation.value.version });
 
+  const undertaker = new OrphanUndertaker(process.pid, options.log);
+  if (options.isContainer) undertaker.start();
+
   await aborted(options.shutdown);
   listener.stop(true);
   rmSync(socketPath, { force: true });
+  if (options.isContainer) {
+    const stopped = await supervisor.handle({ kind: "stop", mode: "fast", deadlineMs: CONTAINER_STOP_MS });
+    if (!stopped.ok) options.log.error("supervisor.stop.failed", { message: stopped.message });
+  }
   await supervisor.close();
+  undertaker.stop();
   closeSync(lock);
   options.log.info("supervisor.ended", {});
 }

@@ -137,7 +137,7 @@ export class Supervisor {
     this.#postmaster.adopt();
     if (this.#kept !== null) {
       this.#applySettings();
-      this.#postmaster.signal("SIGHUP");
+      this.#postmaster.reload();
     }
   }
 
@@ -215,7 +215,7 @@ export class Supervisor {
     );
     for (const [file, contents] of changed) writeDurably(file, contents, 0o600);
     if (changed.length === 0) return;
-    this.#postmaster.signal("SIGHUP");
+    this.#postmaster.reload();
   }
 
   #configure(request: Extract<SupervisorRequest, { kind: "configure" }>): void {
@@ -277,7 +277,7 @@ export class Supervisor {
   }
 
   #reload(): void {
-    if (!this.#postmaster.signal("SIGHUP")) throw notRunning();
+    if (!this.#postmaster.reload()) throw notRunning();
   }
 
   // ---- promises -----------------------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ export class Supervisor {
     this.#applySettings();
     this.#postmaster.adopt();
     const settings = this.#effectiveSettings();
-    if (!this.#postmaster.signal("SIGHUP") || settings === null) return;
+    if (!this.#postmaster.reload() || settings === null) return;
     if (settings.upstream === null) this.#postmaster.endWalReceiver(settings.memberName);
   }
 
@@ -303,7 +303,7 @@ export class Supervisor {
     this.#control = null;
     if (!isStandby(this.#paths.dataDirectory)) return;
     writeFileSync(join(this.#paths.dataDirectory, "promote"), "", { mode: 0o600 });
-    this.#postmaster.signal("SIGUSR1");
+    this.#postmaster.tellToPromote();
     this.#options.log.info("supervisor.promote.signalled", { epoch });
   }
 
