@@ -30,6 +30,8 @@ export interface SuperviseOptions {
   readonly dataDir: string;
   /** Null: to be found. */
   readonly binDir: string | null;
+  /** The entry point of a container: PostgreSQL cannot outlive it. */
+  readonly isContainer: boolean;
 }
 
 export interface DemoOptions {

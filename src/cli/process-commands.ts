@@ -30,8 +30,16 @@ export function superviseCommand(ports: CliPorts, finish: Finish) {
     .requiredOption("--socket <path>", "the Unix socket to listen on")
     .requiredOption("--data-dir <dir>", "PostgreSQL's data directory")
     .option("--bin-dir <dir>", "where PostgreSQL's programs are (default: found by itself)")
-    .action(async ({ socket, dataDir, binDir }) =>
-      finish(await ports.supervise({ socketPath: socket, dataDir, binDir: binDir ?? null })),
+    .option("--container", "PostgreSQL ends, cleanly, with this process (assumed where it is process 1)")
+    .action(async ({ socket, dataDir, binDir, container }) =>
+      finish(
+        await ports.supervise({
+          socketPath: socket,
+          dataDir,
+          binDir: binDir ?? null,
+          isContainer: container === true,
+        }),
+      ),
     );
 }
 

@@ -87,7 +87,7 @@ async function run({ configPath }: RunOptions): Promise<number> {
   return EXIT_OK;
 }
 
-async function supervise({ socketPath, dataDir, binDir }: SuperviseOptions): Promise<number> {
+async function supervise({ socketPath, dataDir, binDir, isContainer }: SuperviseOptions): Promise<number> {
   const installation =
     binDir === null ? findInstallation(process.env["PATH"] ?? "") : inspectInstallation(binDir);
   if (!installation.ok) return fail(installation.error, EXIT_USAGE);
@@ -99,6 +99,7 @@ async function supervise({ socketPath, dataDir, binDir }: SuperviseOptions): Pro
       clock: systemClock,
       log: jsonLog(logLevel(), { supervisor: dataDir }),
       shutdown: shutdown.signal,
+      isContainer: isContainer || process.pid === 1,
     });
     return EXIT_OK;
   } catch (error) {

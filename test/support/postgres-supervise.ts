@@ -18,6 +18,7 @@ try {
     clock: realClock,
     log: stderrLog,
     shutdown: shutdown.signal,
+    isContainer: false,
   });
   process.exit(0);
 } catch (error) {

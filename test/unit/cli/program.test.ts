@@ -105,9 +105,9 @@ describe("processes", () => {
     expect(member.started).toEqual([
       { configPath: null },
       { configPath: "g.toml" },
-      { socketPath: "/s", dataDir: "/d", binDir: "/b" },
-      { isKept: true, isPlain: true, seconds: 9 },
-      { isKept: false, isPlain: false, seconds: 5 },
+      { socketPath: "/s", dataDir: "/d", binDir: "/b", isContainer: false },
+      { isKept: true, isPlain: true, seconds: 9, binDir: null },
+      { isKept: false, isPlain: false, seconds: 5, binDir: null },
     ]);
   });
 });

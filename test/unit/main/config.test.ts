@@ -85,7 +85,7 @@ describe("a good configuration", () => {
       api: { advertise: "10.0.0.7:8008" },
       peer: { advertise: "10.0.0.7:8009" },
       postgres: { binDir: null, advertise: "10.0.0.7:5432", socketDir: "/run/postgresql", user: "postgres" },
-      supervisorSocket: "/var/lib/guacamole/supervisor.sock",
+      supervisorSocket: "/data.guacamole/supervisor.sock",
       tags: { failoverPriority: 0, isNoFailover: false },
     });
   });
