@@ -39,6 +39,8 @@ interface ReignKnown {
 
 /** How often to look while nothing happens. Events wake the loop at once. */
 const CALM_MS = 500;
+/** While the primary may just have gone. */
+const ALERT_MS = 20;
 /** While long work runs: its progress is worth telling. */
 const BUSY_MS = 200;
 /** While a matter of milliseconds is awaited. */
@@ -187,7 +189,7 @@ export class MemberLoop {
   #synchronousOf(seen: Extract<ProbeLook, { kind: "primary" }>): SynchronousStatus {
     const names = seen.synchronousStandbyNames;
     if (this.#synchronous?.names === names) return this.#synchronous;
-    const isChanging = this.#running !== null && this.#synchronous !== null;
+    const isChanging = this.#running?.plan.reason === "configuring";
     if (isChanging && this.#synchronous !== null) return this.#synchronous;
     this.#synchronous = { names, sinceLsn: seen.writtenLsn };
     return this.#synchronous;
@@ -225,7 +227,7 @@ export class MemberLoop {
   /** Begins the plan unless something else runs. @returns milliseconds until the next look. */
   #carryOut(plan: Plan, local: LocalPostgres): number {
     const urgentMs = this.#urgentMs(plan);
-    const calmMs = plan.isUrgent ? urgentMs : CALM_MS;
+    const calmMs = plan.isUrgent ? urgentMs : this.#calmMs();
     if (plan.actions.length === 0) return calmMs;
     if (this.#running !== null && !mayOvertake(plan, this.#running.plan)) return BUSY_MS;
     const key = JSON.stringify(plan.actions);
@@ -237,6 +239,13 @@ export class MemberLoop {
     });
     this.#running = { plan, promise };
     return BUSY_MS;
+  }
+
+  /** The primary's connection broke: whether its WAL stream did too is what the leader waits to hear. */
+  #calmMs(): number {
+    const isStreaming =
+      this.#status?.postgres.kind === "standby" && this.#status.postgres.walReceiver !== null;
+    return isStreaming && this.#primary()?.isConnected === false ? ALERT_MS : CALM_MS;
   }
 
   /** What was expected within milliseconds and did not come is not looked for as often any more. */
@@ -273,8 +282,9 @@ export class MemberLoop {
   }
 }
 
-/** A promise never waits behind long work; the supervisor ends that work. */
+/** A promise never waits behind long work (the supervisor ends that work), and nothing waits behind a checkpoint. */
 function mayOvertake(plan: Plan, running: Plan): boolean {
+  if (running.reason === "checkpointing") return plan.reason !== "checkpointing";
   const isPromise = plan.reason === "pledging" || plan.reason === "superseded";
   return isPromise && running.reason !== plan.reason;
 }

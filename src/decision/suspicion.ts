@@ -49,7 +49,7 @@ function judgeSilence(view: ClusterView, reign: Reign): Judgement {
     view.observations.get(reign.primaryId)?.isConnected === false && everyStandbyLostIt(view, reign);
   const patienceMs = isGone ? 2 * timing.heartbeatMs : timing.suspectMs;
   if (silence < patienceMs) {
-    const isQuiet = silence > 2 * timing.heartbeatMs;
+    const isQuiet = silence > timing.suspectMs / 2;
     return isQuiet ? suspect("primary-silent", view.nowMs - silence + patienceMs) : { kind: "healthy" };
   }
   if (isMostlySilent(view)) return suspect("most-members-silent", null);
