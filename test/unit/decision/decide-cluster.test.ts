@@ -134,7 +134,7 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
     clusterView(
       clusterState(),
       { m1: { ...healthy.m1, silentMs: 5_000 }, m2: { postgres: lost }, m3: { postgres: lost } },
-      { leadingSinceMs: NOW_MS - 500 },
+      { leadingSinceMs: NOW_MS - 600 },
     ),
     "hold primary-silent",
   ],

@@ -1,0 +1,63 @@
+import { expect, test } from "bun:test";
+import { lookAt } from "../../../src/agent/look.ts";
+import type { LocalPostgres, ProbeLook } from "../../../src/agent/ports.ts";
+import type { SupervisorLook } from "../../../src/supervisor/protocol.ts";
+import { clusterState, lsn, promises, standby, timeline } from "../../support/situation.ts";
+
+const LOOK: SupervisorLook = {
+  postgresVersion: "18.0",
+  dataDirectory: {
+    kind: "present",
+    clusterId: clusterState().clusterId,
+    systemIdentifier: "7",
+    timeline: timeline(2),
+    checkpointLsn: lsn(60),
+    state: "shut down in recovery",
+  },
+  postmaster: { pid: 4711, startedAtMs: 0 },
+  promises: promises(),
+  work: null,
+  settingsHash: null,
+  needsClone: null,
+  ancestors: [],
+  lastExit: null,
+  hasAside: false,
+};
+
+function local(look: SupervisorLook | Error, probe: ProbeLook = standby()): LocalPostgres {
+  return {
+    supervisor: {
+      request: async () => {
+        if (look instanceof Error) throw look;
+        return { ok: true, look };
+      },
+      onEvent: () => () => {},
+    },
+    probe: { look: async () => probe, provision: async () => {}, checkpoint: async () => {} },
+    settings: { listenAddresses: "", port: 1, socketDirectory: "" },
+    hashSettings: () => "",
+  };
+}
+
+const never = () => ({ names: "", sinceLsn: lsn(0) });
+
+test("lookAt() takes SQL's word while a postmaster runs", async () => {
+  expect((await lookAt(local(LOOK), never)).postgres).toEqual(standby());
+});
+
+test("lookAt() takes the control file's word where none runs", async () => {
+  const { postgres } = await lookAt(local({ ...LOOK, postmaster: null }), never);
+  expect(postgres).toMatchObject({ kind: "stopped", systemIdentifier: "7", isClean: true });
+});
+
+test("lookAt() says that nothing is known, and why, without a supervisor", async () => {
+  const { postgres } = await lookAt(local(new Error("nobody there")), never);
+  expect(postgres).toEqual({ kind: "unknown", detail: "nobody there" });
+});
+
+test("lookAt() believes nothing of a directory that is being rewound", async () => {
+  const work = { kind: "rewind", phase: "copying", doneBytes: null, totalBytes: null } as const;
+  const torn = { kind: "foreign", detail: "no marker" } as const;
+  const { postgres } = await lookAt(local({ ...LOOK, postmaster: null, dataDirectory: torn, work }), never);
+  expect(postgres).toEqual({ kind: "starting", detail: "rewind: copying" });
+});
