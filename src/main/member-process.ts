@@ -45,6 +45,7 @@ import { bootstrapEntries } from "../raft/node.ts";
 import { formStore, joinStore, loadIdentity } from "../store/identity.ts";
 import { storePaths } from "../store/marker.ts";
 import { tryLock } from "../supervisor/libc.ts";
+import { defaultSocketPath } from "../supervisor/supervise.ts";
 import { apiSocketPath, formatHostPort, type MemberConfig, type PostgresConfig } from "./config.ts";
 import { startConsensus } from "./consensus-client.ts";
 import { readMemberTls, writeMemberTls } from "./member-files.ts";
@@ -98,7 +99,7 @@ export class MemberProcess {
   async start(): Promise<void> {
     const { config, log, version } = this.#options;
     this.#lockDataDirectory();
-    if (config.postgres !== null) this.#binDirectory(config.postgres);
+    if (config.postgres !== null) this.#howToSupervise(config.postgres);
     const identity = loadIdentity(this.#paths.database);
     await this.#listen(identity !== null);
     log.info("member.started", {
@@ -373,12 +374,12 @@ export class MemberProcess {
   }
 
   #supervisorLink(postgres: PostgresConfig): SupervisorLink {
-    const { config, selfCommand, environment, clock, log } = this.#options;
+    const { config, environment, clock, log } = this.#options;
     return new SupervisorLink({
       socketPath: config.supervisorSocket,
       dataDirectory: postgres.dataDir,
       user: postgres.user,
-      start: { command: [...selfCommand, "supervise"], binDirectory: this.#binDirectory(postgres) },
+      start: this.#howToSupervise(postgres),
       tls: readMemberTls(config.dataDir),
       environment,
       clock,
@@ -386,13 +387,21 @@ export class MemberProcess {
     });
   }
 
-  #binDirectory(postgres: PostgresConfig): string {
+  /**
+   * How to start a supervisor where none answers. Null in a pod: PostgreSQL's programs are in another container, and what
+   * runs there is waited for; the configuration names its socket.
+   */
+  #howToSupervise(postgres: PostgresConfig): { command: readonly string[]; binDirectory: string } | null {
+    const { config, environment, selfCommand } = this.#options;
+    const isNamed = config.supervisorSocket !== defaultSocketPath(postgres.dataDir);
     const installation =
       postgres.binDir === null
-        ? findInstallation(this.#options.environment["PATH"] ?? "")
+        ? findInstallation(environment["PATH"] ?? "")
         : inspectInstallation(postgres.binDir);
-    if (!installation.ok) throw new CannotStart(installation.error);
-    return installation.value.binDirectory;
+    if (installation.ok)
+      return { command: [...selfCommand, "supervise"], binDirectory: installation.value.binDirectory };
+    if (postgres.binDir === null && isNamed) return null;
+    throw new CannotStart(installation.error);
   }
 
   #probe(postgres: PostgresConfig): Probe {
