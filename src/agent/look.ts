@@ -1,7 +1,13 @@
 /** Looking at the local PostgreSQL: what the supervisor and SQL say becomes one `PostgresStatus`. */
 import { unreachable } from "../base/assert.ts";
-import { EPOCH_ZERO } from "../base/ids.ts";
-import type { PostgresStatus, Promises, SynchronousStatus, WorkProgress } from "../cluster/observation.ts";
+import { EPOCH_ZERO, type TimelineId } from "../base/ids.ts";
+import type {
+  Ancestor,
+  PostgresStatus,
+  Promises,
+  SynchronousStatus,
+  WorkProgress,
+} from "../cluster/observation.ts";
 import type { DataDirectory, SupervisorLook } from "../supervisor/protocol.ts";
 import type { LocalPostgres, ProbeLook } from "./ports.ts";
 
@@ -68,8 +74,27 @@ async function lookAtPostgres(
   if (supervisor.postmaster === null) return withoutPostmaster(supervisor.dataDirectory);
   const look = await local.probe.look(PROBE_DEADLINE_MS);
   if (look.kind !== "primary") return look;
+  const ancestors = await ancestorsOf(look.timeline, supervisor, local);
+  if (ancestors === null) return { kind: "starting", detail: "the promotion is under way" };
   const { synchronousStandbyNames, ...seen } = look;
-  return { ...seen, synchronous: synchronousOf(look), ancestors: supervisor.ancestors };
+  return { ...seen, synchronous: synchronousOf(look), ancestors };
+}
+
+/**
+ * The supervisor may have looked before a promotion that SQL then showed as done: what it said is the history of the timeline
+ * before, and would be recorded for good. By now the new history is there, so it is asked again.
+ *
+ * @returns null where it is still not there.
+ */
+async function ancestorsOf(
+  timeline: TimelineId,
+  supervisor: SupervisorLook,
+  local: LocalPostgres,
+): Promise<readonly Ancestor[] | null> {
+  if (supervisor.ancestorsOf === timeline) return supervisor.ancestors;
+  const again = await lookAtSupervisor(local);
+  if (typeof again === "string" || again.ancestorsOf === null || again.ancestorsOf < timeline) return null;
+  return again.ancestors.filter((ancestor) => ancestor.timeline < timeline);
 }
 
 function withoutPostmaster(directory: DataDirectory): PostgresStatus {

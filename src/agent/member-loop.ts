@@ -46,7 +46,7 @@ const BUSY_MS = 200;
 /** While a matter of milliseconds is awaited. */
 const URGENT_MS = 4;
 /** And once it has been awaited for longer than it should take. */
-const IMPATIENT_MS = 50;
+const IMPATIENT_MS = 100;
 const PATIENCE_MS = 1_000;
 
 export class MemberLoop {
@@ -61,7 +61,7 @@ export class MemberLoop {
   #isReloadOwed = true;
   #reign: ReignKnown = { epoch: null, isFenced: false, sinceMs: 0, fencedSinceMs: 0 };
   #failure: string | null = null;
-  #urgent = { reason: "", sinceMs: 0 };
+  #urgent = { reason: "", isUrgent: false, sinceMs: 0 };
   #reason = "";
   #sequence = 0;
   #status: MemberStatus | null = null;
@@ -251,7 +251,8 @@ export class MemberLoop {
   /** What was expected within milliseconds and did not come is not looked for as often any more. */
   #urgentMs(plan: Plan): number {
     const nowMs = this.#options.clock.nowMs();
-    if (plan.reason !== this.#urgent.reason) this.#urgent = { reason: plan.reason, sinceMs: nowMs };
+    const isNew = plan.reason !== this.#urgent.reason || plan.isUrgent !== this.#urgent.isUrgent;
+    if (isNew) this.#urgent = { reason: plan.reason, isUrgent: plan.isUrgent, sinceMs: nowMs };
     return nowMs - this.#urgent.sinceMs < PATIENCE_MS ? URGENT_MS : IMPATIENT_MS;
   }
 

@@ -172,6 +172,9 @@ function decideStandby(view: MemberView, postgres: StandbyStatus): Plan {
   return decideFollow(view, reign, postgres);
 }
 
+/** A promotion that was asked for and did not come by then is asked for again: the signal may have been lost. */
+const PROMOTE_AGAIN_MS = 1_000;
+
 /**
  * Appointed: the rule for commits first, then the promotion (F1, F4). Once an epoch: a primary that fell after its
  * promotion was recorded waits for the leader, who ends that reign and begins another.
@@ -180,7 +183,10 @@ function decidePromotion(view: MemberView, reign: Reign): Plan {
   if (view.promises.walEpoch === reign.epoch && reign.lineage !== null) return wait("waiting-for-primary");
   const settings = primarySettings(view);
   const promote: Action = { kind: "promote", ...reignOf(reign) };
-  if (isConfigured(view, settings)) return act("promoting", promote);
+  if (isConfigured(view, settings)) {
+    const wasAsked = view.promises.walEpoch === reign.epoch && view.reignKnownMs < PROMOTE_AGAIN_MS;
+    return wasAsked ? waitUrgently("promoting") : act("promoting", promote);
+  }
   const configure: Action = { kind: "configure", ...reignOf(reign), settings };
   const reload: Action = { kind: "reload" };
   // A standby that already carries a rule only changes names. One that carries none must be sure that its checkpointer has
@@ -228,7 +234,7 @@ function decideStream(view: MemberView, reign: Reign, postgres: StandbyStatus): 
   if (!isConfigured(view, settings) || view.promises.walEpoch !== reign.epoch) {
     return act("configuring", { kind: "configure", ...reignOf(reign), settings }, { kind: "reload" });
   }
-  if (postgres.walReceiver?.status !== "streaming") return wait("connecting");
+  if (postgres.walReceiver?.status !== "streaming") return waitUrgently("connecting");
   const isSettled = memberById(view.state, view.selfId)?.data === "ready";
   return view.hasAside && isSettled ? act("cleaning-up", { kind: "discard-aside" }) : wait("streaming");
 }
@@ -246,7 +252,10 @@ function decidePrimary(view: MemberView, postgres: PrimaryStatus): Plan {
   if (postgres.checkpointTimeline !== postgres.timeline && mayCheckpoint(view, postgres)) {
     return act("checkpointing", { kind: "checkpoint" });
   }
-  return view.hasAside ? act("cleaning-up", { kind: "discard-aside" }) : wait("serving");
+  if (view.hasAside) return act("cleaning-up", { kind: "discard-aside" });
+  // Until its cohort is settled, a reign leans on the rules of others: what the standbys have flushed is awaited.
+  const isSettled = reign.pendingCohort === null && reign.inheritedRules.length === 0;
+  return isSettled ? wait("serving") : waitUrgently("serving");
 }
 
 /** How long the first checkpoint of a reign waits for its first commits. */
