@@ -323,12 +323,14 @@ function readPidFile(dataDirectory: string): PidFile | null {
 }
 
 /**
- * PostgreSQL refuses to start if the process named by a left-over file is alive, even if it is another program by now
- * (ids are reused soon in a container). We know better: no `postgres` process works in the directory.
+ * PostgreSQL refuses to start while a left-over file names a process that is there, even if it is another program by now
+ * (ids are reused soon in a container), or dead and not buried yet. We know better: no `postgres` process works in the
+ * directory.
  */
 function removeStalePidFile(dataDirectory: string): void {
   const file = readPidFile(dataDirectory);
-  if (file !== null && isAlive(file.pid)) rmSync(join(dataDirectory, "postmaster.pid"), { force: true });
+  if (file !== null && existsSync(`/proc/${file.pid}`))
+    rmSync(join(dataDirectory, "postmaster.pid"), { force: true });
 }
 
 function fileSize(path: string): number {

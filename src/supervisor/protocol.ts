@@ -81,8 +81,10 @@ export interface SupervisorLook {
   readonly settingsHash: string | null;
   /** Why this directory can only be mended by a clone, or null. */
   readonly needsClone: string | null;
-  /** The timeline history of the present timeline, oldest first (from `pg_wal/*.history`). */
+  /** The timeline history of `ancestorsOf`, oldest first (from `pg_wal/*.history`). */
   readonly ancestors: readonly Ancestor[];
+  /** While PostgreSQL runs the newest timeline that has a history, else that of the control file. Null without data. */
+  readonly ancestorsOf: TimelineId | null;
   /** The last lines PostgreSQL wrote before it ended by itself, or null. */
   readonly lastExit: {
     readonly code: number | null;

@@ -15,7 +15,7 @@ import type { Clock } from "../base/clock.ts";
 import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Result } from "../base/result.ts";
-import type { Ancestor, TimelineEpoch, WorkProgress } from "../cluster/observation.ts";
+import type { TimelineEpoch, WorkProgress } from "../cluster/observation.ts";
 import { cleanAutoConf } from "../postgres/auto-conf.ts";
 import { type CopyProgress, runBaseBackup } from "../postgres/clone.ts";
 import type { ReplicationConnection } from "../postgres/conninfo.ts";
@@ -616,7 +616,9 @@ export class Supervisor {
       work: this.#work,
       settingsHash: settings === null ? null : hashSettings(settings),
       needsClone: this.#needsClone,
-      ancestors: dataDirectory.kind === "present" ? this.#ancestors(dataDirectory.timeline) : [],
+      ...(dataDirectory.kind === "present"
+        ? this.#history(dataDirectory.timeline)
+        : { ancestors: [], ancestorsOf: null }),
       lastExit: this.#lastExit,
       hasAside: existsSync(this.#paths.asideDirectory),
     };
@@ -648,10 +650,11 @@ export class Supervisor {
   }
 
   /** While PostgreSQL runs, the control file lags behind a promotion: then the newest history file is the present one. */
-  #ancestors(timeline: TimelineId): readonly Ancestor[] {
+  #history(timeline: TimelineId): Pick<SupervisorLook, "ancestors" | "ancestorsOf"> {
     const { dataDirectory } = this.#paths;
     const newest = this.#postmaster.running === null ? null : newestHistory(dataDirectory);
-    return readAncestors(dataDirectory, newest ?? timeline);
+    const ancestorsOf = newest ?? timeline;
+    return { ancestors: readAncestors(dataDirectory, ancestorsOf), ancestorsOf };
   }
 
   /**

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { lookAt } from "../../../src/agent/look.ts";
 import type { LocalPostgres, ProbeLook } from "../../../src/agent/ports.ts";
 import type { SupervisorLook } from "../../../src/supervisor/protocol.ts";
-import { clusterState, lsn, promises, standby, timeline } from "../../support/situation.ts";
+import { clusterState, lsn, primary, promises, standby, timeline } from "../../support/situation.ts";
 
 const LOOK: SupervisorLook = {
   postgresVersion: "18.0",
@@ -20,6 +20,7 @@ const LOOK: SupervisorLook = {
   settingsHash: null,
   needsClone: null,
   ancestors: [],
+  ancestorsOf: timeline(2),
   lastExit: null,
   hasAside: false,
 };
@@ -60,4 +61,27 @@ test("lookAt() believes nothing of a directory that is being rewound", async () 
   const torn = { kind: "foreign", detail: "no marker" } as const;
   const { postgres } = await lookAt(local({ ...LOOK, postmaster: null, dataDirectory: torn, work }), never);
   expect(postgres).toEqual({ kind: "starting", detail: "rewind: copying" });
+});
+
+test("lookAt() never tells the history of the timeline before a promotion as that of the one after", async () => {
+  const { synchronous, ancestors: _, ...seen } = primary(1, [], { timeline: timeline(3) });
+  const probe: ProbeLook = { ...seen, synchronousStandbyNames: synchronous.names };
+  const before: SupervisorLook = { ...LOOK, ancestors: [{ timeline: timeline(1), endLsn: lsn(10) }] };
+  const after: SupervisorLook = {
+    ...LOOK,
+    ancestorsOf: timeline(3),
+    ancestors: [...before.ancestors, { timeline: timeline(2), endLsn: lsn(20) }],
+  };
+  const lookTwice = async (...looks: SupervisorLook[]) => {
+    const left = [...looks];
+    const postgres = local(before, probe);
+    const supervisor = {
+      ...postgres.supervisor,
+      request: async () => ({ ok: true, look: left.shift() ?? before }) as const,
+    };
+    return (await lookAt({ ...postgres, supervisor }, never)).postgres;
+  };
+  expect(await lookTwice(before, after)).toMatchObject({ kind: "primary", ancestors: after.ancestors });
+  expect(await lookTwice(after)).toMatchObject({ kind: "primary", ancestors: after.ancestors });
+  expect(await lookTwice(before, before)).toEqual({ kind: "starting", detail: "the promotion is under way" });
 });
