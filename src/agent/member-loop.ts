@@ -11,7 +11,7 @@ import type { Consensus } from "../cluster/consensus.ts";
 import type { MemberStatus, Observation, SynchronousStatus } from "../cluster/observation.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import { decideMember } from "../decision/decide-member.ts";
-import type { Action, Plan } from "../decision/plan.ts";
+import type { Action, Pace, Plan } from "../decision/plan.ts";
 import { perform } from "./execute.ts";
 import { type LocalLook, lookAt, NO_PROMISES } from "./look.ts";
 import type { LocalPostgres, ProbeLook } from "./ports.ts";
@@ -39,13 +39,11 @@ interface ReignKnown {
 
 /** How often to look while nothing happens. Events wake the loop at once. */
 const CALM_MS = 500;
-/** While the primary may just have gone. */
-const ALERT_MS = 20;
 /** While long work runs: its progress is worth telling. */
 const BUSY_MS = 200;
-/** While a matter of milliseconds is awaited. */
+const SOON_MS = 20;
 const URGENT_MS = 4;
-/** And once it has been awaited for longer than it should take. */
+/** What is awaited for longer than `PATIENCE_MS` is looked for this often. */
 const IMPATIENT_MS = 100;
 const PATIENCE_MS = 1_000;
 
@@ -61,7 +59,11 @@ export class MemberLoop {
   #isReloadOwed = true;
   #reign: ReignKnown = { epoch: null, isFenced: false, sinceMs: 0, fencedSinceMs: 0 };
   #failure: string | null = null;
-  #urgent = { reason: "", isUrgent: false, sinceMs: 0 };
+  #awaited: { readonly reason: string; readonly pace: Pace; readonly sinceMs: number } = {
+    reason: "",
+    pace: "calm",
+    sinceMs: 0,
+  };
   #reason = "";
   #sequence = 0;
   #status: MemberStatus | null = null;
@@ -137,7 +139,7 @@ export class MemberLoop {
     const look = local === null ? WITNESS : await lookAt(local, (seen) => this.#synchronousOf(seen));
     if (look.postgres.kind === "standby" || look.postgres.kind === "primary") this.#failedStarts = 0;
     if (local === null) {
-      this.#publish(look, { reason: "witness", detail: null, actions: [], isUrgent: false });
+      this.#publish(look, { reason: "witness", detail: null, actions: [], pace: "calm" });
       return CALM_MS;
     }
     const takesConnections = look.postgres.kind === "standby" || look.postgres.kind === "primary";
@@ -226,13 +228,12 @@ export class MemberLoop {
 
   /** Begins the plan unless something else runs. @returns milliseconds until the next look. */
   #carryOut(plan: Plan, local: LocalPostgres): number {
-    const urgentMs = this.#urgentMs(plan);
-    const calmMs = plan.isUrgent ? urgentMs : this.#calmMs();
-    if (plan.actions.length === 0) return calmMs;
+    const paceMs = this.#paceMs(plan);
+    if (plan.actions.length === 0) return paceMs;
     if (this.#running !== null && !mayOvertake(plan, this.#running.plan)) return BUSY_MS;
     const key = JSON.stringify(plan.actions);
     const delayMs = this.#retryLater.delayMs(key, this.#options.clock.nowMs());
-    if (delayMs > 0) return plan.isUrgent ? Math.min(urgentMs, delayMs) : Math.min(delayMs, CALM_MS);
+    if (delayMs > 0) return Math.min(delayMs, paceMs);
     const promise = this.#perform(plan, key, local).finally(() => {
       if (this.#running?.promise === promise) this.#running = null;
       this.#turning.wake();
@@ -241,19 +242,21 @@ export class MemberLoop {
     return BUSY_MS;
   }
 
-  /** The primary's connection broke: whether its WAL stream did too is what the leader waits to hear. */
-  #calmMs(): number {
-    const isStreaming =
-      this.#status?.postgres.kind === "standby" && this.#status.postgres.walReceiver !== null;
-    return isStreaming && this.#primary()?.isConnected === false ? ALERT_MS : CALM_MS;
+  /** Milliseconds until the next look. What was expected soon and did not come is not looked for as often any more. */
+  #paceMs({ reason, pace }: Plan): number {
+    const nowMs = this.#options.clock.nowMs();
+    const isNew = reason !== this.#awaited.reason || pace !== this.#awaited.pace;
+    if (isNew) this.#awaited = { reason, pace, sinceMs: nowMs };
+    if (pace === "calm") return this.#mayHaveLostPrimary() ? SOON_MS : CALM_MS;
+    if (nowMs - this.#awaited.sinceMs > PATIENCE_MS) return IMPATIENT_MS;
+    return pace === "urgent" ? URGENT_MS : SOON_MS;
   }
 
-  /** What was expected within milliseconds and did not come is not looked for as often any more. */
-  #urgentMs(plan: Plan): number {
-    const nowMs = this.#options.clock.nowMs();
-    const isNew = plan.reason !== this.#urgent.reason || plan.isUrgent !== this.#urgent.isUrgent;
-    if (isNew) this.#urgent = { reason: plan.reason, isUrgent: plan.isUrgent, sinceMs: nowMs };
-    return nowMs - this.#urgent.sinceMs < PATIENCE_MS ? URGENT_MS : IMPATIENT_MS;
+  /** The primary's connection broke: whether its WAL stream did too is what the leader waits to hear. */
+  #mayHaveLostPrimary(): boolean {
+    const isStreaming =
+      this.#status?.postgres.kind === "standby" && this.#status.postgres.walReceiver !== null;
+    return isStreaming && this.#primary()?.isConnected === false;
   }
 
   async #perform(plan: Plan, key: string, local: LocalPostgres): Promise<void> {

@@ -12,7 +12,7 @@ import { desiredSynchronousStandbyNames, isWritable } from "../cluster/writable.
 import { primarySettings, standbySettings, upstreamOf } from "./desired-settings.ts";
 import { relate } from "./lineage.ts";
 import type { MemberView } from "./member-view.ts";
-import { type Action, act, type Plan, wait, waitUrgently } from "./plan.ts";
+import { type Action, act, type Plan, wait } from "./plan.ts";
 import { REASONS } from "./reasons.ts";
 
 export function decideMember(view: MemberView): Plan {
@@ -34,7 +34,7 @@ export function decideMember(view: MemberView): Plan {
     case "foreign":
       return decideStopped(view);
     case "starting":
-      return waitUrgently("starting", postgres.detail);
+      return wait("starting", postgres.detail, "soon");
     case "unresponsive":
       return wait("not-answering", postgres.detail);
     case "standby":
@@ -164,7 +164,7 @@ function decideStandby(view: MemberView, postgres: StandbyStatus): Plan {
   if (reign.fence !== null) {
     return postgres.walReceiver === null
       ? wait("pledged")
-      : waitUrgently("pledging", "the walreceiver is ending");
+      : wait("pledging", "the walreceiver is ending", "urgent");
   }
   if (reign.primaryId === view.selfId) return decidePromotion(view, reign);
   const replacement = whyReplace(view);
@@ -185,7 +185,7 @@ function decidePromotion(view: MemberView, reign: Reign): Plan {
   const promote: Action = { kind: "promote", ...reignOf(reign) };
   if (isConfigured(view, settings)) {
     const wasAsked = view.promises.walEpoch === reign.epoch && view.reignKnownMs < PROMOTE_AGAIN_MS;
-    return wasAsked ? waitUrgently("promoting") : act("promoting", promote);
+    return wasAsked ? wait("promoting", null, "urgent") : act("promoting", promote);
   }
   const configure: Action = { kind: "configure", ...reignOf(reign), settings };
   const reload: Action = { kind: "reload" };
@@ -234,7 +234,7 @@ function decideStream(view: MemberView, reign: Reign, postgres: StandbyStatus): 
   if (!isConfigured(view, settings) || view.promises.walEpoch !== reign.epoch) {
     return act("configuring", { kind: "configure", ...reignOf(reign), settings }, { kind: "reload" });
   }
-  if (postgres.walReceiver?.status !== "streaming") return waitUrgently("connecting");
+  if (postgres.walReceiver?.status !== "streaming") return wait("connecting", null, "soon");
   const isSettled = memberById(view.state, view.selfId)?.data === "ready";
   return view.hasAside && isSettled ? act("cleaning-up", { kind: "discard-aside" }) : wait("streaming");
 }
@@ -255,7 +255,7 @@ function decidePrimary(view: MemberView, postgres: PrimaryStatus): Plan {
   if (view.hasAside) return act("cleaning-up", { kind: "discard-aside" });
   // Until its cohort is settled, a reign leans on the rules of others: what the standbys have flushed is awaited.
   const isSettled = reign.pendingCohort === null && reign.inheritedRules.length === 0;
-  return isSettled ? wait("serving") : waitUrgently("serving");
+  return isSettled ? wait("serving") : wait("serving", null, "soon");
 }
 
 /** How long the first checkpoint of a reign waits for its first commits. */

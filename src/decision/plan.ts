@@ -13,9 +13,11 @@ export interface Plan {
   readonly reason: Reason;
   readonly detail: string | null;
   readonly actions: readonly Action[];
-  /** Something is expected within milliseconds: look again at once, not at the next tick. */
-  readonly isUrgent: boolean;
+  readonly pace: Pace;
 }
+
+/** When to look again. `calm`: events wake the member. `soon`: tens of milliseconds. `urgent`: a failover waits for it. */
+export type Pace = "calm" | "soon" | "urgent";
 
 /** One step. `agent/execute.ts` carries it out and decides nothing. */
 export type Action =
@@ -55,16 +57,11 @@ export type Action =
   | { readonly kind: "checkpoint" };
 
 /** Does nothing until something happens, and says what is waited for. */
-export function wait(reason: Reason, detail: string | null = null): Plan {
-  return { reason, detail, actions: [], isUrgent: false };
-}
-
-/** Waits for something that is a matter of milliseconds. */
-export function waitUrgently(reason: Reason, detail: string | null = null): Plan {
-  return { reason, detail, actions: [], isUrgent: true };
+export function wait(reason: Reason, detail: string | null = null, pace: Pace = "calm"): Plan {
+  return { reason, detail, actions: [], pace };
 }
 
 /** These actions, in this order; afterwards the member looks again at once. */
 export function act(reason: Reason, ...actions: readonly Action[]): Plan {
-  return { reason, detail: null, actions, isUrgent: true };
+  return { reason, detail: null, actions, pace: "urgent" };
 }

@@ -153,7 +153,7 @@ export class Probe {
       backoff: () => 0,
       fetch_types: false,
       onnotice: () => undefined,
-      connection: { application_name: "guacamole", statement_timeout: 60_000 },
+      connection: { application_name: "guacamole" },
     });
   }
 }
