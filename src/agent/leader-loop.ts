@@ -13,7 +13,7 @@ import type { Consensus } from "../cluster/consensus.ts";
 import type { ClusterDecision } from "../decision/cluster-decision.ts";
 import { decideCluster } from "../decision/decide-cluster.ts";
 import { decideVoters } from "../decision/decide-voters.ts";
-import type { Reason } from "../decision/reasons.ts";
+import { REASONS, type Reason } from "../decision/reasons.ts";
 import { Turning } from "./turning.ts";
 
 export interface LeaderLoopOptions {
@@ -48,8 +48,10 @@ export class LeaderLoop {
   }
 
   /** Why the leader did what it did last, or did nothing; null while another member leads. */
-  get decision(): { readonly reason: Reason; readonly detail: string | null } | null {
-    return this.#decision;
+  get decision(): { readonly reason: Reason; readonly text: string } | null {
+    if (this.#decision === null) return null;
+    const { reason, detail } = this.#decision;
+    return { reason, text: detail === null ? REASONS[reason] : `${REASONS[reason]} (${detail})` };
   }
 
   start(): void {

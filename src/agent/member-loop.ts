@@ -23,6 +23,8 @@ export interface MemberLoopOptions {
   readonly bootId: string;
   readonly version: string;
   readonly consensus: Consensus;
+  /** What this member decides for the cluster while it leads. */
+  readonly leading: () => MemberStatus["leading"];
   /** Null: a witness. */
   readonly local: LocalPostgres | null;
   readonly clock: Clock;
@@ -211,6 +213,7 @@ export class MemberLoop {
       work: look.work,
       reason: plan.reason,
       detail,
+      leading: this.#options.leading(),
       version,
     };
     if (look.postgres.kind !== "primary") this.#synchronous = null;

@@ -53,6 +53,7 @@ export function describeCluster(
       commitIndex: raft.commitIndex,
       voters: raft.voterIds.map((id) => memberName(state, id)),
     },
+    decision: describeDecision(sight),
     members: state.members.map((member) => describeMember(sight, member)),
     switchover:
       switchover === null
@@ -67,6 +68,14 @@ export function describeCluster(
     switchoverCount: state.switchoverCount,
     freshness: { consistency, index: sight.appliedIndex, answeredBy },
   };
+}
+
+/** The leader's reason, as it says it of itself. */
+function describeDecision(sight: Sight): ClusterDocument["decision"] {
+  const { leaderId } = sight.raft;
+  const leading = leaderId === null ? null : (statusOf(sight, leaderId)?.leading ?? null);
+  if (leaderId === null || leading === null) return null;
+  return { by: memberName(sight.state, leaderId), ...leading };
 }
 
 export function describeCohort(sight: Sight, cohort: Cohort): { standbys: string[]; k: number } {

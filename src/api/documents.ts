@@ -119,6 +119,12 @@ export const ClusterSchema = t.Object(
       },
       { title: "Raft" },
     ),
+    decision: orNull(
+      t.Object(
+        { by: t.String(), reason: t.String(), text: t.String() },
+        { title: "Decision", description: "What the leader does or waits for, and why" },
+      ),
+    ),
     members: t.Array(MemberSchema),
     switchover: orNull(t.Object({ operationId: t.String(), to: t.String(), phase: t.String() })),
     runningOperations: t.Array(t.String()),

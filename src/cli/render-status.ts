@@ -45,7 +45,9 @@ function renderReason(member: MemberDocument): string {
 }
 
 function footnotes(cluster: ClusterDocument): string {
+  const { decision } = cluster;
   const notes = [
+    decision === null || decision.reason === "steady" ? null : `${decision.by} leads: ${decision.text}`,
     cluster.isWritable ? null : cluster.writableReason,
     cluster.reign?.fence == null
       ? null

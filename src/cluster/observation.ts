@@ -20,6 +20,8 @@ export interface MemberStatus {
   /** What the member is doing or waiting for, as a reason (`decision/reasons.ts`). */
   readonly reason: string;
   readonly detail: string | null;
+  /** On the leader: what it does or waits for with the cluster, as a reason and a sentence. Null elsewhere. */
+  readonly leading: { readonly reason: string; readonly text: string } | null;
   /** Version of the binary. */
   readonly version: string;
 }

@@ -358,16 +358,17 @@ export class MemberProcess {
       config.postgres === null || supervisor === null || probe === null
         ? null
         : localPostgres(config.postgres, supervisor, probe);
+    const leaderLoop = new LeaderLoop({ selfId: memberId, consensus, clock, log, newId });
     const memberLoop = new MemberLoop({
       selfId: memberId,
       bootId: newId(),
       version,
       consensus,
+      leading: () => leaderLoop.decision,
       local,
       clock,
       log,
     });
-    const leaderLoop = new LeaderLoop({ selfId: memberId, consensus, clock, log, newId });
     this.#plane = { memberId, consensus, memberLoop, leaderLoop, supervisor, probe };
     memberLoop.start();
     leaderLoop.start();

@@ -300,6 +300,7 @@ export class ScriptedWorld {
       work: null,
       reason: host.plan?.reason ?? "",
       detail: host.plan?.detail ?? null,
+      leading: null,
       version: "model",
     };
     return { status, statusAtMs: this.#nowMs, heardAtMs: this.#nowMs, isConnected: true };

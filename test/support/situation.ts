@@ -165,6 +165,7 @@ export function status(name: string, seen: Seen): MemberStatus {
     work: null,
     reason: "",
     detail: null,
+    leading: null,
     version: "test",
   };
 }

@@ -178,10 +178,11 @@ export class World {
       postgres: host.postgres.look(),
       promises: host.postgres.promises,
       needsClone: null,
-      hasAside: host.postgres.hasAside,      reignKnownMs: Number.POSITIVE_INFINITY,
+      hasAside: host.postgres.hasAside,
+      reignKnownMs: Number.POSITIVE_INFINITY,
       fenceKnownMs: reign?.fence ? Number.POSITIVE_INFINITY : null,
       failedStarts: 0,
-settingsHash: host.postgres.settings === null ? null : JSON.stringify(host.postgres.settings),
+      settingsHash: host.postgres.settings === null ? null : JSON.stringify(host.postgres.settings),
       hashSettings: (settings) => JSON.stringify(settings),
       local: { listenAddresses: "*", port: 5432, socketDirectory: "/tmp" },
       primary: reign === null ? null : (this.#observations.get(host.id)?.get(reign.primaryId) ?? null),
@@ -275,6 +276,7 @@ settingsHash: host.postgres.settings === null ? null : JSON.stringify(host.postg
       work: null,
       reason: "",
       detail: null,
+      leading: null,
       version: "model",
     };
     const heard = { status, statusAtMs: this.#nowMs, heardAtMs: this.#nowMs, isConnected: true };

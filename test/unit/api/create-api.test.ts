@@ -397,3 +397,11 @@ describe("reads", () => {
     expect(less).not.toContain("guacamole_epoch ");
   });
 });
+
+test("F10: the leader's reason is the API's, in the same words", async () => {
+  const fake = createFake();
+  const leading = { reason: "waiting-for-pledges", text: "Too few standbys have promised. (missing: m3)" };
+  fake.local = statusOf(M1, PRIMARY, { leading });
+  const response = await ask(fake, "/v1/cluster", { token: null, origin: "local" });
+  expect((await response.json()).decision).toEqual({ by: "m1", ...leading });
+});

@@ -132,6 +132,7 @@ export function statusOf(
     work: null,
     reason: "steady",
     detail: null,
+    leading: null,
     isRebuilt: false,
     version: "0.1.0",
     ...over,

@@ -153,6 +153,7 @@ export function status(memberId: MemberId, sequence: number, reason = "idle", bo
     work: null,
     reason,
     detail: null,
+    leading: null,
     version: "0",
   } as unknown as MemberStatus;
 }

@@ -97,6 +97,7 @@ const status = {
   work: null,
   reason: "idle",
   detail: null,
+  leading: null,
   version: "0",
 } as unknown as MemberStatus;
 
