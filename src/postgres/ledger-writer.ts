@@ -39,10 +39,11 @@ const WRITE_DEADLINE_MS = 5_000;
 const ROLE_DEADLINE_MS = 1_000;
 const FIND_DEADLINE_MS = 30_000;
 const RETRY_MS = 3;
+const RECONNECT_MS = 20;
 
 export class LedgerWriter {
   readonly #options: LedgerOptions;
-  readonly #connections: readonly { readonly server: LedgerServer; readonly sql: Sql }[];
+  readonly #connections: readonly { readonly server: LedgerServer; sql: Sql }[];
   readonly #acknowledged: Acknowledged[] = [];
   readonly #abort = new AbortController();
   #nextRow = 1;
@@ -116,15 +117,18 @@ export class LedgerWriter {
   }
 
   async #insert(row: number): Promise<boolean> {
-    const connection = this.#connections[this.#primary];
-    if (connection === undefined) return false;
+    const index = this.#primary;
+    const sql = this.#connections[index]?.sql;
+    if (sql === undefined) return false;
     try {
-      const insert = connection.sql`insert into ledger (row) values (${row})`;
+      const insert = sql`insert into ledger (row) values (${row})`;
       await within(insert, WRITE_DEADLINE_MS, { clock: this.#options.clock, what: "insert" });
       return true;
     } catch (error) {
       // Read-only: surely not written. Anything else may or may not have been.
-      if (!isReadOnly(error)) this.#unknown += 1;
+      if (isReadOnly(error)) return false;
+      this.#unknown += 1;
+      this.#renew(index, sql);
       return false;
     }
   }
@@ -146,13 +150,14 @@ export class LedgerWriter {
   /** Asks every server, each at its own pace: one that hangs must not hold up the news of another. Null: given up. */
   async #firstPrimary(isGivenUp: () => boolean): Promise<number | null> {
     let isFound = false;
-    const searches = this.#connections.map(async ({ sql }, index) => {
+    const searches = this.#connections.map(async (_, index) => {
       while (!isFound && !isGivenUp()) {
-        if (await this.#takesWrites(sql)) {
+        const answer = await this.#ask(index);
+        if (answer === "primary") {
           isFound = true;
           return index;
         }
-        await this.#options.clock.sleep(RETRY_MS);
+        await this.#options.clock.sleep(answer === "standby" ? RETRY_MS : RECONNECT_MS);
       }
       throw new Error("the search is over");
     });
@@ -164,15 +169,31 @@ export class LedgerWriter {
     }
   }
 
-  async #takesWrites(sql: Sql): Promise<boolean> {
+  async #ask(index: number): Promise<"primary" | "standby" | "silent"> {
+    const sql = this.#connections[index]?.sql;
+    if (sql === undefined) return "silent";
     try {
       const asked = sql<{ standby: boolean }[]>`select pg_is_in_recovery() as standby`;
       const [row] = await within(asked, ROLE_DEADLINE_MS, { clock: this.#options.clock, what: "role" });
-      return row?.standby === false;
+      return row?.standby === false ? "primary" : "standby";
     } catch {
-      // It does not answer: it is asked again.
-      return false;
+      // It does not answer: it is asked again, over another connection.
+      this.#renew(index, sql);
+      return "silent";
     }
+  }
+
+  /**
+   * The driver keeps what was asked of a connection that broke, and asks it again, for seconds, before anything new: so
+   * a connection that failed is thrown away, unless another writer has done so.
+   */
+  #renew(index: number, failed: Sql): void {
+    const connection = this.#connections[index];
+    if (connection === undefined || connection.sql !== failed) return;
+    connection.sql = connect(this.#options, connection.server);
+    failed.end({ timeout: 0 }).catch(() => {
+      // Thrown away: however it ends, nobody uses it any more.
+    });
   }
 }
 

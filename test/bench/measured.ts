@@ -1,0 +1,53 @@
+/** What was measured: samples in milliseconds, medians of them, and how a table shows them beside their floor. */
+
+export interface Timed {
+  readonly name: string;
+  /** Ours, in the order in which they were measured. */
+  readonly samplesMs: readonly number[];
+  /** The bare mechanics, measured in between; empty where there is nothing to compare with. */
+  readonly floorMs: readonly number[];
+}
+
+/** The middle one, or the mean of the two in the middle; NaN of nothing. */
+export function median(samples: readonly number[]): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const upper = sorted[Math.floor(middle)] ?? Number.NaN;
+  return Number.isInteger(middle) ? ((sorted[middle - 1] ?? Number.NaN) + upper) / 2 : upper;
+}
+
+/** Columns padded to their widest cell; the first to the left, the others to the right. */
+export function formatTable(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) =>
+          column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
+        )
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+export function timedTable(measured: readonly Timed[]): string {
+  const header = ["milliseconds", "n", "median", "min", "max", "floor", "ratio"];
+  return formatTable([header, ...measured.map(timedRow)]);
+}
+
+function timedRow({ name, samplesMs, floorMs }: Timed): readonly string[] {
+  const ours = median(samplesMs);
+  const floor = median(floorMs);
+  return [
+    name,
+    String(samplesMs.length),
+    ...[ours, Math.min(...samplesMs), Math.max(...samplesMs)].map(whole),
+    floorMs.length === 0 ? "-" : whole(floor),
+    floorMs.length === 0 ? "-" : (ours / floor).toFixed(2),
+  ];
+}
+
+function whole(value: number): string {
+  return Number.isFinite(value) ? String(Math.round(value)) : "-";
+}
