@@ -49,6 +49,7 @@ import { defaultSocketPath } from "../supervisor/supervise.ts";
 import { apiSocketPath, formatHostPort, type MemberConfig, type PostgresConfig } from "./config.ts";
 import { startConsensus } from "./consensus-client.ts";
 import { readMemberTls, writeMemberTls } from "./member-files.ts";
+import { whyNoPeerPort } from "./peer-port.ts";
 import { SupervisorLink } from "./supervisor-link.ts";
 import { newId, newSecret, systemRandom } from "./system-random.ts";
 
@@ -197,6 +198,8 @@ export class MemberProcess {
       return err(refusal(409, "already-formed", "This member belongs to a cluster already."));
     if (this.#isChanging)
       return err(refusal(409, "operation-running", "This member is forming or joining just now."));
+    const noPort = whyNoPeerPort(this.#options.config.peer.listen);
+    if (noPort !== null) return err(refusal(409, "peer-port-unavailable", noPort, PEER_PORT_HINT));
     this.#isChanging = true;
     try {
       return await change();
@@ -443,6 +446,9 @@ export class MemberProcess {
 }
 
 const ADMIT_DEADLINE_MS = 10_000;
+
+const PEER_PORT_HINT =
+  "Nothing was changed. Stop what uses it, or give [peer] listen in guacamole.toml (GUACAMOLE_PEER_LISTEN) another port and restart.";
 
 function localPostgres(postgres: PostgresConfig, supervisor: SupervisorLink, probe: Probe): LocalPostgres {
   return {

@@ -109,7 +109,11 @@ export class PeerTransport implements Transport {
     });
     return new Promise((resolve, reject) => {
       server.once("error", (error: Error) => {
-        reject(new Error(`cannot listen for other members on ${listen}: ${error.message}`, { cause: error }));
+        const hint =
+          "code" in error && error.code === "EADDRINUSE"
+            ? "the port is in use by another program: stop it, or give [peer] listen in guacamole.toml (GUACAMOLE_PEER_LISTEN) another one"
+            : error.message;
+        reject(new Error(`cannot listen for other members on ${listen}: ${hint}`, { cause: error }));
       });
       server.listen(address.value.port, address.value.host, () => {
         this.#lookTimer = setInterval(() => this.#look(), LOOK_EVERY_MS);

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { accessSync, closeSync, constants, mkdirSync, openSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { tryLock } from "./libc.ts";
 
@@ -61,9 +61,11 @@ export function statePaths(dataDirectory: string): StatePaths {
 export function createStateDirectory(paths: StatePaths, user: string): void {
   try {
     mkdirSync(paths.forkedDirectory, { recursive: true, mode: 0o700 });
+    // A clone, a rewind and initdb all put the directory into its place by a rename.
+    accessSync(dirname(paths.dataDirectory), constants.W_OK | constants.X_OK);
   } catch (error) {
     throw new Error(
-      `${paths.stateDirectory} cannot be made (${error instanceof Error ? error.message : String(error)}); ` +
+      `${paths.stateDirectory} cannot be worked with (${error instanceof Error ? error.message : String(error)}); ` +
         `${dirname(paths.dataDirectory)} must be writable by the system user ${user}, since guacamole keeps its files ` +
         "beside the data directory (where the data directory is a mount point, use a directory inside it)",
     );
