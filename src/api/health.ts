@@ -167,6 +167,28 @@ export const HEALTH_CHECKS: Readonly<Record<string, HealthCheck>> = {
   "/readiness": ready,
 };
 
+/** What a 200 says, for people who read the API's document. */
+export const HEALTH_MEANINGS: Readonly<Record<string, string>> = {
+  "/": "200: PostgreSQL here accepts writes",
+  "/primary": "200: PostgreSQL here accepts writes",
+  "/read-write": "200: PostgreSQL here accepts writes",
+  "/leader": "200: this member is appointed primary (it may not accept writes yet)",
+  "/standby-leader": "200 in a standby cluster only, so never here",
+  "/standby_leader": "Another spelling of /standby-leader",
+  "/replica": "200: a running standby (?lag=10MB: not further behind)",
+  "/read-only": "200: reads are answered, by a standby or the primary",
+  "/sync": "200: a standby without which no commit is acknowledged",
+  "/synchronous": "Another spelling of /sync",
+  "/read-only-sync": "200: as /sync, or the primary",
+  "/quorum": "200: a standby among those of which some must acknowledge a commit",
+  "/read-only-quorum": "200: as /quorum, or the primary",
+  "/async": "200: a standby that no commit waits for",
+  "/asynchronous": "Another spelling of /async",
+  "/health": "200: PostgreSQL here runs and answers",
+  "/liveness": "200: this member's own loops turn; 503: restart it",
+  "/readiness": "200: the primary, or a standby that streams and is not far behind",
+};
+
 const UNITS: Readonly<Record<string, number>> = {
   "": 1,
   b: 1,

@@ -4,7 +4,7 @@ import {
   describeForMonitoring,
   describeHistoryForMonitoring,
 } from "./compatible-reads.ts";
-import { HEALTH_CHECKS } from "./health.ts";
+import { HEALTH_CHECKS, HEALTH_MEANINGS } from "./health.ts";
 import { renderMetrics } from "./metrics.ts";
 import type { ApiPorts } from "./ports.ts";
 import { describeRoute } from "./route-context.ts";
@@ -22,7 +22,7 @@ export function probeRoutes(ports: ApiPorts) {
       const body = { ...describeForMonitoring(sight, ports.name, ports.version), reason: verdict.reason };
       return Response.json(body, { status });
     };
-    const detail = describeRoute("none", "health", `200 or 503: ${path}`);
+    const detail = describeRoute("none", "health", HEALTH_MEANINGS[path] ?? path);
     const quiet = { detail: { ...detail, hide: true } };
     app.get(path, answer, { detail }).head(path, answer, quiet).options(path, answer, quiet);
   }

@@ -403,5 +403,6 @@ test("F10: the leader's reason is the API's, in the same words", async () => {
   const leading = { reason: "waiting-for-pledges", text: "Too few standbys have promised. (missing: m3)" };
   fake.local = statusOf(M1, PRIMARY, { leading });
   const response = await ask(fake, "/v1/cluster", { token: null, origin: "local" });
-  expect((await response.json()).decision).toEqual({ by: "m1", ...leading });
+  const { decision } = (await response.json()) as ClusterDocument;
+  expect(decision).toEqual({ by: "m1", ...leading });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createApi } from "../../../src/api/create-api.ts";
-import { parseBytes } from "../../../src/api/health.ts";
+import { HEALTH_CHECKS, HEALTH_MEANINGS, parseBytes } from "../../../src/api/health.ts";
 import type { Epoch } from "../../../src/base/ids.ts";
 import {
   createFake,
@@ -248,4 +248,8 @@ test.each([
   ["10XB", null],
 ])("a size: %s", (text, bytes) => {
   expect(parseBytes(text)).toBe(bytes);
+});
+
+test("every health path says what its 200 means", () => {
+  expect(Object.keys(HEALTH_MEANINGS).sort()).toEqual(Object.keys(HEALTH_CHECKS).sort());
 });
