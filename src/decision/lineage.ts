@@ -35,6 +35,8 @@ export function relate(own: OwnWal, reign: Reign): Relation {
   if (conflict !== null) return { kind: "alien", detail: conflict };
   const { lineage } = reign;
   if (lineage === null) {
+    // It came with this very reign: the primary was followed through its promotion.
+    if (epochOfTimeline(own.promises, own.timeline) === reign.epoch) return { kind: "behind" };
     // Before the promotion is recorded, only a member that is no further than the appointed one was, on the very same
     // timeline, may follow it through its promotion. The first reign has nobody else with data.
     const start = reign.appointedAt;

@@ -62,6 +62,7 @@ test.each([
   ],
   ["further than the appointed member, before its promotion is known", own(3, 151, 4), promoting, "unknown"],
   ["on an older timeline, before the promotion is known", own(2, 90, 2), promoting, "unknown"],
+  ["on the new timeline already, before the promotion is known", own(4, 160, 5), promoting, "behind"],
   ["on another timeline of the appointed member's number", own(3, 120, 3, early), promoting, "alien"],
 ] as const)("relate() %s", (_name, wal, to, expected) => {
   const relation = relate(wal, to);
