@@ -2,7 +2,7 @@ import { Elysia, t } from "elysia";
 import { comparePositions } from "../base/lsn.ts";
 import type { Member } from "../cluster/member.ts";
 import { positionOf } from "../cluster/observation.ts";
-import { type ClusterState, memberByName, memberName } from "../cluster/state.ts";
+import { type ClusterState, memberByName, memberName, type Operation } from "../cluster/state.ts";
 import { awaitRoom } from "./await-room.ts";
 import { describeCluster, describeCohort, describeMember, describeOperation, roleOf } from "./describe.ts";
 import {
@@ -60,8 +60,8 @@ export function clusterRoutes(ports: ApiPorts) {
         const { state, selfId } = look(ports);
         const member =
           body.primary === undefined ? firstPrimary(state, selfId) : namedMember(state, body.primary);
-        // What was begun before is answered as it was then, or refused, whatever stands in the directory by now.
-        if (state.initialization === null && member.kind === "data") await awaitRoom(ports, member.id);
+        const isNew = state.initialization === null && begunBy(state, wish) === null;
+        if (isNew && member.kind === "data") await awaitRoom(ports, member.id);
         await submit(ports, wish, {
           kind: "initialize",
           memberId: member.id,
@@ -96,10 +96,13 @@ export function clusterRoutes(ports: ApiPorts) {
             hint: "'guacamole init' builds the PostgreSQL cluster.",
           });
         }
-        const target = body.to === undefined ? bestTarget(sight) : namedMember(sight.state, body.to);
+        // What was asked before is answered as it was then, however things stand by now.
+        const targetId =
+          begunBy(sight.state, wish)?.memberId ??
+          (body.to === undefined ? bestTarget(sight) : namedTarget(sight, body.to)).id;
         await submit(ports, wish, {
           kind: "begin-switchover",
-          targetId: target.id,
+          targetId,
           operationId: wish.commandId,
           epoch: reign.epoch,
         });
@@ -171,24 +174,42 @@ function firstPrimary(state: ClusterState, selfId: Member["id"]): Member {
   });
 }
 
+/** Why a standby could not take over now, as the end of a sentence that begins with its name; or null. */
+function objectionTo(sight: Sight, member: Member): string | null {
+  const postgres = statusOf(sight, member.id)?.postgres;
+  if (member.tags.isNoFailover) return "has the tag no-failover";
+  if (!(sight.state.reign?.cohort.standbyIds.includes(member.id) ?? false)) return "is not in the cohort";
+  if (isUnreachable(sight, member.id)) return "cannot be reached";
+  if (postgres?.kind !== "standby" || postgres.walReceiver?.status !== "streaming") return "does not stream";
+  return null;
+}
+
+/** The named member, unless it is known already that another one would have to be appointed in its place. */
+function namedTarget(sight: Sight, name: string): Member {
+  const member = namedMember(sight.state, name);
+  // Of the primary and of a witness apply() has its own words.
+  const objection =
+    member.kind === "witness" || member.id === sight.state.reign?.primaryId
+      ? null
+      : objectionTo(sight, member);
+  if (objection === null) return member;
+  throw new ApiProblem({
+    status: 409,
+    code: "member-unsuitable",
+    detail: `${member.name} ${objection}, so it cannot take over now.`,
+    hint: "'guacamole status' shows what it waits for; a standby that streams joins the cohort by itself.",
+  });
+}
+
 /** The standby of the cohort that would be chosen: highest priority, then most advanced. Says why none where none is. */
 function bestTarget(sight: Sight): Member {
   const { reign, members } = sight.state;
   const reasons: string[] = [];
   const candidates = members.flatMap((member) => {
     if (member.kind === "witness" || member.id === reign?.primaryId) return [];
-    const status = statusOf(sight, member.id);
-    const position = status === null ? null : positionOf(status.postgres);
-    const standby = status?.postgres.kind === "standby" ? status.postgres : null;
-    const objection = member.tags.isNoFailover
-      ? "has the tag no-failover"
-      : !(reign?.cohort.standbyIds.includes(member.id) ?? false)
-        ? "is not in the cohort"
-        : isUnreachable(sight, member.id)
-          ? "cannot be reached"
-          : standby?.walReceiver?.status !== "streaming" || position === null
-            ? "does not stream"
-            : null;
+    const objection = objectionTo(sight, member);
+    const postgres = statusOf(sight, member.id)?.postgres;
+    const position = postgres === undefined ? null : positionOf(postgres);
     if (objection === null && position !== null) return [{ member, position }];
     reasons.push(`${member.name} ${objection}`);
     return [];
@@ -206,6 +227,11 @@ function bestTarget(sight: Sight): Member {
     detail: "No standby can take over now.",
     hint: reasons.length === 0 ? "There is no other data member." : `${reasons.join("; ")}.`,
   });
+}
+
+/** The operation that the same wish, by its Idempotency-Key, began before; or null. */
+function begunBy(state: ClusterState, wish: Wish): Operation | null {
+  return state.operations.find(({ id }) => id === wish.commandId) ?? null;
 }
 
 interface Settable {

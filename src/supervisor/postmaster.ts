@@ -301,6 +301,8 @@ interface PidFile {
   readonly startedAtMs: number;
   /** The server has bound its sockets: it wrote its status. */
   readonly hasSockets: boolean;
+  /** The lock beside its Unix socket, or null where it has none. */
+  readonly socketLockFile: string | null;
 }
 
 /** Reads `postmaster.pid`: id, directory, start, port, socket directory, address, shared memory, status. */
@@ -308,7 +310,13 @@ export function parsePidFile(text: string): PidFile | null {
   const lines = text.split("\n").map((line) => line.trim());
   const pid = Number(lines[0]);
   if (!Number.isSafeInteger(pid) || pid <= 0) return null;
-  return { pid, startedAtMs: (Number(lines[2]) || 0) * 1000, hasSockets: (lines[7] ?? "") !== "" };
+  const [port = "", socketDirectory = ""] = lines.slice(3, 5);
+  return {
+    pid,
+    startedAtMs: (Number(lines[2]) || 0) * 1000,
+    hasSockets: (lines[7] ?? "") !== "",
+    socketLockFile: socketDirectory === "" ? null : join(socketDirectory, `.s.PGSQL.${port}.lock`),
+  };
 }
 
 function readPidFile(dataDirectory: string): PidFile | null {
@@ -322,6 +330,11 @@ function readPidFile(dataDirectory: string): PidFile | null {
   }
 }
 
+/** The process that a lock file names, or null. */
+function readPid(lockFile: string): number | null {
+  return existsSync(lockFile) ? Number(readFileSync(lockFile, "utf8").split("\n")[0]) : null;
+}
+
 /**
  * PostgreSQL refuses to start while a left-over file names a process that is there, even if it is another program by now
  * (ids are reused soon in a container), or dead and not buried yet. We know better: no `postgres` process works in the
@@ -329,8 +342,10 @@ function readPidFile(dataDirectory: string): PidFile | null {
  */
 function removeStalePidFile(dataDirectory: string): void {
   const file = readPidFile(dataDirectory);
-  if (file !== null && existsSync(`/proc/${file.pid}`))
-    rmSync(join(dataDirectory, "postmaster.pid"), { force: true });
+  if (file === null || !existsSync(`/proc/${file.pid}`)) return;
+  const { pid, socketLockFile } = file;
+  if (socketLockFile !== null && readPid(socketLockFile) === pid) rmSync(socketLockFile, { force: true });
+  rmSync(join(dataDirectory, "postmaster.pid"), { force: true });
 }
 
 function fileSize(path: string): number {

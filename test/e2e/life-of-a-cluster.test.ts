@@ -41,7 +41,7 @@ describeLife(
       "does not notice that the primary's member process is restarted: PostgreSQL is untouched",
       async (life) => {
         const primary = await life.primary();
-        const [witness] = await life.standbys();
+        const [observer] = await life.standbys();
         const before = await life.now();
         const postmasters = pidsOf(life);
         const supervisor = life.cluster.supervisorPid(primary);
@@ -49,7 +49,7 @@ describeLife(
         await life.cluster.killMemberProcess(primary);
         // Long enough that its silence alone would have been a reason to act.
         await life.until("its silence is noticed", async () => {
-          const seen = witness === undefined ? null : await life.cluster.cluster(witness);
+          const seen = observer === undefined ? null : await life.cluster.cluster(observer);
           const silentMs = seen?.members.find(({ name }) => name === primary.name)?.seenAgoMs ?? 0;
           return silentMs > 2_000;
         });
@@ -93,7 +93,9 @@ describeLife(
         const primary = await life.primary();
         const [target] = await life.standbys();
         if (target === undefined) throw new Error("there is no standby");
-        const before = await life.now();
+        const before = await life.seen("every standby is in the cohort", ({ members }) =>
+          members.every(({ name, isInCohort }) => isInCohort || name === primary.name),
+        );
         const rewinds = rewindsOf(life, primary);
 
         const switched = await life.ask(primary, "switchover", "--to", target.name);

@@ -15,6 +15,7 @@ import {
   OPERATOR,
   observed,
   PRIMARY,
+  reignOf,
   SECRET,
   stateOf,
   statusOf,
@@ -257,6 +258,22 @@ describe("writes", () => {
     const problem = await problemOf(await ask(fake, "/v1/switchover", { body: "{}" }));
     expect(problem.code).toBe("member-unsuitable");
     expect(problem.hint).toContain("m2 does not stream");
+  });
+
+  test("a switchover to a standby that would be passed over is refused, and why; a repeated request is not", async () => {
+    const fake = createFake();
+    fake.onCommand = (command) => beginOperation(fake, command);
+    const headers = { "idempotency-key": "retry-2" };
+    const post = () => ask(fake, "/v1/switchover", { body: '{"to":"m3"}', headers });
+    fake.state = stateOf({ reign: reignOf({ cohort: { standbyIds: [M2], k: 1 } }) });
+    const problem = await problemOf(await post());
+    expect(problem).toMatchObject({ status: 409, code: "member-unsuitable" });
+    expect(problem.detail).toBe("m3 is not in the cohort, so it cannot take over now.");
+    expect(fake.commands).toEqual([]);
+    fake.state = stateOf();
+    expect((await post()).status).toBe(202);
+    fake.observations.clear();
+    expect((await post()).status).toBe(202);
   });
 
   test("a join token carries the CA's fingerprint, and only its hash is agreed", async () => {

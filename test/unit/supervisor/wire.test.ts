@@ -89,7 +89,7 @@ describe("requests", () => {
 
 test("postmaster.pid tells who runs, since when, and whether its sockets are bound", () => {
   const start = "4711\n/data\n1760000000\n5432\n/tmp\n127.0.0.1\n  123 456\n";
-  expect(parsePidFile(start)).toEqual({ pid: 4711, startedAtMs: 1_760_000_000_000, hasSockets: false });
+  expect(parsePidFile(start)).toMatchObject({ pid: 4711, startedAtMs: 1_760_000_000_000, hasSockets: false });
   expect(parsePidFile(`${start}ready   \n`)?.hasSockets).toBe(true);
   expect(parsePidFile("")).toBeNull();
 });
