@@ -48,6 +48,7 @@ const URGENT_MS = 4;
 /** What is awaited for longer than `PATIENCE_MS` is looked for this often. */
 const IMPATIENT_MS = 100;
 const PATIENCE_MS = 1_000;
+const RESIGNED_MS = 10_000;
 
 export class MemberLoop {
   readonly #options: MemberLoopOptions;
@@ -251,7 +252,9 @@ export class MemberLoop {
     const isNew = reason !== this.#awaited.reason || pace !== this.#awaited.pace;
     if (isNew) this.#awaited = { reason, pace, sinceMs: nowMs };
     if (pace === "calm") return this.#mayHaveLostPrimary() ? SOON_MS : CALM_MS;
-    if (nowMs - this.#awaited.sinceMs > PATIENCE_MS) return IMPATIENT_MS;
+    const awaitedMs = nowMs - this.#awaited.sinceMs;
+    if (awaitedMs > RESIGNED_MS) return CALM_MS;
+    if (awaitedMs > PATIENCE_MS) return IMPATIENT_MS;
     return pace === "urgent" ? URGENT_MS : SOON_MS;
   }
 
