@@ -1,11 +1,11 @@
 import { closeSync, rmSync } from "node:fs";
-import { userInfo } from "node:os";
 import { dirname } from "node:path";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { inspectInstallation } from "../postgres/versions.ts";
 import { LineFraming } from "./line-framing.ts";
 import { OrphanUndertaker } from "./orphans.ts";
+import { ownUser } from "./own-user.ts";
 import { parseEnvelope } from "./parse-request.ts";
 import type { SupervisorEvent, SupervisorResponse } from "./protocol.ts";
 import { SocketWriter } from "./socket-writer.ts";
@@ -51,7 +51,7 @@ export function defaultSocketPath(dataDirectory: string): string {
  * another supervisor there.
  */
 export async function runSupervisor(options: RunSupervisorOptions): Promise<void> {
-  const user = userInfo();
+  const user = ownUser();
   if (user.uid === 0) {
     throw new Error(
       "PostgreSQL does not run as root, and so does not its supervisor: run it as PostgreSQL's system user (postgres.user)",
