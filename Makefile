@@ -90,7 +90,7 @@ bench: build ## Failover, switchover, bring-up, memory: medians beside a floor m
 build: setup ## Compile the one executable, dist/guacamole
 	@echo "build: dist/guacamole $(VERSION) ($(COMMIT))"
 	@mkdir -p dist
-	@$(BUN) build --compile --minify-syntax --minify-whitespace --bytecode --format=esm --sourcemap \
+	@$(BUN) build --compile --minify-syntax --minify-whitespace --bytecode --format=esm --splitting --sourcemap \
 	  --no-compile-autoload-dotenv --no-compile-autoload-bunfig \
 	  --define GUACAMOLE_VERSION='"$(VERSION)"' --define GUACAMOLE_COMMIT='"$(COMMIT)"' \
 	  src/main/main.ts src/main/raft-worker.ts --outfile dist/guacamole

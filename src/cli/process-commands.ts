@@ -1,5 +1,4 @@
-import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
-import { formatResult } from "./client-command.ts";
+import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
 import type { CliPorts } from "./ports.ts";
 
 /** Called with what the process should end with. */
@@ -70,19 +69,4 @@ function parseSeconds(text: string): number {
   const seconds = /^[0-9]{1,5}$/.test(text) ? Number(text) : 0;
   if (seconds < 1) throw new InvalidArgumentError("Seconds are a whole number from 1 to 99999.");
   return seconds;
-}
-
-/** `guacamole version` */
-export function versionCommand(ports: CliPorts) {
-  return new Command("version")
-    .description("Prints the version of this binary.")
-    .addOption(
-      new Option("-o, --output <format>", "how to print it")
-        .choices(["table", "json", "yaml"] as const)
-        .default("table" as const),
-    )
-    .action(({ output }) => {
-      const value = { version: ports.version };
-      ports.terminal.out(formatResult(output, value, ({ version }) => `guacamole ${version}\n`));
-    });
 }

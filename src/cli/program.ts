@@ -1,12 +1,13 @@
-import { Argument, Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { initCommand, statusCommand, switchoverCommand } from "./cluster-commands.ts";
 import { type CompletionCommand, renderCompletion } from "./completion.ts";
-import { CliError, EXIT } from "./exit-code.ts";
 import { memberCommand } from "./member-commands.ts";
 import { eventsCommand, operationCommand } from "./operation-commands.ts";
 import type { CliPorts } from "./ports.ts";
-import { demoCommand, runCommand, superviseCommand, versionCommand } from "./process-commands.ts";
+import { demoCommand, runCommand, superviseCommand } from "./process-commands.ts";
+import { runCommandLine, settle } from "./run-command-line.ts";
 import { formCommand, joinCommand } from "./setup-commands.ts";
+import { versionCommand } from "./version-command.ts";
 
 const FIRST_MINUTES = `
 The first five minutes, on three hosts:
@@ -62,55 +63,12 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
       .addHelpText("after", '\nExample:\n  eval "$(guacamole completion bash)"')
       .action((shell) => ports.terminal.out(renderCompletion(shell, completionsOf(program, "")))),
   );
-  settle(program, ports);
-  return program;
+  return settle(program, ports);
 }
 
 /** Runs one command line (without the program's own name) and returns the exit code. */
-export async function runProgram(ports: CliPorts, argv: readonly string[]): Promise<number> {
-  let exitCode: number = EXIT.ok;
-  const program = createProgram(ports, (code) => {
-    exitCode = code;
-  });
-  try {
-    await program.parseAsync([...argv], { from: "user" });
-    return exitCode;
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-    if (!(error instanceof CliError)) throw error;
-    explain(ports, error, isJsonWanted(argv));
-    return error.exitCode;
-  }
-}
-
-function explain({ terminal }: CliPorts, error: CliError, isJson: boolean): void {
-  if (isJson) {
-    const problem = error.problem ?? {
-      detail: error.message,
-      ...(error.hint === null ? {} : { hint: error.hint }),
-    };
-    terminal.err(`${JSON.stringify(problem)}\n`);
-    return;
-  }
-  terminal.err(`guacamole: ${error.message}\n`);
-  if (error.hint !== null) terminal.err(`  ${error.hint}\n`);
-}
-
-function isJsonWanted(argv: readonly string[]): boolean {
-  return argv.some(
-    (each, at) =>
-      each === "--output=json" || (each === "json" && ["--output", "-o"].includes(argv[at - 1] ?? "")),
-  );
-}
-
-/** Commands that were added do not inherit how the program exits and where it writes. */
-function settle(command: CommandUnknownOpts, ports: CliPorts): void {
-  command.exitOverride().configureOutput({
-    writeOut: (text) => ports.terminal.out(text),
-    writeErr: (text) => ports.terminal.err(text),
-    outputError: (text, write) => write(text.replace(/^error: /, "guacamole: ")),
-  });
-  for (const each of command.commands) settle(each, ports);
+export function runProgram(ports: CliPorts, argv: readonly string[]): Promise<number> {
+  return runCommandLine(ports, argv, (finish) => createProgram(ports, finish));
 }
 
 function completionsOf(command: CommandUnknownOpts, path: string): CompletionCommand[] {

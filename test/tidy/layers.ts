@@ -76,7 +76,7 @@ export const LAYERS: readonly Layer[] = [
 ];
 
 /** Has to be the very first thing that the entry file imports, or decorators of its owner's packages fail at start. */
-export const FIRST_IN_ENTRY = { from: "src/main/main.ts", packageName: "reflect-metadata" };
+export const FIRST_IN_ENTRY = { from: "src/main/run-command.ts", packageName: "reflect-metadata" };
 
 /** Under these paths nothing but words and arithmetic: no runtime module at all. */
 export const PURE: readonly string[] = ["base/", "cluster/", "decision/", "raft/engine/"];
