@@ -41,6 +41,14 @@ export function makeCluster(size: number, installation: Installation = newestPos
   });
 }
 
+/** Not removed yet. A test run that is told to end (Ctrl-C, SIGTERM) must leave nothing either. */
+const living = new Set<LocalCluster>();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => {
+    void Promise.allSettled([...living].map((cluster) => cluster.remove())).then(() => process.exit(130));
+  });
+}
+
 export class ClusterLife {
   readonly cluster: LocalCluster;
   token = "";
@@ -49,6 +57,7 @@ export class ClusterLife {
 
   constructor(cluster: LocalCluster) {
     this.cluster = cluster;
+    living.add(cluster);
   }
 
   /** From nothing to a control plane of all members. PostgreSQL is untouched. */
@@ -180,6 +189,7 @@ export class ClusterLife {
     await this.#ledger?.stop();
     await this.#ledger?.close();
     await this.cluster.remove();
+    living.delete(this.cluster);
   }
 
   async #printLogs(part: string): Promise<void> {
