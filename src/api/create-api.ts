@@ -1,4 +1,3 @@
-import { swagger } from "@elysiajs/swagger";
 import { Elysia } from "elysia";
 import { authorize, type Need, type Origin } from "./access.ts";
 import { clusterRoutes } from "./cluster-routes.ts";
@@ -71,7 +70,22 @@ export function createApi(ports: ApiPorts): Api {
 }
 
 function createRouter(ports: ApiPorts) {
-  const router = new Elysia({ normalize: false })
+  let document: Promise<Json> | null = null;
+  return routesOf(ports).get(
+    "/openapi.json",
+    async () => {
+      document ??= describe(ports).catch((error: unknown) => {
+        document = null;
+        throw error;
+      });
+      return Response.json(await document);
+    },
+    { detail: { ...describeRoute("none", "documentation", "This API as an OpenAPI document"), hide: true } },
+  );
+}
+
+function routesOf(ports: ApiPorts) {
+  return new Elysia({ normalize: false })
     .onError(({ error, code }) => {
       if (code === "VALIDATION") return explainInvalid(error, ports.log).toResponse();
       return toProblem(ports, error).toResponse();
@@ -81,36 +95,31 @@ function createRouter(ports: ApiPorts) {
     .use(memberRoutes(ports))
     .use(historyRoutes(ports))
     .use(setupRoutes(ports))
-    .use(swaggerRoutes())
-    .use(
-      swagger({
-        path: "/internal/ui",
-        specPath: RAW_DOCUMENT_PATH,
-        exclude: [/^\/internal\//, /^\/openapi\.json$/],
-        excludeStaticFile: false,
-        documentation: {
-          info: {
-            title: "guacamole",
-            version: ports.version,
-            description: "Control plane of a highly available PostgreSQL cluster. Any member answers.",
-          },
-          components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
-          security: [{ token: [] }],
+    .use(swaggerRoutes());
+}
+
+/** Few members are ever asked for it: what writes the document is loaded by the first request, onto routes of its own. */
+async function describe(ports: ApiPorts): Promise<Json> {
+  const { swagger } = await import("@elysiajs/swagger");
+  const described = routesOf(ports).use(
+    swagger({
+      path: "/internal/ui",
+      specPath: RAW_DOCUMENT_PATH,
+      exclude: [/^\/internal\//, /^\/openapi\.json$/],
+      excludeStaticFile: false,
+      documentation: {
+        info: {
+          title: "guacamole",
+          version: ports.version,
+          description: "Control plane of a highly available PostgreSQL cluster. Any member answers.",
         },
-      }),
-    );
-  let document: Json | null = null;
-  return router.get(
-    "/openapi.json",
-    async () => {
-      if (document === null) {
-        const raw = await router.handle(new Request(`http://localhost${RAW_DOCUMENT_PATH}`));
-        document = normalizeOpenApi((await raw.json()) as Json);
-      }
-      return Response.json(document);
-    },
-    { detail: { ...describeRoute("none", "documentation", "This API as an OpenAPI document"), hide: true } },
+        components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
+        security: [{ token: [] }],
+      },
+    }),
   );
+  const raw = await described.handle(new Request(`http://localhost${RAW_DOCUMENT_PATH}`));
+  return normalizeOpenApi((await raw.json()) as Json);
 }
 
 /** What a route's description says it asks for; one that says nothing needs the most. */
