@@ -27,6 +27,7 @@ QUICK_TESTS := test/tidy test/unit test/scenarios
 SEEDS ?= 100
 # How many seeds `make check` and `make test` simulate.
 CHECK_SEEDS := 20
+TEST_SEEDS := 200
 
 BUILDER ?= $(firstword $(shell for tool in buildah podman docker; do command -v $$tool; done))
 BASE_IMAGE ?= debian:bookworm-slim
@@ -76,7 +77,7 @@ format: setup ## Format and sort imports, and mend what the linter can mend safe
 test: static build ## Everything, on real PostgreSQL too (15 if installed, 17 and 18 from npm; under 15 minutes)
 	@echo "test: PostgreSQL for the tests"
 	@$(BUN) test/support/find-postgres.ts --all
-	@SEEDS=$(CHECK_SEEDS) $(RUN_TESTS) $(QUICK_TESTS) test/simulation test/postgres test/e2e
+	@SEEDS=$(TEST_SEEDS) $(RUN_TESTS) $(QUICK_TESTS) test/simulation test/postgres test/e2e
 
 simulate: setup ## Many simulated clusters: SEEDS=1000, or one again: SEED=42
 	@SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(RUN_TESTS) test/simulation

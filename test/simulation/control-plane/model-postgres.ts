@@ -11,6 +11,7 @@ import type {
   PostgresStatus,
   Promises,
   StandbyConnection,
+  SynchronousStatus,
 } from "../../../src/cluster/observation.ts";
 import { renderSynchronousStandbyNames } from "../../../src/cluster/synchronous-standby-names.ts";
 import type { Action } from "../../../src/decision/plan.ts";
@@ -56,7 +57,8 @@ export class ModelPostgres {
   /** Sabotage: pledges, answers, and goes on receiving. */
   isLiar = false;
   #lie: number | null = null;
-  #synchronous = { names: "", sinceLsn: 0 as Lsn };
+  /** What the member's loop knows of the rule in effect; forgotten whenever this is no primary. */
+  #synchronous: SynchronousStatus | null = null;
 
   constructor(name: string, memberId: MemberId, world: ModelWorld) {
     this.name = name;
@@ -276,6 +278,7 @@ export class ModelPostgres {
   }
 
   look(): PostgresStatus {
+    if (this.kind !== "primary") this.#synchronous = null;
     const systemIdentifier = this.system;
     const timeline = this.timeline as TimelineId;
     switch (this.kind) {
@@ -314,10 +317,11 @@ export class ModelPostgres {
     }
   }
 
-  #lookAtRule() {
+  #lookAtRule(): SynchronousStatus {
     const rule = this.effective?.synchronousStandbyNames ?? null;
     const names = rule === null ? "" : renderSynchronousStandbyNames(rule.k, rule.names);
-    if (names !== this.#synchronous.names) this.#synchronous = { names, sinceLsn: this.wal.length as Lsn };
+    if (this.#synchronous?.names === names) return this.#synchronous;
+    this.#synchronous = { names, sinceLsn: this.wal.length as Lsn };
     return this.#synchronous;
   }
 
