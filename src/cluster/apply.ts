@@ -288,7 +288,7 @@ function endSwitchover(state: ClusterState, command: Command, appointedId: Membe
         command,
         switchover.operationId,
         "failed",
-        `${name} was further ahead and is appointed instead`,
+        `${name} is appointed instead: the target was behind, or had not pledged in time`,
       );
 }
 

@@ -106,7 +106,7 @@ function isPrimaryReady(view: MemberView, reign: Reign): boolean {
   return isOfThisReign && primary.isProvisioned && hasCheckpointed;
 }
 
-const FAILED_STARTS_MAX = 3;
+const FAILED_STARTS_MAX = 10;
 
 function decideStopped(view: MemberView): Plan {
   const { reign } = view.state;

@@ -314,7 +314,7 @@ const table: readonly (readonly [string, MemberView, string])[] = [
   ],
   [
     "clones after PostgreSQL failed to start again and again",
-    view(STOPPED, m3Reigns, { ...after, failedStarts: 3 }),
+    view(STOPPED, m3Reigns, { ...after, failedStarts: 10 }),
     "recloning: stop fast, clone m3 replacing",
   ],
   [
