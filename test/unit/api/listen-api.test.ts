@@ -52,7 +52,7 @@ describe("the Unix socket", () => {
   test("takes the place of one that a killed process left", async () => {
     const child = Bun.spawn(
       [
-        "bun",
+        process.execPath,
         "-e",
         `Bun.serve({ unix: ${JSON.stringify(unixPath)}, fetch: () => new Response() }); console.log("up")`,
       ],
