@@ -1,8 +1,4 @@
-import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
-import type { Lsn } from "../base/lsn.ts";
-import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
-import type { TimelineEpoch } from "../cluster/observation.ts";
-import type { InitdbOptions } from "../cluster/state.ts";
+import type { MachineRequest } from "../cluster/machine-request.ts";
 import type { Reason } from "./reasons.ts";
 
 /**
@@ -21,36 +17,8 @@ export type Pace = "calm" | "soon" | "urgent";
 
 /** One step. `agent/execute.ts` carries it out and decides nothing. */
 export type Action =
-  | { readonly kind: "initdb"; readonly clusterId: ClusterId; readonly options: InitdbOptions }
-  | {
-      readonly kind: "clone";
-      readonly clusterId: ClusterId;
-      readonly epoch: Epoch;
-      readonly timelines: readonly TimelineEpoch[];
-      readonly source: Upstream;
-      /** Why data that stands there may be moved aside; null: only an empty place may be filled (F7). */
-      readonly replace: string | null;
-    }
-  | {
-      readonly kind: "rewind";
-      readonly epoch: Epoch;
-      readonly timelines: readonly TimelineEpoch[];
-      readonly source: Upstream;
-      readonly forkTimeline: TimelineId;
-      readonly forkLsn: Lsn;
-    }
-  | {
-      readonly kind: "configure";
-      readonly epoch: Epoch;
-      readonly timelines: readonly TimelineEpoch[];
-      readonly settings: ManagedSettings;
-    }
-  | { readonly kind: "start"; readonly epoch: Epoch }
+  | MachineRequest
   | { readonly kind: "stop"; readonly mode: "fast" | "immediate" }
-  | { readonly kind: "reload" }
-  | { readonly kind: "promote"; readonly epoch: Epoch; readonly timelines: readonly TimelineEpoch[] }
-  | { readonly kind: "pledge"; readonly epoch: Epoch }
-  | { readonly kind: "discard-aside" }
   /** Makes the roles that members need. */
   | { readonly kind: "provision" }
   /** SQL `CHECKPOINT`. */

@@ -1,8 +1,9 @@
 import { type ClusterId, type Epoch, parseClusterId, type TimelineId } from "../base/ids.ts";
 import type { Lsn } from "../base/lsn.ts";
 import { err, ok, type Result } from "../base/result.ts";
+import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
 import type { TimelineEpoch } from "../cluster/observation.ts";
-import type { ManagedSettings, SupervisorRequest, Upstream } from "./protocol.ts";
+import type { SupervisorRequest } from "./protocol.ts";
 
 /** What came over the socket, as a request: the gateway of the supervisor. Nothing unparsed goes further. */
 export interface Envelope {

@@ -1,20 +1,14 @@
-import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
+import type { ClusterId, TimelineId } from "../base/ids.ts";
 import type { Lsn } from "../base/lsn.ts";
-import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
-import type { Ancestor, Promises, TimelineEpoch, WorkProgress } from "../cluster/observation.ts";
-import type { InitdbOptions } from "../cluster/state.ts";
-
-export type { ManagedSettings, Upstream };
+import type { MachineRequest } from "../cluster/machine-request.ts";
+import type { Ancestor, Promises, WorkProgress } from "../cluster/observation.ts";
 
 /**
  * What a member may ask of the supervisor: newline-delimited JSON over a Unix socket, `{ id, request }` one way,
- * `{ id, response }` or `{ event }` the other.
- *
- * The supervisor decides nothing. Each request is idempotent; each that could give PostgreSQL a role carries the epoch,
- * and one older than the newest seen (kept on disk) is refused with `stale-epoch`. Each that lets WAL of a reign in carries
- * the reign's `timelines` too, which are kept with the promises (`cluster/timelines.ts`).
+ * `{ id, response }` or `{ event }` the other. The supervisor decides nothing.
  */
 export type SupervisorRequest =
+  | MachineRequest
   | { readonly kind: "look" }
   /** TLS material for PostgreSQL and for its replication connections; the key never leaves the state directory. */
   | {
@@ -23,53 +17,8 @@ export type SupervisorRequest =
       readonly certificatePem: string;
       readonly privateKeyPem: string;
     }
-  /** Refused (`not-empty`) unless the data directory is absent or empty. Data checksums are on. */
-  | { readonly kind: "initdb"; readonly clusterId: ClusterId; readonly options: InitdbOptions }
-  /**
-   * `pg_basebackup` from `source`. Refused (`not-empty`) where data stands, unless `replace` names why it may go: then
-   * the old directory is moved aside first and kept until the new one streams (`discard-aside`).
-   */
-  | {
-      readonly kind: "clone";
-      readonly clusterId: ClusterId;
-      readonly epoch: Epoch;
-      readonly timelines: readonly TimelineEpoch[];
-      readonly source: Upstream;
-      readonly replace: string | null;
-    }
-  /**
-   * Copies the WAL from `forkLsn` on aside, then `pg_rewind`. PostgreSQL must be stopped. On failure the directory is
-   * marked: `look` says `needsClone`, and only a clone with `replace` mends it.
-   */
-  | {
-      readonly kind: "rewind";
-      readonly epoch: Epoch;
-      readonly timelines: readonly TimelineEpoch[];
-      readonly source: Upstream;
-      readonly forkTimeline: TimelineId;
-      readonly forkLsn: Lsn;
-    }
-  /** Writes our configuration aside, syncs, renames. Refused (`pledged`) if it would receive under a pledged epoch. */
-  | {
-      readonly kind: "configure";
-      readonly epoch: Epoch;
-      readonly timelines: readonly TimelineEpoch[];
-      readonly settings: ManagedSettings;
-    }
-  /** Starts the postmaster, always as a standby. Idempotent. Resolves once the process runs, not when it is ready. */
-  | { readonly kind: "start"; readonly epoch: Epoch }
   /** `fast` escalates to `immediate` after `deadlineMs`. Resolves once the postmaster is gone. */
-  | { readonly kind: "stop"; readonly mode: "fast" | "immediate"; readonly deadlineMs: number }
-  | { readonly kind: "reload" }
-  /** `promote` file + SIGUSR1. Refused with `stale-epoch`. Resolves once signalled. */
-  | { readonly kind: "promote"; readonly epoch: Epoch; readonly timelines: readonly TimelineEpoch[] }
-  /**
-   * Promises, durably and before answering, to receive no WAL under `epoch` or an older one: writes the promise, takes
-   * the upstream out of the configuration, reloads.
-   */
-  | { readonly kind: "pledge"; readonly epoch: Epoch }
-  /** The new data directory streams: what was kept aside may go. */
-  | { readonly kind: "discard-aside" };
+  | { readonly kind: "stop"; readonly mode: "fast" | "immediate"; readonly deadlineMs: number };
 
 export interface SupervisorLook {
   readonly postgresVersion: string;

@@ -15,6 +15,7 @@ import type { Clock } from "../base/clock.ts";
 import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Result } from "../base/result.ts";
+import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
 import type { TimelineEpoch, WorkProgress } from "../cluster/observation.ts";
 import { cleanAutoConf } from "../postgres/auto-conf.ts";
 import { type CopyProgress, runBaseBackup } from "../postgres/clone.ts";
@@ -46,13 +47,11 @@ import { processStartTicks } from "./process-table.ts";
 import { PromiseBook, refusePledged, refuseStale, withNewest, withPledge, withWal } from "./promises.ts";
 import type {
   DataDirectory,
-  ManagedSettings,
   SupervisorErrorCode,
   SupervisorEvent,
   SupervisorLook,
   SupervisorRequest,
   SupervisorResponse,
-  Upstream,
 } from "./protocol.ts";
 import type { StatePaths } from "./state-directory.ts";
 

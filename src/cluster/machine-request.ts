@@ -1,0 +1,59 @@
+import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
+import type { Lsn } from "../base/lsn.ts";
+import type { ManagedSettings, Upstream } from "./managed-settings.ts";
+import type { TimelineEpoch } from "./observation.ts";
+import type { InitdbOptions } from "./state.ts";
+
+/**
+ * What can be done to one member's PostgreSQL: decided in `decision/`, carried out by the supervisor.
+ *
+ * Each is idempotent; each that could give PostgreSQL a role carries the epoch, and one older than the newest seen (kept on
+ * disk) is refused with `stale-epoch`. Each that lets WAL of a reign in carries the reign's `timelines` too, which are kept
+ * with the promises (`cluster/timelines.ts`).
+ */
+export type MachineRequest =
+  /** Refused (`not-empty`) unless the data directory is absent or empty. Data checksums are on. */
+  | { readonly kind: "initdb"; readonly clusterId: ClusterId; readonly options: InitdbOptions }
+  /**
+   * `pg_basebackup` from `source`. Refused (`not-empty`) where data stands, unless `replace` says why it may go (F7): then
+   * the copy is made beside it, the old directory is moved aside and kept until the new one streams (`discard-aside`).
+   */
+  | {
+      readonly kind: "clone";
+      readonly clusterId: ClusterId;
+      readonly epoch: Epoch;
+      readonly timelines: readonly TimelineEpoch[];
+      readonly source: Upstream;
+      readonly replace: string | null;
+    }
+  /**
+   * Copies the WAL from `forkLsn` on aside, then `pg_rewind`. PostgreSQL must be stopped. On failure the directory is
+   * marked: a look says `needsClone`, and only a clone with `replace` mends it.
+   */
+  | {
+      readonly kind: "rewind";
+      readonly epoch: Epoch;
+      readonly timelines: readonly TimelineEpoch[];
+      readonly source: Upstream;
+      readonly forkTimeline: TimelineId;
+      readonly forkLsn: Lsn;
+    }
+  /** Writes our configuration aside, syncs, renames. Refused (`pledged`) if it would receive under a pledged epoch. */
+  | {
+      readonly kind: "configure";
+      readonly epoch: Epoch;
+      readonly timelines: readonly TimelineEpoch[];
+      readonly settings: ManagedSettings;
+    }
+  /** Starts the postmaster, always as a standby. Resolves once the process runs, not when it is ready. */
+  | { readonly kind: "start"; readonly epoch: Epoch }
+  | { readonly kind: "reload" }
+  /** `promote` file + SIGUSR1. Resolves once signalled. */
+  | { readonly kind: "promote"; readonly epoch: Epoch; readonly timelines: readonly TimelineEpoch[] }
+  /**
+   * Promises, durably and before answering, to receive no WAL under `epoch` or an older one: writes the promise, takes
+   * the upstream out of the configuration, reloads.
+   */
+  | { readonly kind: "pledge"; readonly epoch: Epoch }
+  /** The new data directory streams: what was kept aside may go. */
+  | { readonly kind: "discard-aside" };
