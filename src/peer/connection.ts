@@ -2,11 +2,11 @@
  * One authenticated connection to one member: frames in both directions, calls and their answers, a bounded queue while
  * the other side is slow. Which member it is was proven by its certificate before this object was made.
  */
-import type { TLSSocket } from "node:tls";
 import type { ClusterId, MemberId } from "../base/ids.ts";
 import { encodeFrame, type Frame, type FrameKind, FrameReader } from "./frame.ts";
 import { MalformedError } from "./malformed.ts";
 import { PeerError } from "./peer-error.ts";
+import type { SecureSocket } from "./secure-socket.ts";
 
 /** Raised when members of the older version could misunderstand the newer one. */
 export const PROTOCOL_VERSION = 1;
@@ -42,7 +42,7 @@ interface PendingCall {
 
 export class Connection {
   readonly peerId: MemberId;
-  readonly #socket: TLSSocket;
+  readonly #socket: SecureSocket;
   readonly #own: Hello;
   readonly #events: ConnectionEvents;
   readonly #reader = new FrameReader();
@@ -56,17 +56,16 @@ export class Connection {
   #looksInSilence = 0;
 
   /** Takes the socket over and says hello. */
-  constructor(socket: TLSSocket, peerId: MemberId, own: Hello, events: ConnectionEvents) {
+  constructor(socket: SecureSocket, peerId: MemberId, own: Hello, events: ConnectionEvents) {
     this.#socket = socket;
     this.peerId = peerId;
     this.#own = own;
     this.#events = events;
-    socket.setNoDelay(true);
-    socket.on("data", (chunk: Uint8Array) => this.#onData(chunk));
-    socket.on("drain", () => this.#onDrain());
-    socket.on("error", (error: Error) => this.#finish(error.message));
-    socket.on("close", () => this.#finish("closed by the other side"));
-    socket.on("end", () => this.#finish("closed by the other side"));
+    socket.take({
+      onData: (chunk) => this.#onData(chunk),
+      onDrain: () => this.#onDrain(),
+      onClose: (reason) => this.#finish(reason),
+    });
     this.#write("hello", jsonBytes(own));
   }
 

@@ -3,19 +3,25 @@
  * certificate is who speaks. Raft's traffic is best effort; whatever is wrong with what comes in closes that connection
  * and nothing else.
  */
-import { connect, createServer, type Server, type TLSSocket } from "node:tls";
 import type { ClusterId, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { err, type Result } from "../base/result.ts";
 import type { Message } from "../raft/engine/message.ts";
 import type { Transport } from "../raft/ports.ts";
-import { type Address, parseAddress } from "./address.ts";
+import { parseAddress } from "./address.ts";
 import { memberIdOf } from "./common-name.ts";
 import { Connection, type ConnectionEvents, type Hello, PROTOCOL_VERSION, parseJson } from "./connection.ts";
 import type { Frame } from "./frame.ts";
 import { MalformedError } from "./malformed.ts";
 import { decodeMessage, encodeMessage } from "./message-codec.ts";
 import { PeerError } from "./peer-error.ts";
+import {
+  type Credentials,
+  dialSecurely,
+  listenSecurely,
+  type SecureListener,
+  type SecureSocket,
+} from "./secure-socket.ts";
 import { type AgedStatus, type DigestEntry, parseAgedStatus, parseDigest } from "./status-codec.ts";
 
 /** Who this member is, and how it proves that. */
@@ -64,7 +70,8 @@ interface Link {
   readonly id: MemberId;
   address: string;
   outgoing: Connection | null;
-  dialing: TLSSocket | null;
+  /** Gives up the attempt that is under way. */
+  dialing: (() => void) | null;
   redialTimer: ReturnType<typeof setTimeout> | null;
   redialMs: number;
   /** As last told to `onConnected`. */
@@ -80,8 +87,8 @@ export class PeerTransport implements Transport {
   readonly #hello: Hello;
   readonly #links = new Map<MemberId, Link>();
   readonly #incoming = new Map<MemberId, Connection>();
-  readonly #sockets = new Set<TLSSocket>();
-  #server: Server | null = null;
+  readonly #sockets = new Set<SecureSocket>();
+  #server: SecureListener | null = null;
   #lookTimer: ReturnType<typeof setInterval> | null = null;
   #isClosed = false;
 
@@ -100,27 +107,19 @@ export class PeerTransport implements Transport {
     const { listen, log } = this.#options;
     const address = parseAddress(listen);
     if (!address.ok) return Promise.reject(new Error(address.error));
-    const server = createServer({ ...this.#credentials(), requestCert: true, rejectUnauthorized: true });
-    this.#server = server;
-    server.on("secureConnection", (socket: TLSSocket) => this.#accept(socket));
-    server.on("tlsClientError", (error: Error, socket: TLSSocket) => {
-      log.warn("peer.refused", { reason: error.message });
-      socket.destroy();
-    });
-    return new Promise((resolve, reject) => {
-      server.once("error", (error: Error) => {
-        const hint =
-          "code" in error && error.code === "EADDRINUSE"
-            ? "the port is in use by another program: stop it, or give [peer] listen in guacamole.toml (GUACAMOLE_PEER_LISTEN) another one"
-            : error.message;
-        reject(new Error(`cannot listen for other members on ${listen}: ${hint}`, { cause: error }));
+    try {
+      this.#server = listenSecurely(address.value, this.#credentials(), DIAL_DEADLINE_MS, {
+        onSecure: (socket) => this.#accept(socket),
+        onRefused: (reason, from) => log.warn("peer.refused", { reason, address: from }),
       });
-      server.listen(address.value.port, address.value.host, () => {
-        this.#lookTimer = setInterval(() => this.#look(), LOOK_EVERY_MS);
-        const bound = server.address();
-        resolve(typeof bound === "object" && bound !== null ? bound.port : address.value.port);
-      });
-    });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      return Promise.reject(
+        new Error(`cannot listen for other members on ${listen}: ${reason}`, { cause: error }),
+      );
+    }
+    this.#lookTimer = setInterval(() => this.#look(), LOOK_EVERY_MS);
+    return Promise.resolve(this.#server.port);
   }
 
   /** Whom to stay connected with. Those that are missing from the list are let go. */
@@ -178,10 +177,10 @@ export class PeerTransport implements Transport {
     for (const link of this.#links.values()) this.#forget(link);
     for (const connection of this.#incoming.values()) connection.close(null);
     for (const socket of this.#sockets) socket.destroy();
-    this.#server?.close();
+    this.#server?.stop();
   }
 
-  #credentials() {
+  #credentials(): Credentials {
     const { certificatePem, privateKeyPem, authorityPem } = this.#options.identity;
     return { cert: certificatePem, key: privateKeyPem, ca: authorityPem };
   }
@@ -196,17 +195,15 @@ export class PeerTransport implements Transport {
 
   // --- Incoming ---------------------------------------------------------------------------------------------------
 
-  #accept(socket: TLSSocket): void {
+  #accept(socket: SecureSocket): void {
     const { log } = this.#options;
-    // Between the handshake and the connection's own handlers, and after its end: an error must have a listener.
-    socket.on("error", () => undefined);
     const who = this.#whoIs(socket);
     if (!who.ok || this.#isClosed) {
-      if (!who.ok) log.warn("peer.refused", { reason: who.error, address: socket.remoteAddress ?? null });
+      if (!who.ok) log.warn("peer.refused", { reason: who.error, address: socket.remoteAddress });
       socket.destroy();
       return;
     }
-    this.#track(socket);
+    this.#sockets.add(socket);
     // Neither a member that takes no turn nor a rogue that holds a stolen certificate may pile up silent connections.
     const connection: Connection = new Connection(socket, who.value, this.#hello, {
       ...this.#commonEvents(),
@@ -221,6 +218,7 @@ export class PeerTransport implements Transport {
       },
       onClose: (_, reason) => {
         clearTimeout(timer);
+        this.#sockets.delete(socket);
         if (reason?.startsWith("malformed") === true)
           log.warn("peer.malformed", { peerId: who.value, reason });
         if (this.#incoming.get(who.value) !== connection) return;
@@ -236,13 +234,8 @@ export class PeerTransport implements Transport {
   }
 
   /** Whom the certificate names, which the authority signed. */
-  #whoIs(socket: TLSSocket): Result<MemberId, string> {
-    if (!socket.authorized) {
-      return err(
-        `its certificate is not signed by this cluster's authority (${String(socket.authorizationError)})`,
-      );
-    }
-    const { subject } = socket.getPeerCertificate();
+  #whoIs(socket: SecureSocket): Result<MemberId, string> {
+    const { subject } = socket.certificate;
     if (subject === undefined) return err("it shows no certificate");
     if (subject.O !== this.#hello.clusterId) return err(`its certificate is of cluster ${String(subject.O)}`);
     return memberIdOf(String(subject.CN));
@@ -263,15 +256,11 @@ export class PeerTransport implements Transport {
       this.#complain(link, address.error);
       return;
     }
-    const socket = this.#open(address.value);
-    link.dialing = socket;
-    this.#track(socket);
     let connection: Connection | null = null;
     const give = (reason: string) => {
-      if (link.dialing !== socket) return;
+      if (link.dialing !== giveUp) return;
       link.dialing = null;
-      clearTimeout(timer);
-      socket.destroy();
+      giveUp();
       this.#complain(link, reason);
       this.#lost(link);
     };
@@ -279,22 +268,19 @@ export class PeerTransport implements Transport {
       if (connection === null) give(`no connection within ${DIAL_DEADLINE_MS} ms`);
       else connection.close(`no hello within ${DIAL_DEADLINE_MS} ms`);
     }, DIAL_DEADLINE_MS);
-    socket.on("error", (error: Error) => {
-      if (connection === null) give(error.message);
-    });
-    socket.on("close", () => {
-      if (connection === null) give("closed before it was secure");
-    });
-    socket.once("secureConnect", () => {
+    const onSecure = (socket: SecureSocket) => {
       const who = this.#whoIs(socket);
-      if (!who.ok) {
-        give(who.error);
+      const wrong = !who.ok
+        ? who.error
+        : who.value === link.id
+          ? null
+          : `member ${who.value} answers at ${link.address}`;
+      if (wrong !== null || link.dialing !== giveUp) {
+        socket.destroy();
+        if (wrong !== null) give(wrong);
         return;
       }
-      if (who.value !== link.id) {
-        give(`member ${who.value} answers at ${link.address}`);
-        return;
-      }
+      this.#sockets.add(socket);
       connection = new Connection(socket, link.id, this.#hello, {
         ...this.#commonEvents(),
         onOpen: (opened) => {
@@ -313,25 +299,22 @@ export class PeerTransport implements Transport {
         },
         onClose: (closed, reason) => {
           clearTimeout(timer);
-          if (link.dialing === socket) link.dialing = null;
+          this.#sockets.delete(socket);
+          if (link.dialing === giveUp) link.dialing = null;
           if (link.outgoing === closed) link.outgoing = null;
           if (reason === null) return;
           this.#complain(link, reason);
           this.#lost(link);
         },
       });
-    });
-  }
-
-  #open({ host, port }: Address): TLSSocket {
-    return connect({
-      ...this.#credentials(),
-      host,
-      port,
-      rejectUnauthorized: true,
-      // The host's name proves nothing: `#whoIs` looks at the member's name instead.
-      checkServerIdentity: () => undefined,
-    });
+    };
+    const abandon = dialSecurely(address.value, this.#credentials(), { onSecure, onFailed: give });
+    const giveUp = (): void => {
+      clearTimeout(timer);
+      abandon();
+      connection?.close(null);
+    };
+    link.dialing = giveUp;
   }
 
   /** There is no way to it now: say so at once, and try again, soon at first. */
@@ -354,7 +337,7 @@ export class PeerTransport implements Transport {
     link.outgoing = null;
     const { dialing } = link;
     link.dialing = null;
-    dialing?.destroy();
+    dialing?.();
     if (!this.#isClosed) this.#tell(link);
   }
 
@@ -439,11 +422,6 @@ export class PeerTransport implements Transport {
     if (link.complaint === reason || !this.#isCurrent(link)) return;
     link.complaint = reason;
     this.#options.log.warn("peer.unreachable", { peerId: link.id, address: link.address, reason });
-  }
-
-  #track(socket: TLSSocket): void {
-    this.#sockets.add(socket);
-    socket.on("close", () => this.#sockets.delete(socket));
   }
 
   #look(): void {
