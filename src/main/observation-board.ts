@@ -32,7 +32,7 @@ export class ObservationBoard {
     this.#ownId = ownId;
   }
 
-  /** Grows with every change except of the times at which members were heard. */
+  /** Grows with every change except of the times at which members were heard, or said the same again. */
   get version(): number {
     return this.#version;
   }
@@ -72,8 +72,10 @@ export class ObservationBoard {
     row.content = content;
     row.statusAtMs = Math.max(row.statusAtMs, nowMs - ageMs);
     row.heardAtMs = Math.max(row.heardAtMs, nowMs - ageMs);
-    this.#version += 1;
-    if (isNew) this.#news += 1;
+    if (isNew) {
+      this.#version += 1;
+      this.#news += 1;
+    }
     return isNew;
   }
 
@@ -145,11 +147,15 @@ export class ObservationBoard {
     return row.isConnectedThere ?? row.isConnectedHere;
   }
 
-  /** Until the next digest our own connections say more. */
+  /** Until the next digest our own connections say more, and what is said next counts as new. */
   #forgetLeadersView(): void {
     this.#version += 1;
     this.#news += 1;
-    for (const row of this.#rows.values()) row.isConnectedThere = null;
+    for (const row of this.#rows.values()) {
+      row.isConnectedThere = null;
+      // Said again under another leader, it is news: a new leader counts only what was said since.
+      row.content = "";
+    }
   }
 
   #row(id: MemberId): Row {

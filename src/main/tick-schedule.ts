@@ -10,6 +10,9 @@ export const TICK_MS = 5;
 /** How often a member looks while it has no leader, or has not heard it for two heartbeats. */
 const WATCHFUL_MS = 10;
 
+/** A follower sleeps this many heartbeats: fewer than the five that an election takes at least, so it is never late. */
+const FOLLOWER_SLEEP_HEARTBEATS = 4;
+
 /** What a member waits for: to send heartbeats, to miss them, or an election. */
 export type TickMode = "leading" | "following" | "watchful";
 
@@ -48,7 +51,7 @@ export class TickSchedule {
     const heartbeatMs = heartbeatTicks * TICK_MS;
     const wakeAtMs = {
       leading: this.#countedToMs + heartbeatMs,
-      following: this.#countedToMs + 2 * heartbeatMs,
+      following: this.#countedToMs + FOLLOWER_SLEEP_HEARTBEATS * heartbeatMs,
       watchful: nowMs + WATCHFUL_MS,
     }[mode];
     this.#wakeAtMs = Math.max(wakeAtMs, nowMs);

@@ -25,6 +25,18 @@ test("a status counts from when it was true, and an older one never replaces it"
   expect(board.version).toBe(version);
 });
 
+test("the same said again is no change, until another member leads", () => {
+  const board = new ObservationBoard(M1);
+  const again = (sequence: number) => ({ status: status(M2, sequence, "idle"), ageMs: 0 });
+  board.takeStatus(M2, again(1), 100);
+  const { version, news } = board;
+  expect(board.takeStatus(M2, again(2), 200)).toBe(false);
+  expect([board.version, board.news]).toEqual([version, news]);
+  expect(seen(board)).toMatchObject({ statusAtMs: 200, status: { sequence: 2 } });
+  board.setLeader(M3);
+  expect(board.takeStatus(M2, again(3), 300)).toBe(true);
+});
+
 test("a new life of a process replaces the old one for good", () => {
   const board = new ObservationBoard(M1);
   board.takeStatus(M2, aged(50), 100);

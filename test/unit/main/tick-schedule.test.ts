@@ -15,14 +15,21 @@ test("a leader sleeps until its next heartbeat, and counts all of it", () => {
 
 test("a follower counts from the last heartbeat, however rarely it wakes", () => {
   const schedule = new TickSchedule(0);
-  expect(schedule.plan(0, "following", HEARTBEAT)).toBe(150);
-  schedule.leaderHeard(75);
-  schedule.leaderHeard(148);
-  expect(schedule.takeDue(150)).toBe(0);
-  expect(schedule.plan(150, "following", HEARTBEAT)).toBe(148);
-  expect(schedule.takeDue(298)).toBe(30);
-  expect(schedule.plan(298, "watchful", HEARTBEAT)).toBe(10);
-  expect(schedule.takeDue(308)).toBe(2);
+  expect(schedule.plan(0, "following", HEARTBEAT)).toBe(300);
+  for (const heardAtMs of [75, 150, 225, 298]) schedule.leaderHeard(heardAtMs);
+  expect(schedule.takeDue(300)).toBe(0);
+  expect(schedule.plan(300, "following", HEARTBEAT)).toBe(298);
+  expect(schedule.takeDue(598)).toBe(60);
+  expect(schedule.plan(598, "watchful", HEARTBEAT)).toBe(10);
+  expect(schedule.takeDue(608)).toBe(2);
+});
+
+test("a follower that hears nothing wakes before the shortest election, whatever the profile", () => {
+  for (const timing of Object.values(TIMING_PROFILES)) {
+    const schedule = new TickSchedule(0);
+    const { heartbeatTicks } = ticksOf(timing);
+    expect(schedule.plan(0, "following", heartbeatTicks)).toBeLessThan(timing.electionMsMin);
+  }
 });
 
 test("time during which the process stood still counts as one tick at most", () => {
