@@ -14,7 +14,7 @@ import {
   TopologySchema,
 } from "./documents.ts";
 import type { ApiPorts } from "./ports.ts";
-import { ApiProblem, notFormedProblem } from "./problem.ts";
+import { ApiProblem, notReadyProblem } from "./problem.ts";
 import { callerOf, describeRoute } from "./route-context.ts";
 import { isUnreachable, look, type Sight, statusOf } from "./sight.ts";
 import { awaitLinearizable, submit, type Wish, wishOf } from "./submit.ts";
@@ -42,7 +42,7 @@ export function clusterRoutes(ports: ApiPorts) {
         const consistency = query.consistency ?? "local";
         if (consistency === "linearizable") {
           const consensus = ports.consensus();
-          if (consensus === null) throw notFormedProblem();
+          if (consensus === null) throw notReadyProblem(ports.memberId() !== null);
           await awaitLinearizable(ports, consensus);
         }
         return describeCluster(look(ports), ports.name, consistency);

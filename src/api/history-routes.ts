@@ -4,7 +4,7 @@ import type { Consensus } from "../cluster/consensus.ts";
 import { describeEvent, describeOperation } from "./describe.ts";
 import { type EventPageDocument, EventPageSchema, OperationSchema } from "./documents.ts";
 import type { ApiPorts } from "./ports.ts";
-import { ApiProblem, notFormedProblem } from "./problem.ts";
+import { ApiProblem, notReadyProblem } from "./problem.ts";
 import { describeRoute } from "./route-context.ts";
 import { look } from "./sight.ts";
 
@@ -50,7 +50,7 @@ export function historyRoutes(ports: ApiPorts) {
       "/v1/events",
       async ({ query, request, headers }) => {
         const consensus = ports.consensus();
-        if (consensus === null) throw notFormedProblem();
+        if (consensus === null) throw notReadyProblem(ports.memberId() !== null);
         const lastSeen = headers["last-event-id"];
         const after = lastSeen === undefined ? (query.after ?? 0) : Number(lastSeen);
         if (!Number.isSafeInteger(after) || after < 0) {

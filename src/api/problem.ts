@@ -83,11 +83,25 @@ export function outcomeProblem(outcome: Extract<Outcome, { ok: false }>): ApiPro
   return new ApiProblem({ status: 409, code: outcome.code, detail: outcome.message, hint: outcome.hint });
 }
 
-export function notFormedProblem(): ApiProblem {
+function notFormedProblem(): ApiProblem {
   return new ApiProblem({
     status: 409,
     code: "not-formed",
     detail: "This member belongs to no cluster yet.",
     hint: "On this host: 'guacamole form' begins a new cluster, 'guacamole join ADDRESS --token T' enters an existing one.",
+  });
+}
+
+/** Why a member without a control plane cannot answer: it belongs to no cluster, or it is still starting. */
+export function notReadyProblem(isMember: boolean): ApiProblem {
+  return isMember ? startingProblem() : notFormedProblem();
+}
+
+function startingProblem(): ApiProblem {
+  return new ApiProblem({
+    status: 503,
+    code: "starting",
+    detail: "This member is starting: it does not know yet what is agreed. Nothing was done.",
+    hint: "Try again in a moment, or ask another member.",
   });
 }

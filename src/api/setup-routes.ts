@@ -126,7 +126,7 @@ export function setupRoutes(ports: ApiPorts) {
 }
 
 function refuseIfFormed(ports: ApiPorts): void {
-  if (ports.consensus() === null) return;
+  if (ports.memberId() === null) return;
   throw new ApiProblem({
     status: 409,
     code: "already-formed",

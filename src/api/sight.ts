@@ -5,7 +5,7 @@ import type { ClusterState, Reign } from "../cluster/state.ts";
 import { memberById } from "../cluster/state.ts";
 import { isWritable, streamingOf } from "../cluster/writable.ts";
 import type { ApiPorts } from "./ports.ts";
-import { notFormedProblem } from "./problem.ts";
+import { notReadyProblem } from "./problem.ts";
 
 /** What is agreed and what is seen at one moment: every read of the API is a pure function of this. */
 export interface Sight {
@@ -34,10 +34,10 @@ export function tryLook(ports: ApiPorts): Sight | null {
   };
 }
 
-/** @throws {ApiProblem} 409 `not-formed`. */
+/** @throws {ApiProblem} 409 `not-formed`; 503 `starting` for a member whose control plane does not stand yet. */
 export function look(ports: ApiPorts): Sight {
   const sight = tryLook(ports);
-  if (sight === null) throw notFormedProblem();
+  if (sight === null) throw notReadyProblem(ports.memberId() !== null);
   return sight;
 }
 

@@ -4,7 +4,7 @@ import type { Consensus } from "../cluster/consensus.ts";
 import type { Caller } from "./access.ts";
 import { hashSecret } from "./credential.ts";
 import type { ApiPorts } from "./ports.ts";
-import { ApiProblem, notFormedProblem, outcomeProblem } from "./problem.ts";
+import { ApiProblem, notReadyProblem, outcomeProblem } from "./problem.ts";
 
 /** A write is answered within this time: agreed, refused, or honestly unknown. */
 export const PROPOSE_DEADLINE_MS = 10_000;
@@ -42,7 +42,7 @@ export function wishOf(ports: ApiPorts, caller: Caller, route: string, key: stri
  */
 export async function submit(ports: ApiPorts, wish: Wish, change: Change): Promise<void> {
   const consensus = ports.consensus();
-  if (consensus === null) throw notFormedProblem();
+  if (consensus === null) throw notReadyProblem(ports.memberId() !== null);
   const command: Command = {
     id: wish.commandId,
     atMs: ports.clock.wallMs(),

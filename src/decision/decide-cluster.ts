@@ -7,7 +7,13 @@
 import { EPOCH_ZERO } from "../base/ids.ts";
 import type { Member } from "../cluster/member.ts";
 import type { PrimaryStatus } from "../cluster/observation.ts";
-import { memberName, type Operation, type Reign, type Switchover } from "../cluster/state.ts";
+import {
+  type ClusterState,
+  memberName,
+  type Operation,
+  type Reign,
+  type Switchover,
+} from "../cluster/state.ts";
 import { isWritable } from "../cluster/writable.ts";
 import { chooseSuccessor } from "./choose-successor.ts";
 import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
@@ -218,9 +224,10 @@ function decideOperation(
     case "initialize": {
       if (!isServing) return null;
       const waiting = dataMembers(state).filter(({ data }) => data !== "ready");
-      if (waiting.length === 0)
+      // Only then does the cluster keep what it promises: another member could follow, with every acknowledged commit.
+      if (waiting.length === 0 && isCohortComplete(state))
         return done(`${name} takes writes, ${dataMembers(state).length - 1} standbys stream`);
-      if (operation.phase === "cloning") return null;
+      if (waiting.length === 0 || operation.phase === "cloning") return null;
       const names = waiting.map((member) => member.name).join(", ");
       return propose(
         {
@@ -239,6 +246,14 @@ function decideOperation(
       return isReady ? done(`${name} streams`) : null;
     }
   }
+}
+
+/** Every other data member acknowledges, under the rule that the spec asks for and no other. */
+function isCohortComplete({ reign, spec, members }: ClusterState): boolean {
+  if (reign === null || reign.pendingCohort !== null || reign.inheritedRules.length > 0) return false;
+  const others = members.filter(({ id, kind }) => kind === "data" && id !== reign.primaryId).length;
+  const { standbyIds, k } = reign.cohort;
+  return standbyIds.length === others && k === Math.min(spec.durability.synchronousStandbys, others);
 }
 
 /** How long a leader stays where it is before it moves off the primary's host. */

@@ -88,6 +88,8 @@ export class MemberProcess {
   #lock: number | null = null;
   #listener: ApiListener | null = null;
   #plane: ControlPlane | null = null;
+  /** From the moment it is known; the control plane may still be starting. */
+  #memberId: MemberId | null = null;
   #isChanging = false;
   #startingPlane = new AbortController();
 
@@ -102,6 +104,7 @@ export class MemberProcess {
     this.#lockDataDirectory();
     if (config.postgres !== null) this.#howToSupervise(config.postgres);
     const identity = loadIdentity(this.#paths.database);
+    this.#memberId = identity?.memberId ?? null;
     await this.#listen(identity !== null);
     log.info("member.started", {
       name: config.name,
@@ -171,7 +174,7 @@ export class MemberProcess {
       version,
       clock,
       log,
-      memberId: () => this.#plane?.memberId ?? null,
+      memberId: () => this.#memberId,
       consensus: () => this.#plane?.consensus ?? null,
       localStatus: () => this.#plane?.memberLoop.status ?? null,
       stalledReason: () => this.#stalledReason(),
@@ -194,7 +197,7 @@ export class MemberProcess {
 
   /** Forming and joining happen once, one at a time. */
   async #once<T>(change: () => Promise<Result<T, Refusal>>): Promise<Result<T, Refusal>> {
-    if (this.#plane !== null)
+    if (this.#memberId !== null)
       return err(refusal(409, "already-formed", "This member belongs to a cluster already."));
     if (this.#isChanging)
       return err(refusal(409, "operation-running", "This member is forming or joining just now."));
@@ -334,6 +337,7 @@ export class MemberProcess {
   }
 
   async #startControlPlane(memberId: MemberId): Promise<void> {
+    this.#memberId = memberId;
     const { config, clock, log, version, onFatal } = this.#options;
     const tls = readMemberTls(config.dataDir);
     const consensus = await startConsensus({

@@ -113,7 +113,9 @@ export class PeerTransport implements Transport {
         onRefused: (reason, from) => log.warn("peer.refused", { reason, address: from }),
       });
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const isTaken = error instanceof Error && "code" in error && error.code === "EADDRINUSE";
+      const said = error instanceof Error ? error.message : String(error);
+      const reason = isTaken ? "the port is in use" : said;
       return Promise.reject(
         new Error(`cannot listen for other members on ${listen}: ${reason}`, { cause: error }),
       );

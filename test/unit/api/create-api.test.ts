@@ -415,6 +415,14 @@ describe("reads", () => {
   });
 });
 
+test("a member that is still starting says so, and is not asked to form again", async () => {
+  const fake = createFake({ consensus: () => null });
+  const response = await ask(fake, "/v1/cluster", { token: null, origin: "local" });
+  expect([response.status, (await problemOf(response)).code]).toEqual([503, "starting"]);
+  const form = await ask(fake, "/v1/form", { token: null, origin: "local", body: "{}" });
+  expect([form.status, (await problemOf(form)).code]).toEqual([409, "already-formed"]);
+});
+
 test("F10: the leader's reason is the API's, in the same words", async () => {
   const fake = createFake();
   const leading = { reason: "waiting-for-pledges", text: "Too few standbys have promised. (missing: m3)" };

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { Fence } from "../../../src/cluster/state.ts";
+import type { Fence, Operation } from "../../../src/cluster/state.ts";
 import type { ClusterDecision } from "../../../src/decision/cluster-decision.ts";
 import type { ClusterView } from "../../../src/decision/cluster-view.ts";
 import { decideCluster } from "../../../src/decision/decide-cluster.ts";
@@ -31,6 +31,17 @@ const DEAD = {
   isClean: false,
 } as const;
 const lost = standby({ walReceiver: null });
+const initializing: Operation = {
+  id: "op",
+  kind: "initialize",
+  memberId: id("m1"),
+  by: "local",
+  startedAtMs: 0,
+  finishedAtMs: null,
+  status: "running",
+  phase: "cloning",
+  log: [],
+};
 
 /** A decision in a line: `fence 1 postmaster-died`, `appoint m2 epoch 2 any 1 of m3`, `hold steady`. */
 function say(decision: ClusterDecision): string {
@@ -353,6 +364,22 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
     "moves leadership off the primary's host",
     clusterView(clusterState(), healthy, { selfId: id("m1") }),
     "transfer to m2",
+  ],
+  [
+    "calls an initialisation done once every member acknowledges under the rule of the spec",
+    clusterView(clusterState({ operations: [initializing] }), healthy),
+    "finish-operation",
+  ],
+  [
+    "does not call it done while the first rule is not settled",
+    clusterView(
+      clusterState({
+        operations: [initializing],
+        reign: reign({ cohort: cohort(0, "m2", "m3"), pendingCohort: cohort(1, "m2", "m3") }),
+      }),
+      { ...healthy, m1: { postgres: primary(0, ["m2", "m3"]) } },
+    ),
+    "hold cohort-settling",
   ],
   // Switchover.
   [
