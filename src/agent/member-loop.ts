@@ -71,7 +71,7 @@ export class MemberLoop {
   #sequence = 0;
   #status: MemberStatus | null = null;
   #turnedAtMs: number | null = null;
-  #seen: { readonly state: ClusterState; readonly primary: string } | null = null;
+  #seen: { readonly state: ClusterState; readonly others: string } | null = null;
 
   constructor(options: MemberLoopOptions) {
     this.#options = options;
@@ -113,13 +113,20 @@ export class MemberLoop {
     await this.#turning.stop();
   }
 
-  /** Heartbeats and WAL positions are no news: only a new state, or a primary that has become another, is. */
+  /** Heartbeats and WAL positions are no news: a new state is, another leader, a connection, a primary that changed. */
   #onConsensus(): void {
     const { state } = this.#options.consensus;
-    const primary = this.#describePrimary();
-    if (state === this.#seen?.state && primary === this.#seen.primary) return;
-    this.#seen = { state, primary };
+    const others = `${this.#describeOthers()} ${this.#describePrimary()}`;
+    if (state === this.#seen?.state && others === this.#seen.others) return;
+    this.#seen = { state, others };
     this.#turning.wake();
+  }
+
+  /** Who leads, and who is connected: where that changes, streams may have ended too. */
+  #describeOthers(): string {
+    const { raft, observations } = this.#options.consensus;
+    const connected = [...observations].filter(([, { isConnected }]) => isConnected).map(([id]) => id);
+    return `${raft.leaderId} ${connected.sort().join(",")}`;
   }
 
   /** What of another member that is primary may change this member's mind. */

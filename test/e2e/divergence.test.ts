@@ -46,7 +46,10 @@ describeLife(
       });
       expect(life.cluster.postmasterPid(primary)).toBe(postmaster);
       expect(await life.sql(primary, "select pg_is_in_recovery()")).toBe("f");
-      expect((await life.cluster.cluster(primary))?.isWritable).toBe(false);
+      await life.until("it says that commits wait", async () => {
+        const seen = await life.cluster.cluster(primary);
+        return seen !== null && !seen.isWritable;
+      });
 
       await life.cluster.killEverything(primary);
       expect(await answer).toContain("server closed the connection unexpectedly");
