@@ -144,6 +144,7 @@ describeLife(
           // A new supervisor finds it so.
           await life.cluster.killEverything(member);
           await life.cluster.start(member);
+          await life.now();
           const refused = await life.ask(member, "init");
           expect(refused.exitCode).toBe(4);
           expect(refused.stderr).toContain("Nothing is known of the data directory of m1");
