@@ -96,7 +96,8 @@ test("a database in use, from a newer version, or that is none is refused with w
         process.execPath,
         "-e",
         `const { openDatabase } = await import(${JSON.stringify(join(import.meta.dir, "../../../src/store/database.ts"))});
-         openDatabase(${JSON.stringify(path)}); console.log("held"); setInterval(() => {}, 1000);`,
+         // Kept: a database that nobody holds on to is closed by the garbage collector.
+         const held = openDatabase(${JSON.stringify(path)}); console.log("held"); setInterval(() => held.path, 1000);`,
       ],
       { stdout: "pipe", stderr: "inherit" },
     );
