@@ -72,10 +72,15 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 
 try {
   await main();
+} catch (error) {
+  process.exitCode = 1;
+  // What was measured before is worth something still.
+  process.stdout.write(`\n${timedTable(timed)}\n`);
+  say(`bench: stopped: ${error instanceof Error ? error.message : String(error)}`);
 } finally {
   await cleanUp();
 }
-process.exit(0);
+process.exit();
 
 async function main(): Promise<void> {
   const installation = inspectInstallation(binDirectory);

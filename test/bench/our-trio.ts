@@ -7,7 +7,7 @@ import { createLedgerDatabase } from "../../src/postgres/ledger-writer.ts";
 import { GapMeter } from "./write-gap.ts";
 
 const USER = "bench";
-const WHOLE_MS_MAX = 120_000;
+const WHOLE_MS_MAX = 60_000;
 const SWITCHOVER_MS_MAX = 60_000;
 
 export class OurTrio {
@@ -75,9 +75,24 @@ export class OurTrio {
     return gapMs;
   }
 
-  /** All stream, for long enough that it is no accident. */
+  /** Waits until all stream. @throws with what each member says, if that does not come. */
   async whole(): Promise<void> {
-    await this.cluster.until("every member streams", WHOLE_MS_MAX, () => this.cluster.isWhole());
+    try {
+      await this.cluster.until("every member streams", WHOLE_MS_MAX, () => this.cluster.isWhole());
+    } catch (error) {
+      const views = await Promise.all(this.cluster.members.map((member) => this.#viewOf(member)));
+      throw new Error(`not every member streams:\n  ${views.join("\n  ")}`, { cause: error });
+    }
+  }
+
+  async #viewOf(member: LocalMember): Promise<string> {
+    const seen = await this.cluster.cluster(member);
+    if (seen === null) return `${member.name} does not answer`;
+    const { raft, writableReason, members } = seen;
+    const others = members.map(
+      ({ name, role, state, reason, seenAgoMs }) => `${name}=${role}/${state}/${reason}/${seenAgoMs} ms ago`,
+    );
+    return `${member.name} sees leader ${raft.leader}, ${writableReason}, ${others.join(" ")}`;
   }
 
   async primary(): Promise<LocalMember> {
