@@ -397,6 +397,9 @@ function beginSwitchover(
   if (reign.epoch !== change.epoch || reign.fence !== null) return refuse(state, "stale-epoch");
   if (state.switchover !== null) return refuse(state, "operation-running");
   if (target.id === reign.primaryId || target.kind !== "data") return refuse(state, "member-unsuitable");
+  // Only who acknowledges is sure to hold everything; a target on its way out of the cohort would be passed over.
+  const rules = reign.pendingCohort === null ? [reign.cohort] : [reign.cohort, reign.pendingCohort];
+  if (!rules.every((rule) => rule.standbyIds.includes(target.id))) return refuse(state, "member-unsuitable");
   const switchover = { operationId: change.operationId, epoch: change.epoch, targetId: change.targetId };
   const from = memberName(state, reign.primaryId);
   const begun = beginOperation(state, command, {

@@ -10,7 +10,7 @@ import type { PrimaryStatus } from "../cluster/observation.ts";
 import { type Cohort, memberName, type Reign } from "../cluster/state.ts";
 import { cohortNames } from "../cluster/writable.ts";
 import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
-import { type ClusterView, dataMembers, isHeard } from "./cluster-view.ts";
+import { type ClusterView, dataMembers, heardStandby, isHeard } from "./cluster-view.ts";
 import type { Reason } from "./reasons.ts";
 
 export function decideCohort(
@@ -72,7 +72,9 @@ function nextStep(view: ClusterView, reign: Reign, primary: PrimaryStatus): Step
   if (k < Math.min(synchronousStandbys, present))
     return { cohort: { standbyIds, k: k + 1 }, reason: "cohort-strengthening" };
 
-  const lost = standbyIds.find((id) => !streaming.includes(id));
+  // While enough others stream, one that runs and is heard is only reconnecting: it can pledge, so it may stay.
+  const missing = standbyIds.filter((id) => !streaming.includes(id));
+  const lost = streaming.length >= k ? missing.find((id) => heardStandby(view, id) === null) : missing[0];
   if (lost === undefined) return null;
   const left = standbyIds.filter((id) => id !== lost);
   if (streaming.length >= k)

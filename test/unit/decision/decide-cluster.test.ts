@@ -313,12 +313,17 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
       ...healthy,
       m1: { postgres: primary(0, []) },
     }),
-    "change-cohort any 0 of m3",
+    "hold steady",
   ],
   [
     "drops a lost standby while enough are left",
-    clusterView(clusterState(), { ...healthy, m1: { postgres: primary(1, ["m2"]) } }),
+    clusterView(clusterState(), { ...healthy, m1: { postgres: primary(1, ["m2"]) }, m3: { postgres: DEAD } }),
     "change-cohort any 1 of m2",
+  ],
+  [
+    "keeps a standby that is only reconnecting",
+    clusterView(clusterState(), { ...healthy, m1: { postgres: primary(1, ["m2"]) } }),
+    "hold steady",
   ],
   [
     "lets commits wait when too few are left",
