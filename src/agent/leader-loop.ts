@@ -107,10 +107,10 @@ export class LeaderLoop {
   #giveVotes(nowMs: number): void {
     if (nowMs - this.#votesGivenAtMs < REPEAT_MS) return;
     const { consensus } = this.#options;
-    for (const id of decideVoters(consensus.state, consensus.raft.voterIds)) {
-      consensus.addVoter(id);
-      this.#votesGivenAtMs = nowMs;
-    }
+    const missing = decideVoters(consensus.state, consensus.raft.voterIds);
+    if (missing.length === 0) return;
+    consensus.changeConfig({ voters: [...consensus.raft.voterIds, ...missing], learners: [] });
+    this.#votesGivenAtMs = nowMs;
   }
 
   /** A decision is news when it changes. */

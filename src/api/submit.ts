@@ -88,6 +88,14 @@ async function propose(consensus: Consensus, command: Command, isOutcomeWanted: 
         hint: "A majority of members must be up and reach each other. Try again in a moment.",
         headers: { "retry-after": "1" },
       });
+    case "overloaded":
+      throw new ApiProblem({
+        status: 503,
+        code: "overloaded",
+        detail: `Nothing was changed: more waits to be agreed than may wait (${result.reason}).`,
+        hint: "Try again in a moment, with fewer requests at a time.",
+        headers: { "retry-after": "1" },
+      });
     case "unknown":
       throw new ApiProblem({
         status: 504,

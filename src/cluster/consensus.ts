@@ -26,8 +26,15 @@ export interface Consensus {
   call(to: MemberId, method: string, payload: unknown, deadlineMs: number): Promise<unknown>;
   /** Answers other members' `call`s. */
   onCall(handler: (from: MemberId, method: string, payload: unknown) => Promise<unknown>): void;
-  /** Leader only: adds a voter through a configuration entry. A no-op where it votes already. */
-  addVoter(id: MemberId): void;
+  /**
+   * Leader only: who shall vote and who shall only learn. It is tried until it is in effect, another target replaces it, or
+   * leadership is lost; why it has not come into effect yet stands in `raft.configRefusal`.
+   */
+  changeConfig(target: ConfigTarget): void;
+  /** Waits until everything that was agreed before the call, anywhere in the cluster, is applied here. */
+  barrier(deadlineMs: number): Promise<BarrierResult>;
+  /** Writes what is agreed to a file of its own, as of one index. Rejects if it cannot be written. */
+  backup(): Promise<StateBackup>;
   /** Leader only: hands leadership to `to`. */
   transferLeadership(to: MemberId): void;
   /** Events after `afterId`, oldest first. */
@@ -46,14 +53,69 @@ export interface RaftStatus {
   readonly isReady: boolean;
   readonly commitIndex: LogIndex;
   readonly lastIndex: LogIndex;
+  /** Applied and forgotten up to here; the log holds what comes after. */
+  readonly floorIndex: LogIndex;
+  /** The voters of `config`: those of the newer set while it is joint. */
   readonly voterIds: readonly MemberId[];
+  readonly config: GroupConfig;
   readonly isConfigPending: boolean;
+  /** Why the wanted configuration is not in effect yet, for people; null where nothing is wanted, or nothing in the way. */
+  readonly configRefusal: string | null;
+  /** Everybody that the leader sends the log to, without itself. Empty unless leading. */
+  readonly followers: readonly FollowerStatus[];
+  /** Of the agreed state as applied here, where it is kept. Equal on all members at an equal index. */
+  readonly stateHash: StateHash | null;
+}
+
+/** Who votes and who learns. Joint exactly while `outgoing` is not empty: then both sets must agree. */
+export interface GroupConfig {
+  readonly voters: readonly MemberId[];
+  readonly outgoing: readonly MemberId[];
+  readonly learners: readonly MemberId[];
+  /** Voters of `outgoing` that become learners when the joint configuration is left. */
+  readonly learnersNext: readonly MemberId[];
+}
+
+/** A configuration that somebody wants; who is in neither list is taken out. */
+export interface ConfigTarget {
+  readonly voters: readonly MemberId[];
+  readonly learners: readonly MemberId[];
+}
+
+/** How far the leader knows another member's log to agree with its own. */
+export interface FollowerStatus {
+  readonly id: MemberId;
+  readonly matchIndex: LogIndex;
+  /** It answered within the last election time. */
+  readonly isActive: boolean;
+  /** What it lacks is no more than what is under way. */
+  readonly isCaughtUp: boolean;
+}
+
+export interface StateHash {
+  readonly index: LogIndex;
+  /** Hexadecimal. */
+  readonly hash: string;
+}
+
+export type BarrierResult =
+  | { readonly kind: "reached"; readonly index: LogIndex }
+  /** Nobody could say within the deadline what is agreed. Asking again is harmless. */
+  | { readonly kind: "unknown"; readonly reason: string };
+
+/** A consistent copy of what is agreed. Who asked for it removes the file. */
+export interface StateBackup {
+  readonly path: string;
+  readonly term: Term;
+  readonly index: LogIndex;
 }
 
 export type ProposeResult =
   | { readonly kind: "applied"; readonly outcome: Outcome }
   /** Nothing happened and nothing will: there was nobody to propose to. */
   | { readonly kind: "not-proposed"; readonly reason: string }
+  /** Nothing happened: more waits already than may wait. Worth trying again in a moment. */
+  | { readonly kind: "overloaded"; readonly reason: string }
   /** It may have happened, or may still. */
   | { readonly kind: "unknown"; readonly reason: string };
 

@@ -20,7 +20,14 @@ export interface Member {
    * it anew although there may be data.
    */
   readonly data: "none" | "ready" | "replace";
+  /** What somebody wants of its vote. Absent: `auto`. */
+  readonly voting?: VotingWish;
+  /** It is being removed: it is wanted in no cohort, no election and no configuration any more. Absent: it stays. */
+  readonly isLeaving?: boolean;
 }
+
+/** `auto`: it votes where that makes the group safer. `voter` and `learner` are tried to be kept, whatever else is best. */
+export type VotingWish = "auto" | "voter" | "learner";
 
 export interface MemberTags {
   /** Among equally advanced candidates the higher one is promoted. Default 0. */

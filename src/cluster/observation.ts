@@ -24,6 +24,8 @@ export interface MemberStatus {
   readonly leading: { readonly reason: string; readonly text: string } | null;
   /** Version of the binary. */
   readonly version: string;
+  /** The highest feature level that this binary understands. Absent: 1. */
+  readonly featureLevel?: number;
 }
 
 /** What the supervisor keeps on disk and never goes back on (F3). */

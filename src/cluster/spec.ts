@@ -6,6 +6,14 @@ import { err, ok, type Result } from "../base/result.ts";
 export interface ClusterSpec {
   readonly durability: Durability;
   readonly timing: Timing;
+  /** Absent: `DEFAULT_VOTERS_MAX`. */
+  readonly consensus?: ConsensusSpec;
+}
+
+/** How many members vote. All others learn, and take the place of a voter that is gone. */
+export interface ConsensusSpec {
+  /** Odd, 1 to 7: an even number would need one more to agree and survive not one loss more. */
+  readonly votersMax: number;
 }
 
 /**
@@ -40,6 +48,8 @@ export const TIMING_PROFILES = {
   lan: { heartbeatMs: 75, electionMsMin: 500, electionMsMax: 800, suspectMs: 1000 },
   wan: { heartbeatMs: 250, electionMsMin: 2500, electionMsMax: 4000, suspectMs: 6000 },
 } as const satisfies Readonly<Record<string, Timing>>;
+
+export const DEFAULT_VOTERS_MAX = 5;
 
 export const DEFAULT_SPEC: ClusterSpec = {
   durability: { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "block" },

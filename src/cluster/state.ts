@@ -14,8 +14,12 @@ export interface ClusterState {
   readonly generation: Generation;
   readonly spec: ClusterSpec;
   readonly authority: CertificateAuthority;
+  /** What may stand in the log: as much as every member understands. Absent: 1, as of release 0.1.0. */
+  readonly featureLevel?: number;
   /** Sorted by name. */
   readonly members: readonly Member[];
+  /** Who was a member and is not any more, oldest first, bounded. Absent: nobody. */
+  readonly removed?: readonly RemovedMember[];
   readonly tokens: readonly ApiToken[];
   readonly joinTokens: readonly JoinToken[];
   /** What is to be built, once somebody said so. Null: PostgreSQL is untouched on every member. */
@@ -30,6 +34,13 @@ export interface ClusterState {
   /** Reigns that ended because the primary was lost (not by a planned switchover). */
   readonly failoverCount: number;
   readonly switchoverCount: number;
+}
+
+/** What is left of a member that was removed: its id never takes part again. */
+export interface RemovedMember {
+  readonly id: MemberId;
+  readonly name: string;
+  readonly atMs: number;
 }
 
 /** Signs the certificates of members. The key is replicated, so that every leader can admit a joiner. */
@@ -139,6 +150,11 @@ export interface Operation {
   readonly phase: string;
   /** What happened, oldest first, bounded. */
   readonly log: readonly { readonly atMs: number; readonly message: string }[];
+}
+
+/** What may stand in the log of this cluster. */
+export function featureLevelOf(state: ClusterState): number {
+  return state.featureLevel ?? 1;
 }
 
 /** The member of this id; undefined where there is none (any more). */

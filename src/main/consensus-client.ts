@@ -5,7 +5,15 @@ import type { Clock } from "../base/clock.ts";
 import type { LogIndex, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Command } from "../cluster/command.ts";
-import type { Consensus, ProposeResult, RaftStatus, StoredEvent } from "../cluster/consensus.ts";
+import type {
+  BarrierResult,
+  ConfigTarget,
+  Consensus,
+  ProposeResult,
+  RaftStatus,
+  StateBackup,
+  StoredEvent,
+} from "../cluster/consensus.ts";
 import type { MemberStatus, Observation } from "../cluster/observation.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import {
@@ -168,8 +176,23 @@ class ConsensusClient implements Consensus {
     this.#handler = handler;
   }
 
-  addVoter(id: MemberId): void {
-    this.#post({ type: "add-voter", id });
+  changeConfig({ voters }: ConfigTarget): void {
+    for (const id of voters) {
+      if (!this.raft.voterIds.includes(id)) this.#post({ type: "add-voter", id });
+    }
+  }
+
+  async barrier(deadlineMs: number): Promise<BarrierResult> {
+    const change = { kind: "progress-operation", operationId: "", phase: "read", message: "" } as const;
+    const command = { id: crypto.randomUUID(), atMs: 0, by: "local", change };
+    const result = await this.propose(command, deadlineMs);
+    return result.kind === "applied"
+      ? { kind: "reached", index: this.#appliedIndex }
+      : { kind: "unknown", reason: result.reason };
+  }
+
+  backup(): Promise<StateBackup> {
+    return Promise.reject(new Error("this member cannot write a backup yet"));
   }
 
   transferLeadership(to: MemberId): void {

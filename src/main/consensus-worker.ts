@@ -5,7 +5,7 @@
  * Whatever comes in during a turn of the event loop is only told to Raft; at the end of the turn it is made durable in
  * one transaction, sent, and reported to the main thread.
  */
-import type { MemberId } from "../base/ids.ts";
+import type { LogIndex, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { apply } from "../cluster/apply.ts";
 import type { Command } from "../cluster/command.ts";
@@ -477,8 +477,13 @@ export class ConsensusWorker {
       isReady,
       commitIndex,
       lastIndex,
+      floorIndex: 0 as LogIndex,
       voterIds: config.voters,
+      config,
       isConfigPending,
+      configRefusal: null,
+      followers: [],
+      stateHash: null,
     };
     this.#postState();
     this.#ports.post({ type: "raft", raft, appliedIndex: this.#store.appliedIndex });

@@ -319,6 +319,7 @@ export class MemberProcess {
     const proposed = await consensus.propose(command, ADMIT_DEADLINE_MS);
     if (proposed.kind === "unknown") return err(refusal(504, "unknown-outcome", proposed.reason));
     if (proposed.kind === "not-proposed") return err(refusal(503, "no-leader", proposed.reason));
+    if (proposed.kind === "overloaded") return err(refusal(503, "overloaded", proposed.reason));
     if (!proposed.outcome.ok) {
       const { code, message, hint } = proposed.outcome;
       return err(refusal(409, code, message, hint));

@@ -235,8 +235,18 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
       isReady: true,
       commitIndex: 41 as LogIndex,
       lastIndex: 41 as LogIndex,
+      floorIndex: 0 as LogIndex,
       voterIds: [M1, M2, M3],
+      config: { voters: [M1, M2, M3], outgoing: [], learners: [], learnersNext: [] },
       isConfigPending: false,
+      configRefusal: null,
+      followers: [M2, M3].map((id) => ({
+        id,
+        matchIndex: 41 as LogIndex,
+        isActive: true,
+        isCaughtUp: true,
+      })),
+      stateHash: null,
     },
     get observations() {
       return fake.observations;
@@ -255,7 +265,13 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
       throw new Error("nobody to call");
     },
     onCall() {},
-    addVoter() {},
+    changeConfig() {},
+    async barrier() {
+      return { kind: "reached", index: fake.appliedIndex as LogIndex };
+    },
+    async backup() {
+      throw new Error("no disk to write to");
+    },
     transferLeadership() {},
     async readEvents(afterId, countMax) {
       return fake.events.filter(({ id }) => id > afterId).slice(0, countMax);

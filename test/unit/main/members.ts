@@ -94,7 +94,7 @@ export class Members {
         .filter(({ id }) => id !== seat.memberId)
         .map(({ id, peerAddress }) => ({ id, address: peerAddress })),
     });
-    leader.addVoter(seat.memberId);
+    leader.changeConfig({ voters: [...leader.raft.voterIds, seat.memberId], learners: [] });
     return seat;
   }
 
