@@ -1,7 +1,8 @@
 import { assert, defined } from "../../src/base/assert.ts";
 import type { LogIndex, Term } from "../../src/base/ids.ts";
-import type { ClusterConfig, Entry, EntryId, HardState } from "../../src/raft/engine/message.ts";
-import type { Applied, LogStore, StoreBatch, StoredRaft } from "../../src/raft/ports.ts";
+import { decodeConfig } from "../../src/raft/engine/membership.ts";
+import type { Entry, EntryId, HardState, PlacedConfig } from "../../src/raft/engine/message.ts";
+import type { Applied, LogStore, StagedSnapshot, StoreBatch, StoredRaft } from "../../src/raft/ports.ts";
 
 export interface MemoryLogStoreOptions {
   readonly entries?: readonly Entry[];
@@ -21,7 +22,7 @@ export class MemoryLogStore implements LogStore {
   hard: HardState;
   applied = 0 as LogIndex;
   floor: EntryId = { index: 0 as LogIndex, term: 0 as Term };
-  floorConfig: ClusterConfig | null = null;
+  floorConfig: PlacedConfig | null = null;
   /** Every transaction, for tests that look at what was written when. */
   readonly batches: StoreBatch[] = [];
   readonly commands: Entry[] = [];
@@ -52,6 +53,7 @@ export class MemoryLogStore implements LogStore {
       hard: this.hard,
       floor: this.floor,
       floorConfig: this.floorConfig,
+      configs: this.#configs(),
       last: this.last,
       applied: this.applied,
       promotableFrom: this.#promotableFrom,
@@ -77,6 +79,7 @@ export class MemoryLogStore implements LogStore {
 
   commit(batch: StoreBatch): readonly Applied[] {
     this.batches.push(batch);
+    if (batch.snapshot !== null) this.#install(batch.snapshot);
     this.#append(batch.entries);
     if (batch.hard !== null) {
       assert(batch.hard.term >= this.hard.term, "a stored term never goes back");
@@ -95,13 +98,39 @@ export class MemoryLogStore implements LogStore {
     return replies;
   }
 
-  /** Compaction: forgets entries up to `index`, which is applied. */
-  compactTo(index: LogIndex, config: ClusterConfig): void {
-    assert(index <= this.applied, "only what is applied is compacted away");
-    const term = defined(this.termAt(index), "only what is there is compacted away");
-    this.#entries.splice(0, index - this.floor.index);
-    this.floor = { index, term };
-    this.floorConfig = config;
+  compact(upTo: LogIndex): EntryId {
+    assert(upTo <= this.applied, "only what is applied is compacted away");
+    const term = defined(this.termAt(upTo), "only what is there is compacted away");
+    this.floorConfig = this.#configs().findLast(({ index }) => index <= upTo) ?? this.floorConfig;
+    this.#entries.splice(0, upTo - this.floor.index);
+    this.floor = { index: upTo, term };
+    return this.floor;
+  }
+
+  /** What a snapshot of this disk would be: the commands so far. */
+  snapshot(): StagedSnapshot {
+    const index = this.applied;
+    const term = defined(this.termAt(index), "what is applied is there, or is the floor");
+    const config = this.#configs().findLast((placed) => placed.index <= index) ?? this.floorConfig;
+    return {
+      meta: { index, term, config: defined(config, "whoever applied something knows who votes") },
+      content: [...this.commands],
+    };
+  }
+
+  #configs(): readonly PlacedConfig[] {
+    return this.#entries
+      .filter(({ kind }) => kind === "config")
+      .map(({ index, data }) => ({ index, config: decodeConfig(data) }));
+  }
+
+  #install({ meta, content }: StagedSnapshot): void {
+    assert(meta.index > this.applied, "a snapshot takes nothing back");
+    this.#entries.length = 0;
+    this.floor = { index: meta.index, term: meta.term };
+    this.floorConfig = meta.config;
+    this.applied = meta.index;
+    this.commands.splice(0, this.commands.length, ...(content as readonly Entry[]));
   }
 
   #append(entries: readonly Entry[]): void {

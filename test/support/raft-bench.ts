@@ -3,6 +3,7 @@ import { Engine, type EngineStatus } from "../../src/raft/engine/engine.ts";
 import type { EngineLimits } from "../../src/raft/engine/limits.ts";
 import { encodeConfig } from "../../src/raft/engine/membership.ts";
 import type { ClusterConfig, Entry, EntryKind, Message } from "../../src/raft/engine/message.ts";
+import type { ReadState } from "../../src/raft/engine/reads.ts";
 import type { Body } from "../../src/raft/engine/state.ts";
 import { MemoryLogStore } from "./memory-log-store.ts";
 
@@ -38,6 +39,10 @@ export class Bench {
   readonly id: MemberId;
   readonly engine: Engine;
   readonly store: MemoryLogStore;
+  /** Answered reads, in order. */
+  readonly reads: ReadState[] = [];
+  /** Followers for which a snapshot was asked for, in order. */
+  readonly snapshotsWanted: MemberId[] = [];
   /** Sent since the last look, all of it after what it depends on was durable. */
   #sent: Message[] = [];
 
@@ -61,18 +66,22 @@ export class Bench {
   /** Carries out everything that the engine wants: disk first, then the messages. */
   settle(): this {
     for (let ready = this.engine.ready(); ready !== null; ready = this.engine.ready()) {
-      const { entries, hard, committed, messages } = ready;
-      if (entries.length + committed.length > 0 || hard !== null)
-        this.store.commit({ entries, hard, committed });
+      const { urgent, snapshot, entries, hard, committed, mustSync, messages, reads, snapshotsWanted } =
+        ready;
+      this.#sent.push(...urgent);
+      if (entries.length + committed.length > 0 || hard !== null || snapshot !== null)
+        this.store.commit({ snapshot, entries, hard, committed, mustSync });
       this.engine.persisted();
       this.#sent.push(...messages);
+      this.reads.push(...reads);
+      this.snapshotsWanted.push(...snapshotsWanted);
     }
     return this;
   }
 
-  tick(count = 1): this {
+  tick(count = 1, trueTicks = 1): this {
     for (let at = 0; at < count; at += 1) {
-      this.engine.tick();
+      this.engine.tick(trueTicks);
       this.settle();
     }
     return this;
@@ -173,12 +182,15 @@ function newStore(options: BenchOptions): MemoryLogStore {
     },
     promotableFrom: (options.promotableFrom ?? 0) as LogIndex,
   });
-  store.floorConfig = config(options.voters ?? [M1, M2, M3], options.learners);
+  store.floorConfig = {
+    index: 0 as LogIndex,
+    config: config(options.voters ?? [M1, M2, M3], options.learners),
+  };
   return store;
 }
 
 export function config(voters: readonly MemberId[], learners: readonly MemberId[] = []): ClusterConfig {
-  return { voters, outgoing: [], learners };
+  return { voters, outgoing: [], learners, learnersNext: [] };
 }
 
 export function entry(index: number, term: number, text = "", kind: EntryKind = "command"): Entry {

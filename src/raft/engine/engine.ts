@@ -1,7 +1,8 @@
 import { assert, unreachable } from "../../base/assert.ts";
 import type { LogIndex, MemberId, Term } from "../../base/ids.ts";
 import type { Random } from "../../base/random.ts";
-import type { StoredRaft } from "../ports.ts";
+import type { StagedSnapshot, StoredRaft } from "../ports.ts";
+import { type ConfigAnswer, type ConfigTarget, changeConfig, leaveJoint } from "./config-change.ts";
 import {
   handleVoteRequest,
   handleVoteResponse,
@@ -11,23 +12,28 @@ import {
   startVote,
   tickElection,
 } from "./election.ts";
+import { isActive, isCaughtUp } from "./followers.ts";
 import { DEFAULT_LIMITS, type EngineLimits } from "./limits.ts";
-import { type LogReader, next, RaftLog } from "./log.ts";
-import { EMPTY_CONFIG, encodeConfig, Membership } from "./membership.ts";
+import { type LogReader, RaftLog } from "./log.ts";
+import { EMPTY_CONFIG, Membership } from "./membership.ts";
 import type { ClusterConfig, Entry, EntryId, HardState, Message } from "./message.ts";
+import type { Progress } from "./progress.ts";
+import { type ReadAnswer, type ReadId, type ReadState, startRead } from "./reads.ts";
 import {
   advanceCommit,
+  beatForReads,
+  endSnapshot,
   handleAppend,
   handleAppendResponse,
   handleHeartbeat,
   handleHeartbeatResponse,
-  isActive,
   replicate,
   tickLeader,
 } from "./replication.ts";
-import { becomeFollower, syncProgress } from "./roles.ts";
+import { handleSnapshot } from "./restore.ts";
+import { becomeFollower } from "./roles.ts";
 import { EngineState, type Timing } from "./state.ts";
-import { startTransfer, type TransferAnswer } from "./transfer.ts";
+import { retire, startTransfer, type TransferAnswer } from "./transfer.ts";
 
 export interface EngineOptions {
   readonly id: MemberId;
@@ -40,15 +46,25 @@ export interface EngineOptions {
 }
 
 /**
- * Work that the engine hands out. In this order: make `entries` and `hard` durable; apply `committed`, in the same
- * transaction or later; call `persisted()`; send `messages`, each of which may depend on what was made durable.
+ * Work that the engine hands out. In this order: send `urgent`; make `snapshot`, `entries` and `hard` durable; apply
+ * `committed`, in the same transaction or later; call `persisted()`; send `messages`, each of which may depend on what was
+ * made durable. `reads` and `snapshotsWanted` are news for whoever drives the engine.
  */
 export interface Ready {
+  /** A leader's appends and heartbeats: its own disk writes while they travel (thesis §10.2.1). */
+  readonly urgent: readonly Message[];
+  /** Replaces the state machine and the log, before `entries`. */
+  readonly snapshot: StagedSnapshot | null;
   readonly entries: readonly Entry[];
   /** Null: unchanged. */
   readonly hard: HardState | null;
   readonly committed: readonly Entry[];
+  /** False: a power failure may take back what this hands out; nothing that is sent depends on it. */
+  readonly mustSync: boolean;
   readonly messages: readonly Message[];
+  readonly reads: readonly ReadState[];
+  /** To each of these a snapshot is to be sent; `reportSnapshot` says how that ended. */
+  readonly snapshotsWanted: readonly MemberId[];
 }
 
 export type ProposeAnswer =
@@ -60,24 +76,15 @@ export type ProposeAnswer =
       readonly leaderId: MemberId | null;
     };
 
-export type ConfigAnswer =
-  /** `id` is null where there was nothing to do. */
-  | { readonly ok: true; readonly id: EntryId | null }
-  | {
-      readonly ok: false;
-      /** `not-ready`: this leader has not committed an entry of its own term yet. */
-      readonly reason: "not-leader" | "transferring" | "not-ready" | "config-pending";
-      readonly leaderId: MemberId | null;
-    };
-
 export interface FollowerStatus {
   readonly id: MemberId;
   /** Everything up to here is durable on the follower. */
   readonly matchIndex: LogIndex;
   /** It was heard of within the minimum election timeout. */
   readonly isActive: boolean;
-  /** It needs entries that were compacted away. */
-  readonly needsSnapshot: boolean;
+  readonly state: Progress["state"];
+  /** It would not slow the group down as a voter. */
+  readonly isCaughtUp: boolean;
 }
 
 export interface EngineStatus {
@@ -87,6 +94,8 @@ export interface EngineStatus {
   readonly commitIndex: LogIndex;
   readonly lastIndex: LogIndex;
   readonly appliedIndex: LogIndex;
+  /** Everything up to here was compacted away. */
+  readonly floorIndex: LogIndex;
   /** The latest configuration, committed or not: the one that counts. */
   readonly config: ClusterConfig;
   readonly isConfigPending: boolean;
@@ -96,10 +105,6 @@ export interface EngineStatus {
   /** Empty unless leading. */
   readonly followers: readonly FollowerStatus[];
 }
-
-/** Entries that are read at once while the stored log is searched for configurations. */
-const SCAN_COUNT = 1024;
-const SCAN_BYTES = 4 * 1024 * 1024;
 
 /**
  * Raft as a state machine: events go in (`tick`, `step`, `propose`, …), work comes out (`ready`). No clock, no disk, no
@@ -121,15 +126,10 @@ export class Engine {
       { floor: stored.floor, last: stored.last, commit, applied: stored.applied },
       allLimits.cachedEntriesMax,
     );
-    const membership = new Membership({
-      index: stored.floor.index,
-      config: stored.floorConfig ?? EMPTY_CONFIG,
-    });
-    for (let at = next(stored.floor.index); at <= stored.last.index; ) {
-      const entries = log.slice(at, SCAN_COUNT, SCAN_BYTES);
-      membership.append(entries);
-      at = (at + entries.length) as LogIndex;
-    }
+    const membership = new Membership(
+      stored.floorConfig ?? { index: stored.floor.index, config: EMPTY_CONFIG },
+      stored.configs,
+    );
     membership.commitTo(commit);
     this.#state = new EngineState({
       id,
@@ -146,15 +146,32 @@ export class Engine {
 
   // --- Events in --------------------------------------------------------------------------------------------------
 
-  tick(): void {
+  /**
+   * One tick.
+   *
+   * @param trueTicks how many have really passed since the last one. Patience counts one: what waits in the sockets of a
+   *   member that stood still must be heard first. Authority counts them all: it lapses, whoever slept.
+   */
+  tick(trueTicks = 1): void {
     this.#assertIdle();
+    assert(trueTicks >= 1, "time passes between two ticks");
     const { role } = this.#state;
-    if (role.kind === "leader") tickLeader(this.#state, role);
+    if (role.kind === "leader") tickLeader(this.#state, role, trueTicks);
     else tickElection(this.#state);
   }
 
   /** The one gate for messages: who is behind learns the newer term here, and only here (Raft §5.1). */
   step(message: Message): void {
+    assert(message.type !== "snapshot", "a snapshot comes with its contents");
+    this.#step(message, null);
+  }
+
+  /** A snapshot has arrived whole; `content` goes to the disk as it is, or nowhere if it brings no news. */
+  stepSnapshot(message: Extract<Message, { type: "snapshot" }>, content: unknown): void {
+    this.#step(message, content);
+  }
+
+  #step(message: Message, content: unknown): void {
     this.#assertIdle();
     const state = this.#state;
     if (message.to !== state.id || message.from === state.id) return;
@@ -164,7 +181,7 @@ export class Engine {
     }
     if (message.term > state.term) this.#learnTerm(message);
     if (message.term < state.term) this.#answerOld(message);
-    else this.#dispatch(message);
+    else this.#dispatch(message, content);
   }
 
   /** Leader only: there is no forwarding in Raft; whoever forwards must know how to retry. All of `data` or nothing. */
@@ -183,34 +200,39 @@ export class Engine {
     return { ok: true, ids };
   }
 
-  /**
-   * Leader only: one more voter, which counts from now on, for the commit of this very change too.
-   *
-   * One at a time, and only after an entry of the own term is committed: without that, two leaders of different terms
-   * could each add one member and decide with quorums that do not meet (Ongaro on raft-dev, 2015).
-   */
-  addVoter(id: MemberId): ConfigAnswer {
+  /** Leader only: see `config-change.ts`. */
+  changeConfig(target: ConfigTarget): ConfigAnswer {
     this.#assertIdle();
-    const { role, leaderId, membership, log, term } = this.#state;
-    if (role.kind !== "leader") return { ok: false, reason: "not-leader", leaderId };
-    const { config } = membership.latest;
-    if (config.voters.includes(id)) return { ok: true, id: null };
-    if (role.transfer !== null) return { ok: false, reason: "transferring", leaderId };
-    if (log.termAt(log.commitIndex) !== term) return { ok: false, reason: "not-ready", leaderId };
-    if (this.#isConfigPending || config.outgoing.length > 0) {
-      return { ok: false, reason: "config-pending", leaderId };
-    }
-    const changed: ClusterConfig = {
-      voters: [...config.voters, id],
-      outgoing: [],
-      learners: config.learners.filter((learner) => learner !== id),
-    };
-    const [entry] = this.#state.appendOwn([{ kind: "config", data: encodeConfig(changed) }]);
-    syncProgress(this.#state);
-    return { ok: true, id: entry ?? null };
+    return changeConfig(this.#state, target);
   }
 
-  transferLeadership(to: MemberId): TransferAnswer {
+  /** Leader only: see `reads.ts`. */
+  readIndex(id: ReadId): ReadAnswer {
+    this.#assertIdle();
+    return startRead(this.#state, id);
+  }
+
+  /** How the sending of a snapshot ended. Whether it was installed, the follower's next answer tells. */
+  reportSnapshot(id: MemberId): void {
+    this.#assertIdle();
+    const { role } = this.#state;
+    if (role.kind === "leader") endSnapshot(this.#state, role, id);
+  }
+
+  /** The connection to this member broke: what was under way did not arrive. */
+  reportUnreachable(id: MemberId): void {
+    this.#assertIdle();
+    const { role } = this.#state;
+    if (role.kind === "leader") role.progress.get(id)?.unreachable();
+  }
+
+  /** The disk has forgotten what lies at or below `floor`. */
+  compactedTo(floor: EntryId): void {
+    this.#assertIdle();
+    this.#state.log.compactedTo(floor);
+  }
+
+  transferLeadership(to: MemberId | null): TransferAnswer {
     this.#assertIdle();
     return startTransfer(this.#state, to);
   }
@@ -231,16 +253,17 @@ export class Engine {
   ready(): Ready | null {
     this.#assertIdle();
     const state = this.#state;
-    if (state.role.kind === "leader") replicate(state, state.role);
-    const entries = state.log.unstable();
-    const hard = this.#changedHard();
-    const committed = state.log.unapplied(state.limits.applyBytesMax);
-    const messages = state.outbox;
-    if (entries.length + committed.length + messages.length === 0 && hard === null) return null;
+    this.#lead();
+    const ready = this.#collect();
+    if (isEmpty(ready)) return null;
+    state.urgentOutbox = [];
     state.outbox = [];
-    this.#handedOut = { applied: committed.at(-1)?.index ?? state.log.appliedIndex };
-    if (hard !== null) this.#savedHard = hard;
-    return { entries, hard, committed, messages };
+    state.readStates = [];
+    state.snapshotsWanted = [];
+    state.staged = null;
+    this.#handedOut = { applied: ready.committed.at(-1)?.index ?? state.log.appliedIndex };
+    if (ready.hard !== null) this.#savedHard = ready.hard;
+    return ready;
   }
 
   /** Everything that the last `ready` handed out is durable, and its committed entries are applied. */
@@ -257,6 +280,15 @@ export class Engine {
     else if (state.role.kind === "leader") advanceCommit(state, state.role);
   }
 
+  get appliedIndex(): LogIndex {
+    return this.#state.log.appliedIndex;
+  }
+
+  /** Everything up to here was compacted away. */
+  get floorIndex(): LogIndex {
+    return this.#state.log.floor.index;
+  }
+
   status(): EngineStatus {
     const state = this.#state;
     const { role, log, membership } = state;
@@ -268,30 +300,59 @@ export class Engine {
       commitIndex: log.commitIndex,
       lastIndex: log.last.index,
       appliedIndex: log.appliedIndex,
+      floorIndex: log.floor.index,
       config: membership.latest.config,
-      isConfigPending: this.#isConfigPending,
+      isConfigPending: state.isConfigPending,
       isReady: leader !== null && log.appliedIndex >= leader.termStart,
       isTransferring: leader !== null && leader.transfer !== null,
       followers: [...(leader?.progress ?? [])].map(([id, progress]) => ({
         id,
         matchIndex: progress.matchIndex,
         isActive: leader !== null && isActive(state, leader, id),
-        needsSnapshot: progress.state === "snapshot",
+        state: progress.state,
+        isCaughtUp: leader !== null && isCaughtUp(state, leader, id),
       })),
     };
   }
 
   // --- Inside -----------------------------------------------------------------------------------------------------
 
-  get #isConfigPending(): boolean {
-    return this.#state.membership.latest.index > this.#state.log.commitIndex;
+  /** What a leader does once per turn, whatever the turn brought. */
+  #lead(): void {
+    const state = this.#state;
+    const { role } = state;
+    if (role.kind !== "leader") return;
+    leaveJoint(state, role);
+    retire(state, role);
+    if (state.role !== role) return;
+    replicate(state, role);
+    beatForReads(state, role);
+  }
+
+  #collect(): Ready {
+    const state = this.#state;
+    const saved = this.#savedHard;
+    const entries = state.log.unstable();
+    const isNewPromise = saved.term !== state.term || saved.vote !== state.vote;
+    return {
+      urgent: state.urgentOutbox,
+      snapshot: state.staged,
+      entries,
+      hard: this.#changedHard(),
+      committed: state.log.unapplied(state.limits.applyBytesMax),
+      mustSync: entries.length > 0 || state.staged !== null || isNewPromise,
+      messages: state.outbox,
+      reads: state.readStates,
+      snapshotsWanted: state.snapshotsWanted,
+    };
   }
 
   #learnTerm(message: Message): void {
     // A pre-vote asks about a term that nobody is in yet, and a yes to one repeats it.
     if (message.type === "pre-vote") return;
     if (message.type === "pre-vote-response" && message.isGranted) return;
-    const isFromLeader = message.type === "append" || message.type === "heartbeat";
+    const isFromLeader =
+      message.type === "append" || message.type === "heartbeat" || message.type === "snapshot";
     becomeFollower(this.#state, message.term, isFromLeader ? message.from : null);
   }
 
@@ -315,13 +376,15 @@ export class Engine {
       case "pre-vote-response":
       case "vote-response":
       case "timeout-now":
+      // Not from a leader of another term: the next heartbeat brings it here if it is one still.
+      case "snapshot":
         return;
       default:
         unreachable(message);
     }
   }
 
-  #dispatch(message: Message): void {
+  #dispatch(message: Message, content: unknown): void {
     const state = this.#state;
     switch (message.type) {
       case "pre-vote":
@@ -344,7 +407,11 @@ export class Engine {
         if (state.role.kind === "leader") handleAppendResponse(state, state.role, message);
         return;
       case "heartbeat-response":
-        if (state.role.kind === "leader") handleHeartbeatResponse(state, state.role, message.from);
+        if (state.role.kind === "leader") handleHeartbeatResponse(state, state.role, message);
+        return;
+      case "snapshot":
+        this.#followLeader(message.from);
+        handleSnapshot(state, message, content);
         return;
       case "timeout-now":
         // Also where the log is behind: the voters will see to that. Not where this member does not vote (any more).
@@ -374,4 +441,24 @@ export class Engine {
   #assertIdle(): void {
     assert(this.#handedOut === null, "what was handed out is durable before anything else happens");
   }
+}
+
+function isEmpty({
+  urgent,
+  snapshot,
+  entries,
+  hard,
+  committed,
+  messages,
+  reads,
+  snapshotsWanted,
+}: Ready): boolean {
+  const count =
+    urgent.length +
+    entries.length +
+    committed.length +
+    messages.length +
+    reads.length +
+    snapshotsWanted.length;
+  return count === 0 && hard === null && snapshot === null;
 }

@@ -14,6 +14,15 @@ export interface EngineLimits {
   readonly applyBytesMax: number;
   /** Stable entries that are kept in memory, so that followers that keep up cost no read of the disk. */
   readonly cachedEntriesMax: number;
+  /** Reads that wait for their confirmation; beyond it they are refused as `overloaded`. */
+  readonly readsMax: number;
+  /**
+   * Applied entries that stay in the log when it is compacted, for followers that are a little behind. Whoever is further
+   * behind gets a snapshot: compaction waits for nobody.
+   */
+  readonly trailingEntries: number;
+  /** The log is compacted once it holds this many applied entries more. */
+  readonly compactEveryEntries: number;
 }
 
 const KIB = 1024;
@@ -27,4 +36,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   uncommittedBytesMax: 16 * MIB,
   applyBytesMax: MIB,
   cachedEntriesMax: 4096,
+  readsMax: 4096,
+  trailingEntries: 4096,
+  compactEveryEntries: 1024,
 };

@@ -29,7 +29,7 @@ export interface LogStart {
  * Invariants: floor <= applied <= commit <= last; stable <= last.
  */
 export class RaftLog {
-  readonly floor: EntryId;
+  #floor: EntryId;
   readonly #reader: LogReader;
   readonly #cachedEntriesMax: number;
   #tail: Entry[] = [];
@@ -49,12 +49,17 @@ export class RaftLog {
     );
     this.#reader = reader;
     this.#cachedEntriesMax = cachedEntriesMax;
-    this.floor = start.floor;
+    this.#floor = start.floor;
     this.#last = start.last;
     this.#stable = start.last.index;
     this.#tailFirst = next(start.last.index);
     this.#commit = start.commit;
     this.#applied = start.applied;
+  }
+
+  /** Everything up to here was compacted away, or came as a snapshot. */
+  get floor(): EntryId {
+    return this.#floor;
   }
 
   get last(): EntryId {
@@ -77,8 +82,8 @@ export class RaftLog {
   /** Null for what was compacted away and for what does not exist: never 0, which would look like a term. */
   termAt(index: LogIndex): Term | null {
     if (index === this.#last.index) return this.#last.term;
-    if (index === this.floor.index) return this.floor.term;
-    if (index < this.floor.index || index > this.#last.index) return null;
+    if (index === this.#floor.index) return this.#floor.term;
+    if (index < this.#floor.index || index > this.#last.index) return null;
     if (index >= this.#tailFirst) return this.#inTail(index).term;
     return this.#reader.termAt(index);
   }
@@ -103,18 +108,18 @@ export class RaftLog {
    */
   findAgreement(from: LogIndex, term: Term): EntryId {
     let index = Math.min(from, this.#last.index) as LogIndex;
-    while (index > this.floor.index) {
+    while (index > this.#floor.index) {
       const own = this.termAt(index);
       if (own === null) break;
       if (own <= term) return { index, term: own };
       index = previous(index);
     }
-    return this.floor;
+    return this.#floor;
   }
 
   /** Entries from `first` on, at least one, within the limits. May return fewer than the limits allow. */
   slice(first: LogIndex, countMax: number, bytesMax: number): readonly Entry[] {
-    assert(first > this.floor.index && first <= this.#last.index, "only entries that exist are read");
+    assert(first > this.#floor.index && first <= this.#last.index, "only entries that exist are read");
     if (first < this.#tailFirst) {
       const count = Math.min(countMax, this.#tailFirst - first);
       const entries = this.#reader.read(first, count, bytesMax);
@@ -191,6 +196,30 @@ export class RaftLog {
 
   markApplied(index: LogIndex): void {
     assert(index >= this.#applied && index <= this.#commit, "only committed entries are applied, in order");
+    this.#applied = index;
+  }
+
+  /** The disk has forgotten what lies at or below `floor`. */
+  compactedTo(floor: EntryId): void {
+    assert(floor.index >= this.#floor.index, "the floor never sinks");
+    assert(floor.index <= this.#applied, "only what is applied is compacted away");
+    assert(this.holds(floor), "the floor is an entry of this log");
+    this.#floor = floor;
+    const excess = next(floor.index) - this.#tailFirst;
+    if (excess <= 0) return;
+    this.#tail = this.#tail.slice(excess);
+    this.#tailFirst = next(floor.index);
+  }
+
+  /** A snapshot replaces everything: what it stands for is applied, and nothing comes after it. */
+  restore({ index, term }: EntryId): void {
+    assert(index > this.#commit, "a snapshot never takes back what is committed");
+    this.#floor = { index, term };
+    this.#last = this.#floor;
+    this.#tail = [];
+    this.#tailFirst = next(index);
+    this.#stable = index;
+    this.#commit = index;
     this.#applied = index;
   }
 

@@ -1,14 +1,9 @@
 import { assert, defined } from "../../base/assert.ts";
 import type { LogIndex, MemberId } from "../../base/ids.ts";
-import type { ClusterConfig, Entry } from "./message.ts";
-
-export interface PlacedConfig {
-  readonly index: LogIndex;
-  readonly config: ClusterConfig;
-}
+import type { ClusterConfig, Entry, PlacedConfig } from "./message.ts";
 
 /** Nobody votes: what a member that has not been told anything yet starts from. It can only listen. */
-export const EMPTY_CONFIG: ClusterConfig = { voters: [], outgoing: [], learners: [] };
+export const EMPTY_CONFIG: ClusterConfig = { voters: [], outgoing: [], learners: [], learnersNext: [] };
 
 /**
  * Which configuration counts.
@@ -23,8 +18,9 @@ export class Membership {
   /** Ascending. The first is the newest that is committed. */
   #placed: PlacedConfig[];
 
-  constructor(floor: PlacedConfig) {
-    this.#placed = [floor];
+  /** @param above what the log holds above its floor, ascending. */
+  constructor(floor: PlacedConfig, above: readonly PlacedConfig[] = []) {
+    this.#placed = [floor, ...above];
   }
 
   get latest(): PlacedConfig {
@@ -47,6 +43,11 @@ export class Membership {
     }
   }
 
+  /** A snapshot replaces the log, and with it whatever was believed of the group. */
+  restore(placed: PlacedConfig): void {
+    this.#placed = [placed];
+  }
+
   commitTo(index: LogIndex): void {
     const newest = this.#placed.findLastIndex((placed) => placed.index <= index);
     if (newest > 0) this.#placed.splice(0, newest);
@@ -66,6 +67,8 @@ export function decodeConfig(data: Uint8Array): ClusterConfig {
     voters: memberIds("voters" in value ? value.voters : null),
     outgoing: memberIds("outgoing" in value ? value.outgoing : null),
     learners: memberIds("learners" in value ? value.learners : null),
+    // Release 0.1.0 knew no joint configurations.
+    learnersNext: memberIds("learnersNext" in value ? value.learnersNext : []),
   };
 }
 

@@ -32,6 +32,20 @@ export interface ClusterConfig {
   readonly voters: readonly MemberId[];
   readonly outgoing: readonly MemberId[];
   readonly learners: readonly MemberId[];
+  /** Voters of `outgoing` that become learners when the joint configuration is left: until then their vote counts. */
+  readonly learnersNext: readonly MemberId[];
+}
+
+/** A configuration and the entry that brought it (the floor of the log, where that entry was compacted away). */
+export interface PlacedConfig {
+  readonly index: LogIndex;
+  readonly config: ClusterConfig;
+}
+
+/** What a snapshot stands for: everything up to and including the entry that it is named after. */
+export interface SnapshotMeta extends EntryId {
+  /** The configuration as of that entry. */
+  readonly config: PlacedConfig;
 }
 
 interface Envelope {
@@ -61,4 +75,9 @@ export type Message = Envelope &
     | { readonly type: "heartbeat"; readonly commit: LogIndex; readonly round: number }
     | { readonly type: "heartbeat-response"; readonly round: number }
     | { readonly type: "timeout-now" }
+    /**
+     * Not bytes on the wire: the contents travel on a connection of their own, and whoever receives them says this to its
+     * own engine, once everything is there and verified.
+     */
+    | { readonly type: "snapshot"; readonly meta: SnapshotMeta }
   );

@@ -8,7 +8,8 @@ import type { Entry } from "./message.ts";
  *
  * - `probe`: the leader does not know where the logs agree; one append at a time, until an answer or a heartbeat's.
  * - `replicate`: it does; appends go out ahead of their answers, within a window.
- * - `snapshot`: the follower needs entries that were compacted away; nothing goes out until it has caught up otherwise.
+ * - `snapshot`: the follower needs entries that were compacted away; a snapshot is on its way, by another connection, and
+ *   nothing else goes out until it has arrived or failed.
  *
  * Invariant: 0 <= matchIndex < nextIndex.
  */
@@ -18,6 +19,10 @@ export class Progress {
   state: "probe" | "replicate" | "snapshot" = "probe";
   /** Ticks since the follower was last heard of. A new follower gets the benefit of the doubt. */
   quietTicks = 0;
+  /** It has answered something in this term. */
+  isKnown = false;
+  /** The latest heartbeat round of this term that it has answered. */
+  answeredRound = 0;
   /** The highest commit index that an append told this follower; heartbeats mend what was lost. */
   toldCommit = 0 as LogIndex;
   /** The next append goes out even if it is empty: it asks "are you there yet?". */
@@ -95,8 +100,28 @@ export class Progress {
     this.mustAsk = true;
   }
 
+  heard(): void {
+    this.quietTicks = 0;
+    this.isKnown = true;
+  }
+
   needSnapshot(): void {
     this.#enter("snapshot", this.nextIndex);
+  }
+
+  /**
+   * The snapshot has arrived or failed; which of the two, the next probe tells. It waits for a sign of life, so that what
+   * fails does not fail in a loop.
+   */
+  endSnapshot(nextIndex: LogIndex): void {
+    if (this.state !== "snapshot") return;
+    this.#enter("probe", Math.max(nextIndex, next(this.matchIndex)) as LogIndex);
+    this.#isProbing = true;
+  }
+
+  /** The connection broke: whatever was under way on it is lost. */
+  unreachable(): void {
+    if (this.state === "replicate") this.#enter("probe", next(this.matchIndex));
   }
 
   #enter(state: Progress["state"], nextIndex: LogIndex): void {

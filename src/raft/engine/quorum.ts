@@ -40,8 +40,13 @@ export function receiversOf(config: ClusterConfig): readonly MemberId[] {
   return [...new Set([...config.voters, ...config.outgoing, ...config.learners])];
 }
 
+/** Two sets of voters count. */
+export function isJoint({ outgoing }: ClusterConfig): boolean {
+  return outgoing.length > 0;
+}
+
 function halves(config: ClusterConfig): readonly (readonly MemberId[])[] {
-  return config.outgoing.length === 0 ? [config.voters] : [config.voters, config.outgoing];
+  return isJoint(config) ? [config.voters, config.outgoing] : [config.voters];
 }
 
 /** More than half: 1 of 1, 2 of 2, 2 of 3, 3 of 4. */

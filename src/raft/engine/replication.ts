@@ -1,9 +1,11 @@
 import { assert, defined } from "../../base/assert.ts";
 import type { LogIndex, MemberId } from "../../base/ids.ts";
+import { isActive } from "./followers.ts";
 import { next, previous } from "./log.ts";
 import type { Entry, Message } from "./message.ts";
 import type { Progress } from "./progress.ts";
 import { hasQuorum, quorumIndex } from "./quorum.ts";
+import { confirmReads, takesRound } from "./reads.ts";
 import { becomeFollower } from "./roles.ts";
 import type { EngineState, LeaderRole } from "./state.ts";
 import { continueTransfer, tickTransfer } from "./transfer.ts";
@@ -13,17 +15,23 @@ import { continueTransfer, tickTransfer } from "./transfer.ts";
 type Append = Extract<Message, { type: "append" }>;
 type AppendResponse = Extract<Message, { type: "append-response" }>;
 type Heartbeat = Extract<Message, { type: "heartbeat" }>;
+type HeartbeatResponse = Extract<Message, { type: "heartbeat-response" }>;
 
 // --- The leader -------------------------------------------------------------------------------------------------
 
-/** One tick as leader: steps down where no quorum is heard, and speaks to everybody when a heartbeat is due. */
-export function tickLeader(state: EngineState, leader: LeaderRole): void {
-  for (const progress of leader.progress.values()) progress.quietTicks += 1;
+/**
+ * One tick as leader: steps down where no quorum is heard, and speaks to everybody when a heartbeat is due.
+ *
+ * @param trueTicks how many ticks have really passed: who stood still for longer than an election takes may have a
+ *   successor, and must not lead for another moment.
+ */
+export function tickLeader(state: EngineState, leader: LeaderRole, trueTicks: number): void {
+  for (const progress of leader.progress.values()) progress.quietTicks += trueTicks;
   if (!hearsQuorum(state, leader)) {
     becomeFollower(state, state.term, null);
     return;
   }
-  tickTransfer(state, leader);
+  tickTransfer(state, leader, trueTicks);
   leader.heartbeatElapsed += 1;
   if (leader.heartbeatElapsed >= state.timing.heartbeatTicks) beat(state, leader);
 }
@@ -33,10 +41,12 @@ function hearsQuorum(state: EngineState, leader: LeaderRole): boolean {
   return hasQuorum(state.membership.latest.config, (id) => id === state.id || isActive(state, leader, id));
 }
 
-/** Heard of within the minimum election timeout. */
-export function isActive(state: EngineState, leader: LeaderRole, id: MemberId): boolean {
-  const progress = leader.progress.get(id);
-  return progress !== undefined && progress.quietTicks < state.timing.electionTicksMin;
+/** Asks everybody whether this is still their leader, for reads that wait for that. */
+export function beatForReads(state: EngineState, leader: LeaderRole): void {
+  if (!takesRound(state, leader)) return;
+  beat(state, leader);
+  // A group of one confirms itself.
+  confirmReads(state, leader);
 }
 
 function beat(state: EngineState, leader: LeaderRole): void {
@@ -45,7 +55,7 @@ function beat(state: EngineState, leader: LeaderRole): void {
   for (const [id, progress] of leader.progress) {
     // Never beyond what the follower is known to hold: it could not tell whether its entry is the committed one.
     const commit = Math.min(state.log.commitIndex, progress.matchIndex) as LogIndex;
-    state.send(id, { type: "heartbeat", commit, round: leader.round });
+    state.sendAtOnce(id, { type: "heartbeat", commit, round: leader.round });
   }
 }
 
@@ -69,7 +79,7 @@ function sendAppend(state: EngineState, id: MemberId, progress: Progress): boole
   const previousIndex = previous(progress.nextIndex);
   const previousTerm = log.termAt(previousIndex);
   if (previousTerm === null) {
-    progress.needSnapshot();
+    wantSnapshot(state, id, progress);
     return false;
   }
   const hasMore = progress.nextIndex <= log.last.index;
@@ -79,7 +89,7 @@ function sendAppend(state: EngineState, id: MemberId, progress: Progress): boole
   const isCommitNews = progress.state === "replicate" && toldCommit > progress.toldCommit;
   if (entries.length === 0 && !isCommitNews && !progress.mustAsk && progress.state === "replicate")
     return false;
-  state.send(id, {
+  state.sendAtOnce(id, {
     type: "append",
     previous: { index: previousIndex, term: previousTerm },
     entries,
@@ -90,11 +100,23 @@ function sendAppend(state: EngineState, id: MemberId, progress: Progress): boole
   return entries.length > 0;
 }
 
+/** Not for one that does not answer: it would only be tried, in vain, again and again. */
+function wantSnapshot(state: EngineState, id: MemberId, progress: Progress): void {
+  if (progress.quietTicks >= state.timing.electionTicksMin) return;
+  progress.needSnapshot();
+  state.snapshotsWanted.push(id);
+}
+
+/** The snapshot for this follower has been sent, or could not be. Either way a probe finds out how things stand. */
+export function endSnapshot(state: EngineState, leader: LeaderRole, id: MemberId): void {
+  leader.progress.get(id)?.endSnapshot(next(state.log.floor.index));
+}
+
 /** A follower says what it holds now, or where its log differs: then the two are compared further back (Raft §5.3). */
 export function handleAppendResponse(state: EngineState, leader: LeaderRole, message: AppendResponse): void {
   const progress = leader.progress.get(message.from);
   if (progress === undefined) return;
-  progress.quietTicks = 0;
+  progress.heard();
   if (message.rejection !== null) {
     const { index, term } = message.rejection;
     progress.rejected(message.index, state.log.findAgreement(index, term).index);
@@ -109,10 +131,16 @@ export function handleAppendResponse(state: EngineState, leader: LeaderRole, mes
 }
 
 /** A follower is alive: where it lacks entries, or it is unknown what it holds, sending goes on. */
-export function handleHeartbeatResponse(state: EngineState, leader: LeaderRole, from: MemberId): void {
-  const progress = leader.progress.get(from);
+export function handleHeartbeatResponse(
+  state: EngineState,
+  leader: LeaderRole,
+  message: HeartbeatResponse,
+): void {
+  const progress = leader.progress.get(message.from);
   if (progress === undefined) return;
-  progress.quietTicks = 0;
+  progress.heard();
+  progress.answeredRound = Math.max(progress.answeredRound, message.round);
+  confirmReads(state, leader);
   if (progress.state === "probe" || progress.matchIndex < state.log.last.index) progress.resume();
 }
 

@@ -3,6 +3,7 @@ import type { MemberId, Term } from "../../base/ids.ts";
 import { next } from "./log.ts";
 import { Progress } from "./progress.ts";
 import { receiversOf } from "./quorum.ts";
+import { failReads } from "./reads.ts";
 import type { EngineState } from "./state.ts";
 
 /**
@@ -21,7 +22,11 @@ const NO_DATA = new Uint8Array(0);
 export function becomeFollower(state: EngineState, term: Term, leaderId: MemberId | null): void {
   assert(term >= state.term, "terms never go back");
   // Who led until now heard himself: he has no other leader to be loyal to.
-  if (state.role.kind === "leader") state.quietTicks = state.timing.electionTicksMin;
+  if (state.role.kind === "leader") {
+    state.quietTicks = state.timing.electionTicksMin;
+    failReads(state, state.role);
+    state.snapshotsWanted = [];
+  }
   if (term > state.term) {
     state.term = term;
     state.vote = null;
@@ -63,6 +68,8 @@ export function becomeLeader(state: EngineState): void {
     heartbeatElapsed: 0,
     round: 0,
     transfer: null,
+    isRetiring: false,
+    reads: [],
     uncommitted: [],
     uncommittedBytes: 0,
   };

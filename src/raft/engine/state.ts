@@ -1,12 +1,14 @@
 import { assert } from "../../base/assert.ts";
 import type { LogIndex, MemberId, Term } from "../../base/ids.ts";
 import type { Random } from "../../base/random.ts";
+import type { StagedSnapshot } from "../ports.ts";
 import type { EngineLimits } from "./limits.ts";
 import { next, type RaftLog } from "./log.ts";
 import type { Membership } from "./membership.ts";
 import type { Entry, EntryId, EntryKind, HardState, Message } from "./message.ts";
 import type { Progress } from "./progress.ts";
 import { votersOf } from "./quorum.ts";
+import type { PendingRead, ReadState } from "./reads.ts";
 
 /** In ticks of whoever drives the engine. All members of a group use the same values. */
 export interface Timing {
@@ -30,6 +32,10 @@ export interface LeaderRole {
   /** Counts heartbeat rounds of this term. */
   round: number;
   transfer: { readonly to: MemberId; elapsedTicks: number; isAsked: boolean } | null;
+  /** It is not among the voters any more and has tried to hand the leadership on. */
+  isRetiring: boolean;
+  /** Oldest first. */
+  readonly reads: PendingRead[];
   /** Payload that this leader took on and that is not committed, oldest first. */
   readonly uncommitted: { readonly last: LogIndex; readonly bytes: number }[];
   uncommittedBytes: number;
@@ -80,6 +86,13 @@ export class EngineState {
   patienceTicks = 0;
   /** Waits for durability: see `Engine.ready`. */
   outbox: Message[] = [];
+  /** What a leader says depends on nothing that is not durable yet (thesis §10.2.1): it need not wait. */
+  urgentOutbox: Message[] = [];
+  readStates: ReadState[] = [];
+  /** Followers that need a snapshot and have not been given one yet. */
+  snapshotsWanted: MemberId[] = [];
+  /** Arrived, and taken over in memory; not on the disk yet. */
+  staged: StagedSnapshot | null = null;
 
   constructor(start: EngineStart) {
     const { timing } = start;
@@ -112,6 +125,11 @@ export class EngineState {
     );
   }
 
+  /** The latest configuration is not committed yet. */
+  get isConfigPending(): boolean {
+    return this.membership.latest.index > this.log.commitIndex;
+  }
+
   get isOnlyVoter(): boolean {
     const voters = votersOf(this.membership.latest.config);
     return voters.length === 1 && voters[0] === this.id;
@@ -126,6 +144,13 @@ export class EngineState {
   send(to: MemberId, body: Body, term: Term = this.term): void {
     assert(to !== this.id, "a member does not write to itself");
     this.outbox.push({ ...body, from: this.id, to, term });
+  }
+
+  /** As a leader: its term and its vote were durable before it led. */
+  sendAtOnce(to: MemberId, body: Body): void {
+    assert(to !== this.id, "a member does not write to itself");
+    assert(this.role.kind === "leader", "only a leader speaks before its disk has");
+    this.urgentOutbox.push({ ...body, from: this.id, to, term: this.term });
   }
 
   /** Appends entries of the own term, as a leader. */
