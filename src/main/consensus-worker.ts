@@ -111,7 +111,12 @@ export class ConsensusWorker {
     this.#schedule = new TickSchedule(nowMs);
     this.#leaderHeardAtMs = nowMs;
     this.#transport = new PeerTransport({
-      identity: { clusterId: identity.clusterId, memberId: identity.memberId, ...start.credentials },
+      identity: {
+        clusterId: identity.clusterId,
+        memberId: identity.memberId,
+        recoveryEpoch: 0,
+        ...start.credentials,
+      },
       listen: start.listen,
       log,
       events: {
@@ -128,6 +133,8 @@ export class ConsensusWorker {
             this.#planTurn();
           }),
         onCall: (from, method, payload) => this.#onCall(from, method, payload),
+        onBulkCall: () => Promise.reject(new Error("this member has no snapshot")),
+        onRemoved: (from, index) => this.#log.warn("raft.removed", { from, index }),
         onHeard: (from) => this.#board.heard(from, this.#ports.nowMs()),
         onConnected: (id, isConnected) => this.#guard(() => this.#onConnected(id, isConnected)),
       },

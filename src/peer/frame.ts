@@ -7,7 +7,10 @@ import { MalformedError } from "./malformed.ts";
 /** Larger ones close the connection. An append message carries 256 KiB of entries at most, or one larger entry. */
 export const FRAME_BYTES_MAX = 8 * 1024 * 1024;
 
-/** The first frame in both directions is a `hello`; `call` is answered with `reply` or `failure` of the same id. */
+/**
+ * Append only: the place in the list is the byte on the wire. The first frame in both directions is a `hello`; a `call`
+ * is answered with `reply`, `failure` or (on a bulk connection only) `bytes` of the same id.
+ */
 export const FRAME_KINDS = [
   "hello",
   "raft",
@@ -18,6 +21,7 @@ export const FRAME_KINDS = [
   "failure",
   "ping",
   "pong",
+  "bytes",
 ] as const;
 export type FrameKind = (typeof FRAME_KINDS)[number];
 

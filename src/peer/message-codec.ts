@@ -2,10 +2,13 @@
  * Raft's messages as bytes. Who sent a message and to whom is not in them: the connection proves the one and the reader
  * is the other. Numbers are doubles: exact for every index and term there can be.
  */
-import { assert } from "../base/assert.ts";
+import { assert, unreachable } from "../base/assert.ts";
 import type { LogIndex, MemberId, Term } from "../base/ids.ts";
 import type { Entry, EntryId, EntryKind, Message } from "../raft/engine/message.ts";
 import { MalformedError } from "./malformed.ts";
+
+/** What travels as a frame. A snapshot's bytes have a connection of their own. */
+type WireMessage = Exclude<Message, { readonly type: "snapshot" }>;
 
 /** Append only: the place in the list is the byte on the wire. */
 const TYPES = [
@@ -18,7 +21,7 @@ const TYPES = [
   "heartbeat",
   "heartbeat-response",
   "timeout-now",
-] as const satisfies readonly Message["type"][];
+] as const satisfies readonly WireMessage["type"][];
 
 const KINDS = ["noop", "command", "config"] as const satisfies readonly EntryKind[];
 
@@ -27,7 +30,9 @@ const ENTRY_BYTES = 8 + 8 + 1 + 4;
 /** More than any message needs without its entries. */
 const HEAD_BYTES = 1 + 7 * 8;
 
+/** A snapshot has no bytes here: whoever received its contents says that to its own engine. */
 export function encodeMessage(message: Message): Uint8Array {
+  assert(message.type !== "snapshot", "a snapshot does not travel as a message");
   const entries = message.type === "append" ? message.entries : [];
   const bytes = entries.reduce((sum, { data }) => sum + ENTRY_BYTES + data.byteLength, HEAD_BYTES);
   const writer = new Writer(bytes);
@@ -67,6 +72,8 @@ export function encodeMessage(message: Message): Uint8Array {
       break;
     case "timeout-now":
       break;
+    default:
+      unreachable(message);
   }
   return writer.done();
 }
@@ -84,7 +91,7 @@ export function decodeMessage(payload: Uint8Array, from: MemberId, to: MemberId)
 
 function decodeBody(
   reader: Reader,
-  type: Message["type"],
+  type: WireMessage["type"],
   head: { from: MemberId; to: MemberId; term: Term },
 ): Message {
   switch (type) {
@@ -109,6 +116,8 @@ function decodeBody(
       return { ...head, type, round: reader.number() };
     case "timeout-now":
       return { ...head, type };
+    default:
+      return unreachable(type);
   }
 }
 

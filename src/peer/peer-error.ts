@@ -1,12 +1,12 @@
 /**
  * Why a call to another member brought no answer.
  *
- * `unreachable`: it was never sent, so nothing happened. `refused`: the member answered that it failed. `lost` and
- * `deadline`: nobody knows whether it happened.
+ * `unreachable` and `overloaded`: it was never sent, or turned away unread, so nothing happened. `refused`: the member
+ * answered that it failed. `lost` and `deadline`: nobody knows whether it happened.
  */
 export class PeerError extends Error {
   override readonly name = "PeerError";
-  readonly kind: "unreachable" | "refused" | "lost" | "deadline";
+  readonly kind: "unreachable" | "overloaded" | "refused" | "lost" | "deadline";
 
   constructor(kind: PeerError["kind"], message: string) {
     super(message);

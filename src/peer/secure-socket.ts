@@ -127,6 +127,13 @@ export interface SecureListener {
   stop(): void;
 }
 
+/** What clients that have not proven who they are may take of us. */
+export interface HandshakeLimits {
+  readonly deadlineMs: number;
+  /** At a time; more are turned away at once. */
+  readonly countMax: number;
+}
+
 export interface ListenEvents {
   onSecure(socket: SecureSocket): void;
   onRefused(reason: string, address: string): void;
@@ -136,7 +143,7 @@ export interface ListenEvents {
 export function listenSecurely(
   { host, port }: Address,
   credentials: Credentials,
-  handshakeDeadlineMs: number,
+  handshakes: HandshakeLimits,
   events: ListenEvents,
 ): SecureListener {
   const timers = new Map<SecureSocket, ReturnType<typeof setTimeout>>();
@@ -153,12 +160,17 @@ export function listenSecurely(
       open(raw) {
         const socket = new SecureSocket(raw);
         raw.data = socket;
+        if (timers.size >= handshakes.countMax) {
+          events.onRefused(`${timers.size} others have not shown a certificate yet`, raw.remoteAddress);
+          socket.destroy();
+          return;
+        }
         raw.setNoDelay(true);
         const timer = setTimeout(() => {
           timers.delete(socket);
-          events.onRefused(`no handshake within ${handshakeDeadlineMs} ms`, raw.remoteAddress);
+          events.onRefused(`no handshake within ${handshakes.deadlineMs} ms`, raw.remoteAddress);
           socket.destroy();
-        }, handshakeDeadlineMs);
+        }, handshakes.deadlineMs);
         timers.set(socket, timer);
       },
       handshake(raw, _, error) {

@@ -3,31 +3,34 @@
  * certificate is who speaks. Raft's traffic is best effort; whatever is wrong with what comes in closes that connection
  * and nothing else.
  */
-import type { ClusterId, MemberId } from "../base/ids.ts";
+import type { ClusterId, LogIndex, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
-import { err, type Result } from "../base/result.ts";
 import type { Message } from "../raft/engine/message.ts";
 import type { Transport } from "../raft/ports.ts";
 import { parseAddress } from "./address.ts";
-import { memberIdOf } from "./common-name.ts";
-import { Connection, type ConnectionEvents, type Hello, PROTOCOL_VERSION, parseJson } from "./connection.ts";
+import { Complaints } from "./complaints.ts";
+import {
+  Connection,
+  type ConnectionEvents,
+  type ConnectionLimits,
+  DEFAULT_CONNECTION_LIMITS,
+  parseJson,
+} from "./connection.ts";
+import { dialMember, whoIs } from "./dial-member.ts";
 import type { Frame } from "./frame.ts";
+import { type Hello, PROTOCOL_VERSION, type Purpose } from "./hello.ts";
 import { MalformedError } from "./malformed.ts";
 import { decodeMessage, encodeMessage } from "./message-codec.ts";
 import { PeerError } from "./peer-error.ts";
-import {
-  type Credentials,
-  dialSecurely,
-  listenSecurely,
-  type SecureListener,
-  type SecureSocket,
-} from "./secure-socket.ts";
+import { type Credentials, listenSecurely, type SecureListener, type SecureSocket } from "./secure-socket.ts";
 import { type AgedStatus, type DigestEntry, parseAgedStatus, parseDigest } from "./status-codec.ts";
 
 /** Who this member is, and how it proves that. */
 export interface PeerIdentity {
   readonly clusterId: ClusterId;
   readonly memberId: MemberId;
+  /** 0 unless the group was forced from one survivor. */
+  readonly recoveryEpoch: number;
   readonly certificatePem: string;
   readonly privateKeyPem: string;
   /** The cluster's authority: whoever it signed may connect. */
@@ -46,6 +49,10 @@ export interface TransportEvents {
   onDigest(from: MemberId, digest: readonly DigestEntry[]): void;
   /** Its answer, or its rejection's message, goes back to the caller. */
   onCall(from: MemberId, method: string, payload: unknown): Promise<unknown>;
+  /** The same on a bulk connection. Bytes go back as they are. */
+  onBulkCall(from: MemberId, method: string, payload: unknown): Promise<unknown>;
+  /** Another member says that this one is a member no more, since the entry `index`. */
+  onRemoved(from: MemberId, index: LogIndex): void;
   /** Something came in from this member, whatever it was. */
   onHeard(from: MemberId): void;
   /** It can be reached, or not any more: told at once after a reset or a refusal. */
@@ -58,12 +65,37 @@ export interface TransportOptions {
   readonly listen: string;
   readonly log: Log;
   readonly events: TransportEvents;
+  readonly limits?: Partial<ConnectionLimits>;
+}
+
+/** A connection for a snapshot's bytes. Nothing else waits behind them. */
+export interface BulkConnection {
+  /** Rejects with a `PeerError`. Resolves with bytes where the other side answered with bytes. */
+  call(method: string, payload: unknown, deadlineMs: number): Promise<unknown>;
+  close(): void;
 }
 
 const REDIAL_MS_MIN = 50;
 const REDIAL_MS_MAX = 500;
 const DIAL_DEADLINE_MS = 2000;
+const HANDSHAKES = { deadlineMs: DIAL_DEADLINE_MS, countMax: 128 };
 const LOOK_EVERY_MS = 1000;
+/** How long a member that was removed has to read that. */
+const REMOVED_DEADLINE_MS = 1000;
+/** What a member that was removed is told. */
+const REMOVED_METHOD = "peer.removed";
+
+/** Later is soon enough for all but these. A vote that waits costs an election. */
+const ORDINARY: ReadonlySet<Message["type"]> = new Set(["append", "append-response"]);
+
+/** On a bulk connection that we opened only answers come in. */
+const BULK_EVENTS: Pick<ConnectionEvents, "onFrame" | "onCall" | "onHeard"> = {
+  onFrame: (_, { kind }) => {
+    throw new MalformedError(`a ${kind} on a bulk connection`);
+  },
+  onCall: () => Promise.reject(new Error("whoever opened a bulk connection answers no calls on it")),
+  onHeard: () => undefined,
+};
 
 /** What we know of the way to one member. */
 interface Link {
@@ -84,18 +116,27 @@ interface Link {
 
 export class PeerTransport implements Transport {
   readonly #options: TransportOptions;
+  readonly #limits: ConnectionLimits;
   readonly #hello: Hello;
   readonly #links = new Map<MemberId, Link>();
   readonly #incoming = new Map<MemberId, Connection>();
-  readonly #sockets = new Set<SecureSocket>();
+  /** Snapshots that others pull from us: one at a time each. */
+  readonly #incomingBulk = new Map<MemberId, Connection>();
+  /** Everything that others opened and that is not closed yet. */
+  readonly #accepted = new Set<Connection>();
+  readonly #openBulk = new Set<() => void>();
+  readonly #complaints = new Complaints();
+  #removed: ReadonlyMap<MemberId, LogIndex> = new Map();
   #server: SecureListener | null = null;
   #lookTimer: ReturnType<typeof setInterval> | null = null;
+  #looks = 0;
   #isClosed = false;
 
   constructor(options: TransportOptions) {
     this.#options = options;
-    const { clusterId, memberId } = options.identity;
-    this.#hello = { protocol: PROTOCOL_VERSION, clusterId, memberId };
+    this.#limits = { ...DEFAULT_CONNECTION_LIMITS, ...options.limits };
+    const { clusterId, memberId, recoveryEpoch } = options.identity;
+    this.#hello = { protocol: PROTOCOL_VERSION, clusterId, memberId, recoveryEpoch, purpose: "raft" };
   }
 
   /**
@@ -104,13 +145,13 @@ export class PeerTransport implements Transport {
    * @throws if the address is not one, or is in use.
    */
   listen(): Promise<number> {
-    const { listen, log } = this.#options;
+    const { listen } = this.#options;
     const address = parseAddress(listen);
     if (!address.ok) return Promise.reject(new Error(address.error));
     try {
-      this.#server = listenSecurely(address.value, this.#credentials(), DIAL_DEADLINE_MS, {
+      this.#server = listenSecurely(address.value, this.#credentials(), HANDSHAKES, {
         onSecure: (socket) => this.#accept(socket),
-        onRefused: (reason, from) => log.warn("peer.refused", { reason, address: from }),
+        onRefused: (reason, from) => this.#refused(reason, { address: from }),
       });
     } catch (error) {
       const isTaken = error instanceof Error && "code" in error && error.code === "EADDRINUSE";
@@ -148,15 +189,15 @@ export class PeerTransport implements Transport {
   }
 
   send(message: Message): void {
-    this.#route(message.to)?.send("raft", encodeMessage(message));
+    this.#route(message.to)?.sendRaft(encodeMessage(message), !ORDINARY.has(message.type));
   }
 
   sendStatus(to: MemberId, status: AgedStatus): void {
-    this.#route(to)?.sendJson("status", status);
+    this.#route(to)?.sendLatest("status", status);
   }
 
   sendDigest(to: MemberId, digest: readonly DigestEntry[]): void {
-    this.#route(to)?.sendJson("digest", digest);
+    this.#route(to)?.sendLatest("digest", digest);
   }
 
   /** Asks another member. Rejects with a `PeerError`. */
@@ -168,6 +209,50 @@ export class PeerTransport implements Transport {
     );
   }
 
+  /** Opens a connection of its own to a member. Rejects with a `PeerError`, after two seconds at the latest. */
+  openBulk(to: MemberId): Promise<BulkConnection> {
+    const link = this.#links.get(to);
+    if (link === undefined || this.#isClosed) {
+      return Promise.reject(new PeerError("unreachable", `no address of member ${to} is known`));
+    }
+    return new Promise((resolve, reject) => {
+      let end = (): void => undefined;
+      const ended = () => this.#openBulk.delete(end);
+      end = dialMember({
+        ...this.#dialOptions(link, "bulk"),
+        events: {
+          ...BULK_EVENTS,
+          onOpen: (connection) => {
+            ended();
+            end = () => connection.close(null);
+            this.#openBulk.add(end);
+            resolve({
+              call: (method, payload, deadlineMs) => connection.call(method, payload, deadlineMs),
+              close: end,
+            });
+          },
+          onFailed: (reason) => {
+            ended();
+            reject(new PeerError("unreachable", `no bulk connection to member ${to}: ${reason}`));
+          },
+          onClosed: ended,
+        },
+      });
+      this.#openBulk.add(end);
+    });
+  }
+
+  /** Whom to tell that they were removed, and by which entry: now where they are connected, else when they come. */
+  setRemoved(removed: ReadonlyMap<MemberId, LogIndex>): void {
+    const before = this.#removed;
+    this.#removed = removed;
+    for (const [id, index] of removed) {
+      if (before.has(id)) continue;
+      const connection = this.#route(id);
+      if (connection !== null) tellRemoved(connection, index);
+    }
+  }
+
   isConnected(id: MemberId): boolean {
     return this.#links.get(id)?.isConnected ?? false;
   }
@@ -177,8 +262,8 @@ export class PeerTransport implements Transport {
     this.#isClosed = true;
     if (this.#lookTimer !== null) clearInterval(this.#lookTimer);
     for (const link of this.#links.values()) this.#forget(link);
-    for (const connection of this.#incoming.values()) connection.close(null);
-    for (const socket of this.#sockets) socket.destroy();
+    for (const connection of [...this.#accepted]) connection.close(null);
+    for (const close of [...this.#openBulk]) close();
     this.#server?.stop();
   }
 
@@ -198,49 +283,75 @@ export class PeerTransport implements Transport {
   // --- Incoming ---------------------------------------------------------------------------------------------------
 
   #accept(socket: SecureSocket): void {
-    const { log } = this.#options;
-    const who = this.#whoIs(socket);
+    const who = whoIs(socket, this.#hello.clusterId);
     if (!who.ok || this.#isClosed) {
-      if (!who.ok) log.warn("peer.refused", { reason: who.error, address: socket.remoteAddress });
+      if (!who.ok) this.#refused(who.error, { address: socket.remoteAddress });
       socket.destroy();
       return;
     }
-    this.#sockets.add(socket);
-    // Neither a member that takes no turn nor a rogue that holds a stolen certificate may pile up silent connections.
-    const connection: Connection = new Connection(socket, who.value, this.#hello, {
+    const events: ConnectionEvents = {
       ...this.#commonEvents(),
-      onOpen: () => {
+      onOpen: (opened, { purpose }) => {
         clearTimeout(timer);
-        const older = this.#incoming.get(who.value);
-        this.#incoming.set(who.value, connection);
-        older?.close(null);
-        const link = this.#links.get(who.value);
-        // It lives: no need to wait for the next attempt.
-        if (link !== undefined && link.outgoing === null) this.#dialNow(link);
+        this.#admit(opened, purpose);
       },
-      onClose: (_, reason) => {
+      onCall: (from, method, payload) =>
+        this.#incomingBulk.get(from.peerId) === from
+          ? this.#options.events.onBulkCall(from.peerId, method, payload)
+          : this.#onCall(from, method, payload),
+      onClose: (closed, reason) => {
         clearTimeout(timer);
-        this.#sockets.delete(socket);
-        if (reason?.startsWith("malformed") === true)
-          log.warn("peer.malformed", { peerId: who.value, reason });
-        if (this.#incoming.get(who.value) !== connection) return;
-        this.#incoming.delete(who.value);
-        const link = this.#links.get(who.value);
-        if (link === undefined || this.#isClosed) return;
-        link.isDoubtful = true;
-        this.#tell(link);
-        link.outgoing?.ping();
+        this.#parted(closed, reason);
       },
-    });
+    };
+    const connection = new Connection(socket, who.value, this.#hello, events, this.#limits);
+    this.#accepted.add(connection);
+    // Neither a member that takes no turn nor a rogue that holds a stolen certificate may pile up silent connections.
     const timer = setTimeout(() => connection.close("no hello in time"), DIAL_DEADLINE_MS);
   }
 
-  /** Whom the certificate names, which the authority signed. */
-  #whoIs(socket: SecureSocket): Result<MemberId, string> {
-    const { subject } = socket.certificate;
-    if (subject === undefined) return err("it shows no certificate");
-    if (subject.O !== this.#hello.clusterId) return err(`its certificate is of cluster ${String(subject.O)}`);
-    return memberIdOf(String(subject.CN));
+  #admit(connection: Connection, purpose: Purpose): void {
+    const { peerId } = connection;
+    const removedAt = this.#removed.get(peerId);
+    if (removedAt !== undefined) {
+      this.#refused(`it was removed from the cluster by entry ${removedAt}, and is told so`, { peerId });
+      tellRemoved(connection, removedAt);
+      return;
+    }
+    const kept = purpose === "bulk" ? this.#incomingBulk : this.#incoming;
+    const older = kept.get(peerId);
+    kept.set(peerId, connection);
+    older?.close(null);
+    if (purpose === "bulk") return;
+    const link = this.#links.get(peerId);
+    // It lives: no need to wait for the next attempt.
+    if (link !== undefined && link.outgoing === null) this.#dialNow(link);
+  }
+
+  #parted(connection: Connection, reason: string | null): void {
+    const { peerId } = connection;
+    this.#accepted.delete(connection);
+    if (reason?.startsWith("refused: ") === true) this.#refused(reason.slice("refused: ".length), { peerId });
+    if (reason?.startsWith("malformed") === true && this.#isNew(peerId, reason)) {
+      this.#options.log.warn("peer.malformed", { peerId, reason });
+    }
+    if (this.#incomingBulk.get(peerId) === connection) this.#incomingBulk.delete(peerId);
+    if (this.#incoming.get(peerId) !== connection) return;
+    this.#incoming.delete(peerId);
+    const link = this.#links.get(peerId);
+    if (link === undefined || this.#isClosed) return;
+    link.isDoubtful = true;
+    this.#tell(link);
+    link.outgoing?.ping();
+  }
+
+  #refused(reason: string, who: { readonly peerId: MemberId } | { readonly address: string }): void {
+    const name = "peerId" in who ? who.peerId : who.address;
+    if (this.#isNew(name, reason)) this.#options.log.warn("peer.refused", { reason, ...who });
+  }
+
+  #isNew(who: string, reason: string): boolean {
+    return this.#complaints.isNew(who, reason, this.#looks * LOOK_EVERY_MS);
   }
 
   // --- Outgoing ---------------------------------------------------------------------------------------------------
@@ -253,40 +364,15 @@ export class PeerTransport implements Transport {
   }
 
   #dial(link: Link): void {
-    const address = parseAddress(link.address);
-    if (!address.ok) {
-      this.#complain(link, address.error);
-      return;
-    }
-    let connection: Connection | null = null;
-    const give = (reason: string) => {
-      if (link.dialing !== giveUp) return;
-      link.dialing = null;
-      giveUp();
+    const failed = (reason: string): void => {
       this.#complain(link, reason);
       this.#lost(link);
     };
-    const timer = setTimeout(() => {
-      if (connection === null) give(`no connection within ${DIAL_DEADLINE_MS} ms`);
-      else connection.close(`no hello within ${DIAL_DEADLINE_MS} ms`);
-    }, DIAL_DEADLINE_MS);
-    const onSecure = (socket: SecureSocket) => {
-      const who = this.#whoIs(socket);
-      const wrong = !who.ok
-        ? who.error
-        : who.value === link.id
-          ? null
-          : `member ${who.value} answers at ${link.address}`;
-      if (wrong !== null || link.dialing !== giveUp) {
-        socket.destroy();
-        if (wrong !== null) give(wrong);
-        return;
-      }
-      this.#sockets.add(socket);
-      connection = new Connection(socket, link.id, this.#hello, {
+    const giveUp = dialMember({
+      ...this.#dialOptions(link, "raft"),
+      events: {
         ...this.#commonEvents(),
         onOpen: (opened) => {
-          clearTimeout(timer);
           link.dialing = null;
           if (!this.#isCurrent(link)) {
             opened.close(null);
@@ -299,24 +385,28 @@ export class PeerTransport implements Transport {
           this.#options.log.info("peer.connected", { peerId: link.id, address: link.address });
           this.#tell(link);
         },
-        onClose: (closed, reason) => {
-          clearTimeout(timer);
-          this.#sockets.delete(socket);
-          if (link.dialing === giveUp) link.dialing = null;
-          if (link.outgoing === closed) link.outgoing = null;
-          if (reason === null) return;
-          this.#complain(link, reason);
-          this.#lost(link);
+        onFailed: (reason) => {
+          link.dialing = null;
+          failed(reason);
         },
-      });
-    };
-    const abandon = dialSecurely(address.value, this.#credentials(), { onSecure, onFailed: give });
-    const giveUp = (): void => {
-      clearTimeout(timer);
-      abandon();
-      connection?.close(null);
-    };
+        onClosed: (closed, reason) => {
+          if (link.outgoing === closed) link.outgoing = null;
+          if (reason !== null) failed(reason);
+        },
+      },
+    });
     link.dialing = giveUp;
+  }
+
+  #dialOptions(link: Link, purpose: Purpose) {
+    return {
+      id: link.id,
+      address: link.address,
+      credentials: this.#credentials(),
+      hello: { ...this.#hello, purpose },
+      deadlineMs: DIAL_DEADLINE_MS,
+      limits: this.#limits,
+    };
   }
 
   /** There is no way to it now: say so at once, and try again, soon at first. */
@@ -349,10 +439,14 @@ export class PeerTransport implements Transport {
 
   // --- Both ways --------------------------------------------------------------------------------------------------
 
-  #commonEvents(): Pick<ConnectionEvents, "onFrame" | "onHeard"> {
+  #commonEvents(): Pick<ConnectionEvents, "onFrame" | "onCall" | "onHeard"> {
     return {
       onFrame: (connection, frame) => this.#onFrame(connection, frame),
-      onHeard: ({ peerId }) => {
+      onCall: (connection, method, payload) => this.#onCall(connection, method, payload),
+      onHeard: (connection) => {
+        const { peerId } = connection;
+        // What a snapshot's bytes say of the member says nothing of its Raft.
+        if (this.#incomingBulk.get(peerId) === connection) return;
         const link = this.#links.get(peerId);
         if (link?.isDoubtful === true) {
           link.isDoubtful = false;
@@ -366,6 +460,8 @@ export class PeerTransport implements Transport {
   #onFrame(connection: Connection, { kind, payload }: Frame): void {
     const { events } = this.#options;
     const from = connection.peerId;
+    if (this.#incomingBulk.get(from) === connection)
+      throw new MalformedError(`a ${kind} on a bulk connection`);
     switch (kind) {
       case "raft":
         events.onMessage(decodeMessage(payload, from, this.#hello.memberId));
@@ -376,40 +472,17 @@ export class PeerTransport implements Transport {
       case "digest":
         events.onDigest(from, parseDigest(parseJson(payload)));
         return;
-      case "call":
-        this.#onCall(connection, parseJson(payload));
-        return;
       default:
         throw new MalformedError(`a ${kind} where none can be`);
     }
   }
 
-  #onCall(connection: Connection, value: unknown): void {
-    const { id, method, payload } = (value ?? {}) as { id?: unknown; method?: unknown; payload?: unknown };
-    if (typeof id !== "number" || typeof method !== "string")
-      throw new MalformedError("a call without id or method");
-    this.#options.events.onCall(connection.peerId, method, payload).then(
-      (answer) => this.#answer(connection, "reply", { id, value: answer ?? null }),
-      (error: unknown) => {
-        this.#answer(connection, "failure", {
-          id,
-          message: error instanceof Error ? error.message : String(error),
-        });
-      },
-    );
-  }
-
-  #answer(
-    connection: Connection,
-    kind: "reply" | "failure",
-    answer: { readonly id: number; readonly value?: unknown; readonly message?: string },
-  ): void {
-    try {
-      connection.sendJson(kind, answer);
-    } catch (error) {
-      if (!(error instanceof MalformedError)) throw error;
-      connection.sendJson("failure", { id: answer.id, message: error.message });
-    }
+  #onCall({ peerId }: Connection, method: string, payload: unknown): Promise<unknown> {
+    if (method !== REMOVED_METHOD) return this.#options.events.onCall(peerId, method, payload);
+    const { index } = (payload ?? {}) as { index?: unknown };
+    if (typeof index !== "number") return Promise.reject(new Error("removed, but not by which entry"));
+    this.#options.events.onRemoved(peerId, index as LogIndex);
+    return Promise.resolve(null);
   }
 
   #tell(link: Link): void {
@@ -427,9 +500,15 @@ export class PeerTransport implements Transport {
   }
 
   #look(): void {
+    this.#looks += 1;
     for (const { outgoing } of this.#links.values()) outgoing?.look();
-    for (const connection of this.#incoming.values()) connection.look();
+    for (const connection of this.#accepted) connection.look();
   }
+}
+
+function tellRemoved(connection: Connection, index: LogIndex): void {
+  const close = () => connection.close(null);
+  connection.call(REMOVED_METHOD, { index }, REMOVED_DEADLINE_MS).then(close, close);
 }
 
 function newLink(id: MemberId, address: string): Link {

@@ -16,6 +16,7 @@ export async function identityFor(
   return {
     clusterId,
     memberId,
+    recoveryEpoch: 0,
     privateKeyPem,
     certificatePem: certificate.value,
     authorityPem: authority.certificatePem,

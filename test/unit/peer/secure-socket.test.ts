@@ -36,21 +36,26 @@ interface Server {
   readonly refused: string[];
 }
 
-async function serve(handshakeDeadlineMs: number): Promise<Server> {
+async function serve(deadlineMs: number, countMax = 100): Promise<Server> {
   const secure: SecureSocket[] = [];
   const heard: number[] = [];
   const refused: string[] = [];
-  const listener = listenSecurely({ host, port: 0 }, await credentials(authority, M1), handshakeDeadlineMs, {
-    onSecure: (socket) => {
-      secure.push(socket);
-      socket.take({
-        onData: (chunk) => heard.push(chunk.byteLength),
-        onDrain: () => undefined,
-        onClose: () => undefined,
-      });
+  const listener = listenSecurely(
+    { host, port: 0 },
+    await credentials(authority, M1),
+    { deadlineMs, countMax },
+    {
+      onSecure: (socket) => {
+        secure.push(socket);
+        socket.take({
+          onData: (chunk) => heard.push(chunk.byteLength),
+          onDrain: () => undefined,
+          onClose: () => undefined,
+        });
+      },
+      onRefused: (reason) => refused.push(reason),
     },
-    onRefused: (reason) => refused.push(reason),
-  });
+  );
   listeners.push(listener);
   return { port: listener.port, secure, heard, refused };
 }
@@ -78,6 +83,20 @@ test("who does not shake hands is let go", async () => {
   socket.on("error", () => undefined);
   await new Promise<void>((resolve) => socket.once("close", () => resolve()));
   expect(server.refused).toEqual(["no handshake within 20 ms"]);
+});
+
+test("more clients at a time than may shake hands are turned away", async () => {
+  const server = await serve(200, 3);
+  const closed = Array.from({ length: 5 }, () => {
+    const socket = connectPlainly({ host, port: server.port });
+    socket.on("error", () => undefined);
+    return new Promise<void>((resolve) => socket.once("close", () => resolve()));
+  });
+  await Promise.all(closed);
+  expect(server.refused.toSorted()).toEqual([
+    ...Array.from({ length: 2 }, () => "3 others have not shown a certificate yet"),
+    ...Array.from({ length: 3 }, () => "no handshake within 200 ms"),
+  ]);
 });
 
 test("what the other side is too slow for is kept, in order", async () => {

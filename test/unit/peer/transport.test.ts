@@ -4,7 +4,9 @@ import type { ClusterId, LogIndex, MemberId, Term } from "../../../src/base/ids.
 import type { Log } from "../../../src/base/log.ts";
 import type { MemberStatus } from "../../../src/cluster/observation.ts";
 import { createAuthority } from "../../../src/peer/certificates.ts";
-import { encodeFrame, FRAME_BYTES_MAX } from "../../../src/peer/frame.ts";
+import type { ConnectionLimits } from "../../../src/peer/connection.ts";
+import { encodeFrame, FRAME_BYTES_MAX, FrameReader } from "../../../src/peer/frame.ts";
+import { decodeMessage } from "../../../src/peer/message-codec.ts";
 import { PeerError } from "../../../src/peer/peer-error.ts";
 import { type PeerIdentity, PeerTransport, type TransportEvents } from "../../../src/peer/transport.ts";
 import type { Message } from "../../../src/raft/engine/message.ts";
@@ -44,7 +46,11 @@ interface Peer {
   readonly address: string;
 }
 
-async function start(identity: PeerIdentity, port = freePort()): Promise<Peer> {
+async function start(
+  identity: PeerIdentity,
+  port = freePort(),
+  limits: Partial<ConnectionLimits> = {},
+): Promise<Peer> {
   const journal = new Journal();
   const messages: Message[] = [];
   const write = (event: string, fields = {}) => journal.add(`${event} ${JSON.stringify(fields)}`);
@@ -61,18 +67,24 @@ async function start(identity: PeerIdentity, port = freePort()): Promise<Peer> {
       if (method === "hang") return await new Promise(() => undefined);
       throw new Error(`what is ${method}?`);
     },
+    onBulkCall: async (from, method, payload) => {
+      journal.add(`bulk ${from} ${method}`);
+      if (method !== "bytes") throw new Error(`what is ${method}?`);
+      return new Uint8Array((payload as { count: number }).count).fill(7);
+    },
+    onRemoved: (from, index) => journal.add(`removed ${from} ${index}`),
     onHeard: () => undefined,
     onConnected: (id, isConnected) => journal.add(`${isConnected ? "connected" : "disconnected"} ${id}`),
   };
-  const transport = new PeerTransport({ identity, listen: `127.0.0.1:${port}`, log, events });
+  const transport = new PeerTransport({ identity, listen: `127.0.0.1:${port}`, log, events, limits });
   open.push(transport);
   await transport.listen();
   return { transport, journal, messages, address: `127.0.0.1:${port}` };
 }
 
-async function pair(): Promise<readonly [Peer, Peer]> {
-  const one = await start(await identityFor(authority, CLUSTER, M1));
-  const two = await start(await identityFor(authority, CLUSTER, M2));
+async function pair(limits: Partial<ConnectionLimits> = {}): Promise<readonly [Peer, Peer]> {
+  const one = await start(await identityFor(authority, CLUSTER, M1), freePort(), limits);
+  const two = await start(await identityFor(authority, CLUSTER, M2), freePort(), limits);
   one.transport.setPeers([{ id: M2, address: two.address }]);
   two.transport.setPeers([{ id: M1, address: one.address }]);
   await Promise.all([one.journal.saw(/^connected/), two.journal.saw(/^connected/)]);
@@ -155,6 +167,123 @@ describe("between members", () => {
   });
 });
 
+describe("a bulk connection", () => {
+  test("carries bytes as they are, beside the other one, and only what was asked for", async () => {
+    const [one, two] = await pair();
+    const bulk = await one.transport.openBulk(M2);
+    expect(await bulk.call("bytes", { count: 3 }, 5000)).toEqual(new Uint8Array([7, 7, 7]));
+    expect(await kindOf(bulk.call("nonsense", null, 5000))).toBe("refused: what is nonsense?");
+    expect(two.journal.lines).toContain(`bulk ${M1} bytes`);
+    // The other connection is still there, and nothing took it for lost.
+    expect(await one.transport.call(M2, "echo", 1, 5000)).toBe(1);
+    expect(two.journal.lines.join()).not.toContain("disconnected");
+    bulk.close();
+    expect(await kindOf(bulk.call("bytes", { count: 1 }, 5000))).toStartWith("unreachable");
+    expect(one.transport.isConnected(M2)).toBe(true);
+  });
+
+  test("a second one from the same member takes the place of the first", async () => {
+    const [one] = await pair();
+    const first = await one.transport.openBulk(M2);
+    const second = await one.transport.openBulk(M2);
+    expect(await second.call("bytes", { count: 1 }, 5000)).toEqual(new Uint8Array([7]));
+    expect(await kindOf(first.call("bytes", { count: 1 }, 5000))).toMatch(/^(lost|unreachable)/);
+  });
+
+  test("to a member that is not known, or not there, there is none", async () => {
+    const [one, two] = await pair();
+    const stranger = "00000000-0000-4000-8000-000000000009" as MemberId;
+    expect(await kindOf(one.transport.openBulk(stranger))).toContain("no address");
+    two.transport.close();
+    await one.journal.saw(/^disconnected/);
+    expect(await kindOf(one.transport.openBulk(M2))).toStartWith("unreachable: no bulk connection");
+  });
+});
+
+describe("limits", () => {
+  test("calls that wait for their answers", async () => {
+    const [one] = await pair({ callsMax: 2 });
+    const waiting = [1, 2].map(() => kindOf(one.transport.call(M2, "hang", null, 60_000)));
+    expect(await kindOf(one.transport.call(M2, "echo", 1, 5000))).toStartWith("overloaded: 2 calls");
+    one.transport.close();
+    expect((await Promise.all(waiting)).every((answer) => answer.startsWith("lost"))).toBe(true);
+  });
+
+  test("calls that are being worked on", async () => {
+    const [one] = await pair({ incomingCallsMax: 2 });
+    const waiting = [1, 2].map(() => kindOf(one.transport.call(M2, "hang", null, 60_000)));
+    expect(await kindOf(one.transport.call(M2, "echo", 1, 5000))).toStartWith("overloaded: 2 calls");
+    one.transport.close();
+    await Promise.all(waiting);
+  });
+});
+
+test("a peer that takes nothing costs no memory: entries are dropped, signs of life overtake, then it is let go", async () => {
+  const queueBytesMax = 1024 * 1024;
+  const one = await start(await identityFor(authority, CLUSTER, M1), freePort(), { queueBytesMax });
+  const socket = await dial(one.address, await identityFor(authority, CLUSTER, M2));
+  socket.pause();
+  const hello = { protocol: 1, clusterId: CLUSTER, memberId: M2 };
+  socket.write(encodeFrame("hello", Buffer.from(JSON.stringify(hello))));
+  while ((await kindOf(one.transport.call(M2, "echo", null, 1))).startsWith("unreachable"))
+    await Bun.sleep(1);
+  const data = new Uint8Array(200_000);
+  for (let index = 1; index <= 300; index += 1) {
+    one.transport.send({
+      type: "append",
+      from: M1,
+      to: M2,
+      term: 3 as Term,
+      previous: { index: (index - 1) as LogIndex, term: 3 as Term },
+      commit: 0 as LogIndex,
+      entries: [{ index: index as LogIndex, term: 3 as Term, kind: "command", data }],
+    });
+  }
+  one.transport.send(heartbeat);
+  const indexes: (number | "heartbeat")[] = [];
+  const reader = new FrameReader();
+  await new Promise<void>((resolve) => {
+    socket.on("data", (chunk: Uint8Array) => {
+      for (const { kind, payload } of reader.push(chunk)) {
+        if (kind !== "raft") continue;
+        const message = decodeMessage(payload, M1, M2);
+        indexes.push(message.type === "append" ? (message.entries[0]?.index ?? 0) : "heartbeat");
+      }
+      if (indexes.at(-1) === 300) resolve();
+    });
+    socket.resume();
+  });
+  expect(indexes.length).toBeLessThan(300);
+  expect(indexes.indexOf("heartbeat")).toBeLessThan(indexes.length - 4);
+  socket.pause();
+  const answers = Array.from({ length: 300 }, () =>
+    kindOf(one.transport.call(M2, "echo", "x".repeat(200_000), 60_000)),
+  );
+  expect((await Promise.all(answers)).every((answer) => /^lost|^unreachable/.test(answer))).toBe(true);
+  socket.destroy();
+});
+
+describe("a member that was removed", () => {
+  test("is told when it comes, and not taken in", async () => {
+    const one = await start(await identityFor(authority, CLUSTER, M1));
+    one.transport.setRemoved(new Map([[M2, 17 as LogIndex]]));
+    const two = await start(await identityFor(authority, CLUSTER, M2));
+    two.transport.setPeers([{ id: M1, address: one.address }]);
+    expect(await two.journal.saw(/^removed/)).toBe(`removed ${M1} 17`);
+    expect(await one.journal.saw(/^peer.refused/)).toContain("removed from the cluster by entry 17");
+    await two.journal.saw(/^disconnected/);
+    expect(await kindOf(one.transport.call(M2, "echo", 1, 5000))).toStartWith("unreachable");
+  });
+
+  test("is told at once where it is connected", async () => {
+    const [one, two] = await pair();
+    one.transport.setRemoved(new Map([[M2, 18 as LogIndex]]));
+    one.transport.setPeers([]);
+    expect(await two.journal.saw(/^removed/)).toBe(`removed ${M1} 18`);
+    expect(two.journal.lines.filter((line) => line.startsWith("removed"))).toHaveLength(1);
+  });
+});
+
 describe("strangers", () => {
   test("an authority that is not ours is refused, by both sides", async () => {
     const foreign = await createAuthority(CLUSTER, Date.now());
@@ -195,7 +324,11 @@ describe("strangers", () => {
       encodeFrame("hello", Buffer.from(JSON.stringify({ protocol, clusterId: CLUSTER, memberId })));
     const oversized = new Uint8Array(5);
     new DataView(oversized.buffer).setUint32(0, FRAME_BYTES_MAX + 1);
+    const greeting = (fields: object) => encodeFrame("hello", Buffer.from(JSON.stringify(fields)));
     const attempts: readonly [readonly Uint8Array[], string][] = [
+      [[greeting({ protocol: 1, clusterId: "other", memberId: M2 })], "belongs to cluster other"],
+      [[greeting({ protocol: 1, clusterId: CLUSTER, memberId: M2, recoveryEpoch: 3 })], "recovery epoch 3"],
+      [[greeting({ protocol: 1 })], "does not say who speaks"],
       [[hello(M1)], "its certificate says"],
       [[hello(M2, 99)], "speaks version 99"],
       [[hello(M2), oversized], "are allowed"],
@@ -209,7 +342,7 @@ describe("strangers", () => {
       const socket = await dial(one.address, await identityFor(authority, CLUSTER, M2));
       const closed = new Promise((resolve) => socket.once("close", resolve));
       for (const frame of frames) socket.write(frame);
-      expect(await one.journal.saw(/^peer.malformed/, before)).toContain(reason);
+      expect(await one.journal.saw(/^peer.(malformed|refused)/, before)).toContain(reason);
       await closed;
     }
   });
