@@ -1,5 +1,7 @@
+import { assert } from "../../src/base/assert.ts";
 import type { LogIndex, MemberId, Term } from "../../src/base/ids.ts";
-import { Engine, type EngineStatus } from "../../src/raft/engine/engine.ts";
+import type { ConfigAnswer } from "../../src/raft/engine/config-change.ts";
+import { Engine, type EngineStatus, type Ready } from "../../src/raft/engine/engine.ts";
 import type { EngineLimits } from "../../src/raft/engine/limits.ts";
 import { encodeConfig } from "../../src/raft/engine/membership.ts";
 import type { ClusterConfig, Entry, EntryKind, Message } from "../../src/raft/engine/message.ts";
@@ -43,7 +45,7 @@ export class Bench {
   readonly reads: ReadState[] = [];
   /** Followers for which a snapshot was asked for, in order. */
   readonly snapshotsWanted: MemberId[] = [];
-  /** Sent since the last look, all of it after what it depends on was durable. */
+  /** Sent since the last look; a leader's appends and heartbeats before its own disk had them, all else after. */
   #sent: Message[] = [];
 
   constructor(options: BenchOptions = {}) {
@@ -65,17 +67,21 @@ export class Bench {
 
   /** Carries out everything that the engine wants: disk first, then the messages. */
   settle(): this {
-    for (let ready = this.engine.ready(); ready !== null; ready = this.engine.ready()) {
-      const { urgent, snapshot, entries, hard, committed, mustSync, messages, reads, snapshotsWanted } =
-        ready;
-      this.#sent.push(...urgent);
-      if (entries.length + committed.length > 0 || hard !== null || snapshot !== null)
-        this.store.commit({ snapshot, entries, hard, committed, mustSync });
-      this.engine.persisted();
-      this.#sent.push(...messages);
-      this.reads.push(...reads);
-      this.snapshotsWanted.push(...snapshotsWanted);
-    }
+    for (let ready = this.engine.ready(); ready !== null; ready = this.engine.ready()) this.persist(ready);
+    return this;
+  }
+
+  /** Carries out what was handed out, for a test that has looked at it first. */
+  persist(ready: Ready | null): this {
+    assert(ready !== null, "there was work");
+    const { urgent, snapshot, entries, hard, committed, mustSync, messages, reads, snapshotsWanted } = ready;
+    this.#sent.push(...urgent);
+    if (entries.length + committed.length > 0 || hard !== null || snapshot !== null)
+      this.store.commit({ snapshot, entries, hard, committed, mustSync });
+    this.engine.persisted();
+    this.#sent.push(...messages);
+    this.reads.push(...reads);
+    this.snapshotsWanted.push(...snapshotsWanted);
     return this;
   }
 
@@ -90,6 +96,12 @@ export class Bench {
   receive(from: MemberId, term: number, body: Body): this {
     this.engine.step({ ...body, from, to: this.id, term: term as Term });
     return this.settle();
+  }
+
+  changeConfig(voters: readonly MemberId[], learners: readonly MemberId[] = []): ConfigAnswer {
+    const answer = this.engine.changeConfig({ voters, learners });
+    this.settle();
+    return answer;
   }
 
   propose(...texts: readonly string[]): ReturnType<Engine["propose"]> {

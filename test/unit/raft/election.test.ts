@@ -141,14 +141,12 @@ describe("a group of one", () => {
     const vote = bench.engine.ready();
     expect(vote?.hard).toMatchObject({ term: 1, vote: M1 });
     expect(bench.status.role).toBe("candidate");
-    bench.store.commit({ entries: [], committed: [], hard: vote?.hard ?? null });
-    bench.engine.persisted();
+    bench.persist(vote);
     expect(bench.status).toMatchObject({ role: "leader", commitIndex: 0, isReady: false });
     const noop = bench.engine.ready();
     expect(noop).toMatchObject({ entries: [{ index: 1, kind: "noop" }], committed: [] });
     expect(bench.status.commitIndex).toBe(0 as LogIndex);
-    bench.store.commit({ entries: noop?.entries ?? [], committed: [], hard: null });
-    bench.engine.persisted();
+    bench.persist(noop);
     expect(bench.status).toMatchObject({ commitIndex: 1, isReady: false });
     bench.settle();
     expect(bench.status).toMatchObject({ appliedIndex: 1, isReady: true });

@@ -6,6 +6,7 @@ import type { Applied, LogStore } from "../../../src/raft/ports.ts";
 import { MemoryLogStore } from "../../support/memory-log-store.ts";
 import { M1, M2, TIMING } from "../../support/raft-bench.ts";
 
+const FROM_M2 = { from: M2, to: M1, term: 2 as Term };
 const BOOT = new TextEncoder().encode("boot");
 
 interface Setup {
@@ -30,6 +31,10 @@ function setUp(disk: LogStore, id: MemberId = M1, onSend: (message: Message) => 
         story.push(`commit ${batch.entries.length}+${batch.committed.length}`);
         return disk.commit(batch);
       },
+      compact: (upTo) => {
+        story.push(`compact ${upTo}`);
+        return disk.compact(upTo);
+      },
     },
     transport: {
       send: (message) => {
@@ -43,6 +48,8 @@ function setUp(disk: LogStore, id: MemberId = M1, onSend: (message: Message) => 
       story.push(`applied ${items.map(({ index }) => index)}`);
       applied.push(...items);
     },
+    onReads: (items) => story.push(`reads ${items.map(({ id, index }) => `${id}@${index}`)}`),
+    onSnapshotNeeded: (to) => story.push(`snapshot needed ${to}`),
     onStatus: (status) => statuses.push(status),
   });
   return { node, story, applied, statuses };
@@ -94,15 +101,15 @@ describe("a new group of one", () => {
 });
 
 describe("the driver", () => {
-  test("sends only what is durable, and heartbeats without the disk", () => {
+  test("a leader speaks before its disk has answered, and beats without the disk", () => {
     const store = new MemoryLogStore({ entries: bootstrapEntries(M1, BOOT) });
     const { node, story } = setUp(store);
     node.campaign();
     node.process();
-    node.addVoter(M2);
+    node.changeConfig({ voters: [M1], learners: [M2] });
     story.length = 0;
     node.process();
-    expect(story).toEqual(["commit 1+0", "send append"]);
+    expect(story).toEqual(["send append", "commit 1+0", "commit 0+1"]);
     story.length = 0;
     for (let tick = 0; tick < TIMING.heartbeatTicks; tick += 1) node.tick();
     node.process();
@@ -133,6 +140,8 @@ describe("the driver", () => {
         isDone = eager.propose([BOOT]).ok;
         eager.process();
       },
+      onReads: () => {},
+      onSnapshotNeeded: () => {},
       onStatus: () => {},
     });
     eager.campaign();
@@ -171,22 +180,24 @@ describe("the driver", () => {
     const { node, applied, statuses } = setUp(store);
     node.campaign();
     node.process();
-    node.addVoter(M2);
+    node.changeConfig({ voters: [M1], learners: [M2] });
     node.process();
+    node.receive({ ...FROM_M2, type: "append-response", index: 4 as LogIndex, rejection: null });
+    node.changeConfig({ voters: [M1, M2], learners: [] });
     const answer = node.propose([BOOT]);
     node.process();
-    expect(answer).toMatchObject({ ok: true, ids: [{ index: 5, term: 2 }] });
+    expect(answer).toMatchObject({ ok: true, ids: [{ index: 6, term: 2 }] });
     node.receive({
       type: "append",
       from: M2,
       to: M1,
       term: 3 as Term,
-      previous: { index: 4 as LogIndex, term: 2 as Term },
-      entries: [{ index: 5 as LogIndex, term: 3 as Term, kind: "command", data: BOOT }],
-      commit: 5 as LogIndex,
+      previous: { index: 5 as LogIndex, term: 2 as Term },
+      entries: [{ index: 6 as LogIndex, term: 3 as Term, kind: "command", data: BOOT }],
+      commit: 6 as LogIndex,
     });
     node.process();
-    expect(applied.at(-1)).toMatchObject({ index: 5, term: 3 });
-    expect(statuses.at(-1)).toMatchObject({ role: "follower", appliedIndex: 5, leaderId: M2 });
+    expect(applied.at(-1)).toMatchObject({ index: 6, term: 3 });
+    expect(statuses.at(-1)).toMatchObject({ role: "follower", appliedIndex: 6, leaderId: M2 });
   });
 });

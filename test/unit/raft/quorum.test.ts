@@ -3,6 +3,7 @@ import fc from "fast-check";
 import type { LogIndex, MemberId } from "../../../src/base/ids.ts";
 import type { ClusterConfig } from "../../../src/raft/engine/message.ts";
 import { hasQuorum, quorumIndex, voteOutcome } from "../../../src/raft/engine/quorum.ts";
+import { config as configOf } from "../../support/raft-bench.ts";
 
 const IDS = ["a", "b", "c", "d", "e", "f", "g"] as MemberId[];
 const someIds = fc.subarray(IDS);
@@ -10,6 +11,7 @@ const configs = fc.record({
   voters: fc.subarray(IDS, { minLength: 1 }),
   outgoing: someIds,
   learners: someIds,
+  learnersNext: fc.constant([]),
 });
 const matches = fc.array(fc.integer({ min: 0, max: 9 }), { minLength: IDS.length, maxLength: IDS.length });
 
@@ -48,8 +50,8 @@ describe("quorums", () => {
   test("a quorum of one configuration meets each quorum of the next, if one voter was added", () => {
     fc.assert(
       fc.property(fc.subarray(IDS.slice(1), { minLength: 1 }), someIds, someIds, (voters, left, right) => {
-        const before = { voters, outgoing: [], learners: [] };
-        const after = { ...before, voters: [...voters, IDS[0] as MemberId] };
+        const before = configOf(voters);
+        const after = configOf([...voters, IDS[0] as MemberId]);
         const isBoth =
           hasQuorum(before, (id) => left.includes(id)) && hasQuorum(after, (id) => right.includes(id));
         if (isBoth) expect(left.some((id) => right.includes(id))).toBe(true);
@@ -81,13 +83,13 @@ describe("quorums", () => {
 
   test("while joint, one set alone decides nothing", () => {
     const [a, b, c] = IDS as [MemberId, MemberId, MemberId];
-    const joint = { voters: [a], outgoing: [a, b, c], learners: [] };
+    const joint = { ...configOf([a]), outgoing: [a, b, c] };
     expect(hasQuorum(joint, (id) => id === a)).toBe(false);
     expect(quorumIndex(joint, (id) => (id === a ? 7 : 0) as LogIndex)).toBe(0 as LogIndex);
   });
 
   test("nobody votes, nothing is decided", () => {
-    const nobody = { voters: [], outgoing: [], learners: IDS };
+    const nobody = configOf([], IDS);
     expect(hasQuorum(nobody, () => true)).toBe(false);
     expect(quorumIndex(nobody, () => 9 as LogIndex)).toBe(0 as LogIndex);
   });

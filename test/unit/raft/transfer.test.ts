@@ -16,7 +16,7 @@ function transfer(bench: Bench, to: typeof M1): ReturnType<Bench["engine"]["tran
 describe("handing leadership on", () => {
   test("a target that has everything is told at once", () => {
     const bench = leader();
-    expect(transfer(bench, M2)).toEqual({ ok: true });
+    expect(transfer(bench, M2)).toEqual({ ok: true, to: M2 });
     expect(bench.take()).toMatchObject([{ type: "timeout-now", to: M2 }]);
   });
 
@@ -26,7 +26,7 @@ describe("handing leadership on", () => {
     transfer(bench, M2);
     expect(bench.takeOf("timeout-now")).toEqual([]);
     expect(bench.propose("b")).toMatchObject({ ok: false, reason: "transferring" });
-    expect(bench.engine.addVoter("m9" as typeof M1)).toMatchObject({ ok: false, reason: "transferring" });
+    expect(bench.changeConfig([M1, M2])).toMatchObject({ ok: false, reason: "transferring" });
     bench.acknowledge(M3, 2);
     expect(bench.takeOf("timeout-now")).toEqual([]);
     bench.acknowledge(M2, 2);
