@@ -9,7 +9,7 @@ import type { LogIndex, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { apply } from "../cluster/apply.ts";
 import type { Command } from "../cluster/command.ts";
-import { decodeCommand, encodeCommand } from "../cluster/command-codec.ts";
+import { decodeEntry, encodeCommand } from "../cluster/command-codec.ts";
 import type { RaftStatus } from "../cluster/consensus.ts";
 import { DEFAULT_SPEC, type Timing } from "../cluster/spec.ts";
 import type { ClusterState } from "../cluster/state.ts";
@@ -18,9 +18,10 @@ import { type PeerAddress, PeerTransport } from "../peer/transport.ts";
 import type { Message } from "../raft/engine/message.ts";
 import { type NodeStatus, RaftNode } from "../raft/node.ts";
 import type { Applied } from "../raft/ports.ts";
+import { commandReply } from "../store/command-reply.ts";
 import { openDatabase } from "../store/database.ts";
 import { type StoreIdentity, verifyIdentity } from "../store/identity.ts";
-import { commandReply, SqliteLogStore } from "../store/sqlite-log-store.ts";
+import { SqliteLogStore } from "../store/sqlite-log-store.ts";
 import { StoreError } from "../store/store-error.ts";
 import { ObservationBoard } from "./observation-board.ts";
 import { type Acceptance, Proposals } from "./proposals.ts";
@@ -104,7 +105,7 @@ export class ConsensusWorker {
       throw new StoreError(`${start.databasePath} belongs to no member yet: form or join first`);
     }
     this.#identity = identity;
-    this.#store = new SqliteLogStore(database, { apply, decode: decodeCommand });
+    this.#store = new SqliteLogStore(database, { apply });
     this.#seed = start.seed;
     this.#board = new ObservationBoard(identity.memberId);
     const nowMs = ports.nowMs();
@@ -296,8 +297,8 @@ export class ConsensusWorker {
     // Whoever is told that a command was applied must find it in the state.
     this.#postState();
     for (const item of applied) {
-      const { commandId, outcome } = commandReply(item);
-      this.#proposals.applied(commandId, outcome);
+      const reply = commandReply(item);
+      if (reply.kind === "applied") this.#proposals.applied(reply.commandId, reply.outcome);
     }
   }
 
@@ -433,7 +434,8 @@ export class ConsensusWorker {
     }
     // An entry that the state machine cannot take would stop every member, for ever: try it on what is agreed now.
     try {
-      apply(this.#store.state, decodeCommand(data));
+      const entry = decodeEntry(data);
+      if (entry.kind === "command") apply(this.#store.state, entry.command);
     } catch (error) {
       return refuse(`the command cannot be understood: ${messageOf(error)}`, true);
     }

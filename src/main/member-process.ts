@@ -32,7 +32,7 @@ import type { Log } from "../base/log.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import { apply } from "../cluster/apply.ts";
 import type { Command } from "../cluster/command.ts";
-import { decodeCommand, encodeCommand } from "../cluster/command-codec.ts";
+import { encodeCommand } from "../cluster/command-codec.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import type { Member } from "../cluster/member.ts";
 import { DEFAULT_SPEC } from "../cluster/spec.ts";
@@ -251,7 +251,7 @@ export class MemberProcess {
       clusterId,
       memberId,
       entries,
-      rules: { apply, decode: decodeCommand },
+      rules: { apply },
     });
     log.info("member.formed", { clusterId, memberId, clusterName });
     await this.#startControlPlane(memberId);

@@ -21,6 +21,9 @@ export interface StoreDatabase {
 /** Older ones can corrupt a WAL when it is reset (sqlite.org/wal.html, "The WAL-reset bug"). */
 const SQLITE_OLDEST = [3, 51, 3] as const;
 
+/** A WAL with so many pages is copied into the database. */
+const CHECKPOINT_PAGES = 1000;
+
 /** How far the WAL file may stay grown after a checkpoint, in bytes. */
 const WAL_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -94,6 +97,8 @@ function configure(raw: Database): void {
   setting(raw, "synchronous = FULL", "synchronous", 2);
   setting(raw, "mmap_size = 0", "mmap_size", 0);
   setting(raw, "trusted_schema = OFF", "trusted_schema", 0);
+  // SQLite's own checkpoint, at the end of a commit, keeps an error of the disk to itself: see `checkpointIfDue`.
+  setting(raw, "wal_autocheckpoint = 0", "wal_autocheckpoint", 0);
   raw.run(`PRAGMA journal_size_limit = ${WAL_BYTES_MAX}`);
   raw.run("BEGIN IMMEDIATE");
   raw.run("COMMIT");
@@ -108,6 +113,32 @@ function setting(raw: Database, assignment: string, name: string, wanted: string
   if (found === undefined && name === "mmap_size") return;
   if (found !== wanted)
     throw new StoreError(`SQLite keeps ${name} = ${String(found)}, but ${String(wanted)} is needed`);
+}
+
+/**
+ * Copies a grown WAL into the database. To be called between transactions, with `synchronous = FULL`.
+ *
+ * @throws what the disk answers, except that it is full: then the WAL goes on growing, and the next commit says so.
+ */
+export function checkpointIfDue(raw: Database): void {
+  const wal = raw.query<WalState, []>("PRAGMA wal_checkpoint(NOOP)").get();
+  if (wal === null || wal.log - wal.checkpointed < CHECKPOINT_PAGES) return;
+  try {
+    raw.query("PRAGMA wal_checkpoint(PASSIVE)").get();
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+  }
+}
+
+interface WalState {
+  /** In pages. */
+  readonly log: number;
+  readonly checkpointed: number;
+}
+
+/** Whether SQLite undid what it was doing because there was no room; any other error of the disk is final. */
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "SQLITE_FULL";
 }
 
 function refuseOldSqlite(raw: Database): void {

@@ -6,9 +6,11 @@ import { existsSync, statSync } from "node:fs";
 import type { ClusterId, LogIndex, MemberId } from "../base/ids.ts";
 import type { Entry } from "../raft/engine/message.ts";
 import { openDatabase, type StoreDatabase } from "./database.ts";
+import { beginLog } from "./log-rows.ts";
 import { type Marker, markerPathOf, readMarker, writeMarker } from "./marker.ts";
+import { rowChecksum } from "./row-checksum.ts";
 import { raftIdentity } from "./schema.ts";
-import { beginLog, SqliteLogStore } from "./sqlite-log-store.ts";
+import { SqliteLogStore } from "./sqlite-log-store.ts";
 import type { Rules } from "./state-machine.ts";
 import { StoreError } from "./store-error.ts";
 
@@ -22,6 +24,8 @@ export interface KnownPeer {
 export interface StoreIdentity extends Marker {
   readonly promotableFrom: LogIndex;
   readonly peers: readonly KnownPeer[];
+  /** How often a new group was forced from what was left of the old one. */
+  readonly recoveryEpoch: number;
 }
 
 /**
@@ -97,15 +101,18 @@ export function formStore(input: FormInput): StoreIdentity {
     origin: "form",
     promotableFrom: 0 as LogIndex,
     peers: [],
+    recoveryEpoch: 0,
   };
   begin(input.databasePath, identity, (database) => {
     const last = input.entries.at(-1);
     if (last === undefined) throw new StoreError("a control plane is formed with at least its configuration");
     const store = new SqliteLogStore(database, input.rules, "beginning");
     store.commit({
+      snapshot: null,
       entries: input.entries,
       hard: { term: last.term, vote: null, commit: last.index },
       committed: input.entries,
+      mustSync: true,
     });
   });
   return identity;
@@ -127,7 +134,7 @@ export interface JoinInput {
  */
 export function joinStore(input: JoinInput): StoreIdentity {
   const { databasePath, ...rest } = input;
-  const identity: StoreIdentity = { ...rest, origin: "join" };
+  const identity: StoreIdentity = { ...rest, origin: "join", recoveryEpoch: 0 };
   begin(databasePath, identity, null);
   return identity;
 }
@@ -147,18 +154,8 @@ function begin(
   try {
     database.raw
       .transaction(() => {
-        database.drizzle
-          .insert(raftIdentity)
-          .values({
-            id: 0,
-            clusterId: identity.clusterId,
-            memberId: identity.memberId,
-            origin: identity.origin,
-            promotableFrom: identity.promotableFrom,
-            peers: JSON.stringify(identity.peers),
-          })
-          .run();
-        beginLog(database.drizzle);
+        writeIdentity(database, identity);
+        beginLog(database);
         fill?.(database);
       })
       .immediate();
@@ -166,6 +163,26 @@ function begin(
   } finally {
     database.close();
   }
+}
+
+function writeIdentity({ drizzle }: StoreDatabase, identity: StoreIdentity): void {
+  const { clusterId, memberId, origin, promotableFrom, recoveryEpoch } = identity;
+  const peers = JSON.stringify(identity.peers);
+  const checksum = rowChecksum(
+    "raft_identity",
+    clusterId,
+    memberId,
+    origin,
+    promotableFrom,
+    peers,
+    recoveryEpoch,
+  );
+  const row = { clusterId, memberId, origin, promotableFrom, peers, recoveryEpoch, checksum };
+  drizzle
+    .insert(raftIdentity)
+    .values({ id: 0, ...row })
+    .onConflictDoUpdate({ target: raftIdentity.id, set: row })
+    .run();
 }
 
 function readIdentity(database: StoreDatabase): StoreIdentity | null {
@@ -177,6 +194,7 @@ function readIdentity(database: StoreDatabase): StoreIdentity | null {
     origin: row.origin,
     promotableFrom: row.promotableFrom as LogIndex,
     peers: JSON.parse(row.peers) as readonly KnownPeer[],
+    recoveryEpoch: row.recoveryEpoch,
   };
 }
 

@@ -2,15 +2,16 @@
  * A note beside the database that this member once formed or joined. If the database is gone and the note is not, the
  * member has forgotten its promises: it must never form or join again under the same identity.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type ClusterId, type MemberId, parseClusterId, parseMemberId } from "../base/ids.ts";
+import { writeDurably } from "./durable-file.ts";
 import { StoreError } from "./store-error.ts";
 
 export interface Marker {
   readonly clusterId: ClusterId;
   readonly memberId: MemberId;
-  readonly origin: "form" | "join";
+  readonly origin: "form" | "join" | "recover";
 }
 
 export interface StorePaths {
@@ -52,24 +53,10 @@ export function readMarker(path: string): Marker | null {
   return marker;
 }
 
-/** Writes the marker so that it survives a crash: aside, synced, renamed, directory synced. */
+/** Writes the marker so that it survives a crash. */
 export function writeMarker(path: string, marker: Marker): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const aside = `${path}.new`;
-  const file = openSync(aside, "w", 0o600);
-  try {
-    writeSync(file, `${JSON.stringify(marker, null, 2)}\n`);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(aside, path);
-  const directory = openSync(dirname(path), "r");
-  try {
-    fsyncSync(directory);
-  } finally {
-    closeSync(directory);
-  }
+  writeDurably(path, (write) => write(`${JSON.stringify(marker, null, 2)}\n`));
 }
 
 function parseMarker(text: string): Marker | null {
@@ -82,7 +69,7 @@ function parseMarker(text: string): Marker | null {
   if (typeof value !== "object" || value === null) return null;
   const { clusterId, memberId, origin } = value as Record<string, unknown>;
   if (typeof clusterId !== "string" || typeof memberId !== "string") return null;
-  if (origin !== "form" && origin !== "join") return null;
+  if (origin !== "form" && origin !== "join" && origin !== "recover") return null;
   const cluster = parseClusterId(clusterId);
   const member = parseMemberId(memberId);
   return cluster.ok && member.ok ? { clusterId: cluster.value, memberId: member.value, origin } : null;

@@ -4,10 +4,21 @@
  */
 import type { Database } from "bun:sqlite";
 import foundation from "../../migrations/0000_foundation.sql" with { type: "text" };
+import sessionsAndChecksums from "../../migrations/0001_sessions_and_checksums.sql" with { type: "text" };
+import { sealRows } from "./row-checksum.ts";
 import { StoreError } from "./store-error.ts";
 
+interface Migration {
+  readonly sql: string;
+  /** What SQL cannot do, in the same transaction. */
+  readonly finish?: (database: Database) => void;
+}
+
 /** In order, append only: a released migration is never changed. */
-const MIGRATIONS: readonly string[] = [foundation];
+const MIGRATIONS: readonly Migration[] = [
+  { sql: foundation },
+  { sql: sessionsAndChecksums, finish: sealRows },
+];
 
 /**
  * Applies what is missing, each migration in its own transaction.
@@ -21,10 +32,11 @@ export function migrate(database: Database, path: string): void {
       `${path} was written by a newer version of guacamole (schema ${seen}, this version knows ${MIGRATIONS.length}): run that version or a later one`,
     );
   }
-  for (const [offset, text] of MIGRATIONS.slice(seen).entries()) {
+  for (const [offset, { sql, finish }] of MIGRATIONS.slice(seen).entries()) {
     database
       .transaction(() => {
-        for (const statement of text.split("--> statement-breakpoint")) database.run(statement);
+        for (const statement of sql.split("--> statement-breakpoint")) database.run(statement);
+        finish?.(database);
         database.run(`PRAGMA user_version = ${seen + offset + 1}`);
       })
       .immediate();

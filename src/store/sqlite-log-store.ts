@@ -2,28 +2,46 @@
  * Raft's disk: one SQLite file, one transaction per batch. After a crash the file holds a prefix of the committed
  * batches, each whole: log, promises, state machine and how far it got always belong together.
  */
-import { and, asc, eq, gte, lt, sql } from "drizzle-orm";
+import type { Statement } from "bun:sqlite";
 import { assert, defined } from "../base/assert.ts";
-import type { LogIndex, MemberId, Term } from "../base/ids.ts";
+import type { LogIndex, Term } from "../base/ids.ts";
 import type { StoredEvent } from "../cluster/consensus.ts";
 import type { ClusterState } from "../cluster/state.ts";
-import type { ClusterConfig, Entry, EntryId, EntryKind, HardState } from "../raft/engine/message.ts";
-import type { Applied, LogStore, StoreBatch, StoredRaft } from "../raft/ports.ts";
-import { CHAIN_START, chainHash } from "./chain.ts";
-import type { Drizzle, StoreDatabase } from "./database.ts";
-import { raftApplied, raftFloor, raftHard, raftIdentity, raftLog } from "./schema.ts";
-import { type CommandReply, type Rules, StateMachine } from "./state-machine.ts";
-import { StoreError } from "./store-error.ts";
+import type { Entry, EntryId, HardState, PlacedConfig } from "../raft/engine/message.ts";
+import type { Applied, LogStore, StagedSnapshot, StoreBatch, StoredRaft } from "../raft/ports.ts";
+import { chainHash } from "./chain.ts";
+import { checkpointIfDue, isDiskFull, type StoreDatabase } from "./database.ts";
+import { verifyLog } from "./log-check.ts";
+import { entryOf, type LogStatements, prepareLog, writeApplied, writeFloor, writeHard } from "./log-rows.ts";
+import { configOf } from "./placed-config.ts";
+import { readSnapshot, type SnapshotFile, writeSnapshotFile } from "./snapshot-file.ts";
+import { readRows, replaceRows } from "./snapshot-rows.ts";
+import type { StateHash } from "./state-hash.ts";
+import { type Rules, StateMachine } from "./state-machine.ts";
+import { DiskFullError } from "./store-error.ts";
+
+/** Where the log stands; replaced as a whole once a transaction is durable, or taken from the disk again. */
+interface Position {
+  floor: EntryId;
+  floorConfig: PlacedConfig | null;
+  floorChain: Uint8Array;
+  /** Above the floor, ascending. */
+  configs: readonly PlacedConfig[];
+  last: EntryId;
+  lastChain: Uint8Array;
+  applied: LogIndex;
+  hard: HardState;
+}
 
 export class SqliteLogStore implements LogStore {
   readonly #database: StoreDatabase;
-  readonly #statements: ReturnType<typeof prepare>;
+  readonly #statements: LogStatements;
+  readonly #begin: Statement<never, []>;
+  readonly #commit: Statement<never, []>;
   readonly #machine: StateMachine;
-  readonly #stored: StoredRaft;
-  readonly #floor: EntryId;
-  #last: EntryId;
-  #lastChain: Uint8Array;
-  #applied: LogIndex;
+  readonly #promotableFrom: LogIndex;
+  #at: Position;
+  #isSyncing = true;
   #isBroken = false;
 
   /**
@@ -32,23 +50,37 @@ export class SqliteLogStore implements LogStore {
    */
   constructor(database: StoreDatabase, rules: Rules, expected: "history" | "beginning" = "history") {
     this.#database = database;
-    this.#statements = prepare(database.drizzle);
-    const { stored, lastChain } = this.#verify(expected);
-    this.#machine = new StateMachine(database, rules);
-    this.#stored = stored;
-    this.#floor = stored.floor;
-    this.#last = stored.last;
-    this.#lastChain = lastChain;
-    this.#applied = stored.applied;
+    this.#statements = prepareLog(database);
+    this.#begin = database.raw.prepare("BEGIN IMMEDIATE");
+    this.#commit = database.raw.prepare("COMMIT");
+    const { stored, floorChain, lastChain, stateHash } = verifyLog(database, this.#statements, expected);
+    this.#promotableFrom = stored.promotableFrom;
+    this.#at = { ...stored, floorChain, lastChain };
+    this.#machine = new StateMachine(database, rules, stored.applied, stateHash);
   }
 
-  /** The agreed state as far as it is durable here; null before the first command. */
+  /** The agreed state as far as it is stored here; null before the first command. */
   get state(): ClusterState | null {
     return this.#machine.state;
   }
 
   get appliedIndex(): LogIndex {
-    return this.#applied;
+    return this.#at.applied;
+  }
+
+  /** Sessions that are open, for people. */
+  get sessionCount(): number {
+    return this.#machine.sessionCount;
+  }
+
+  /** The hash of everything that was applied so far; null while the feature level is below 2. */
+  stateHash(): StateHash | null {
+    return this.#machine.stateHash();
+  }
+
+  /** The hash as it was after `index`; null where it is not known (any more). */
+  stateHashAt(index: LogIndex): string | null {
+    return this.#machine.stateHashAt(index);
   }
 
   /** Events after `afterId`, oldest first. */
@@ -57,8 +89,8 @@ export class SqliteLogStore implements LogStore {
   }
 
   load(): StoredRaft {
-    const hard = defined(this.#statements.readHard.get(), "the term and vote are stored");
-    return { ...this.#stored, hard: hardOf(hard), last: this.#last, applied: this.#applied };
+    const { floor, floorConfig, configs, last, applied, hard } = this.#at;
+    return { floor, floorConfig, configs, last, applied, hard, promotableFrom: this.#promotableFrom };
   }
 
   read(first: LogIndex, countMax: number, bytesMax: number): readonly Entry[] {
@@ -66,9 +98,8 @@ export class SqliteLogStore implements LogStore {
     let bytes = 0;
     // In portions: a large log must not be read into memory for the sake of its first entries.
     while (entries.length < countMax) {
-      const from = first + entries.length;
       const portion = Math.min(countMax - entries.length, 64);
-      const rows = this.#statements.readLog.all({ from, countMax: portion });
+      const rows = this.#statements.readLog.all(first + entries.length, portion);
       for (const row of rows) {
         bytes += row.data.byteLength;
         if (entries.length > 0 && bytes > bytesMax) return entries;
@@ -80,47 +111,64 @@ export class SqliteLogStore implements LogStore {
   }
 
   termAt(index: LogIndex): Term | null {
-    if (index === this.#floor.index) return this.#floor.term;
-    if (index === this.#last.index) return this.#last.term;
-    if (index < this.#floor.index || index > this.#last.index) return null;
-    return this.#termInLog(index);
+    const { floor, last } = this.#at;
+    if (index === floor.index) return floor.term;
+    if (index === last.index) return last.term;
+    if (index < floor.index || index > last.index) return null;
+    return this.#placeInLog(index).term as Term;
   }
 
-  /** @throws whatever the disk answers: then this store takes nothing more, and the process must end. */
+  /**
+   * @throws {DiskFullError} if there was no room: nothing of the batch was stored, and the store can go on.
+   * @throws whatever else the disk answers: then this store takes nothing more, and the process must end.
+   */
   commit(batch: StoreBatch): readonly Applied[] {
-    assert(!this.#isBroken, "nothing is written after a failed commit");
-    this.#isBroken = true;
-    let last = this.#last;
-    let lastChain = this.#lastChain;
-    let applied = this.#applied;
-    const replies: Applied[] = [];
-    this.#database.raw
-      .transaction(() => {
-        if (batch.entries.length > 0) ({ last, lastChain } = this.#append(batch.entries));
-        if (batch.hard !== null) {
-          assert(batch.hard.commit <= last.index, "nothing is committed that the log does not hold");
-          this.#statements.writeHard.run({ ...batch.hard, commitIndex: batch.hard.commit });
-        }
-        for (const entry of batch.committed) {
-          assert(entry.index === applied + 1, "entries are applied in order, each once");
-          assert(entry.index <= last.index, "only what the log holds is applied");
-          if (entry.kind === "command") {
-            replies.push({ index: entry.index, term: entry.term, reply: this.#machine.apply(entry.data) });
-          }
-          applied = entry.index;
-        }
-        if (applied !== this.#applied) {
-          this.#machine.flush();
-          this.#statements.writeApplied.run({ index: applied });
-        }
-      })
-      .immediate();
-    this.#machine.settle();
-    this.#last = last;
-    this.#lastChain = lastChain;
-    this.#applied = applied;
-    this.#isBroken = false;
-    return replies;
+    return this.#transact(batch.mustSync, () => {
+      if (batch.snapshot !== null) this.#install(batch.snapshot);
+      if (batch.entries.length > 0) this.#append(batch.entries);
+      if (batch.hard !== null) this.#promise(batch.hard);
+      assert(this.#at.hard.term >= this.#at.last.term, "no entry is of a term that is not known");
+      return batch.committed.length > 0 ? this.#apply(batch.committed) : [];
+    });
+  }
+
+  /** @throws {DiskFullError} and the like, as `commit` does. */
+  compact(upTo: LogIndex): EntryId {
+    assert(upTo <= this.#at.applied, "only what is applied is compacted away");
+    if (upTo <= this.#at.floor.index) return this.#at.floor;
+    // Losing a compaction in a power failure loses nothing.
+    return this.#transact(false, () => {
+      const { configs, floorConfig } = this.#at;
+      const { term, chain } = this.#placeInLog(upTo);
+      const floor: EntryId = { index: upTo, term: term as Term };
+      const config = configs.findLast(({ index }) => index <= upTo) ?? floorConfig;
+      writeFloor(this.#statements, floor, config, chain);
+      this.#statements.forgetLog.run(upTo);
+      this.#at.floor = floor;
+      this.#at.floorConfig = config;
+      this.#at.floorChain = chain;
+      this.#at.configs = configs.filter(({ index }) => index > upTo);
+      return floor;
+    });
+  }
+
+  /**
+   * Writes the state machine as of the applied index into a file: the same bytes on every member. Blocks until it is
+   * durable under its name.
+   */
+  writeSnapshot(path: string): SnapshotFile {
+    const { applied, configs, floorConfig } = this.#at;
+    const config = configs.findLast(({ index }) => index <= applied) ?? floorConfig;
+    const identity = defined(this.#statements.readIdentity.get(), "an open store has an identity");
+    const header = {
+      clusterId: identity.clusterId,
+      index: applied,
+      term: defined(this.termAt(applied), "the log holds what is applied last, or begins there"),
+      config: defined(config, "who votes is known before anything is applied"),
+      chain: Buffer.from(this.#chainAt(applied)).toString("hex"),
+      stateHash: this.#machine.stateHash()?.hash ?? null,
+    };
+    return writeSnapshotFile(path, header, readRows(this.#database));
   }
 
   /** Closes the database. Nothing may be called afterwards. */
@@ -129,210 +177,130 @@ export class SqliteLogStore implements LogStore {
     this.#database.close();
   }
 
+  #transact<Result>(mustSync: boolean, body: () => Result): Result {
+    assert(!this.#isBroken, "nothing is written after a failed commit");
+    this.#isBroken = true;
+    const { raw } = this.#database;
+    // The beginning of a database is one transaction, with its identity.
+    const isPart = raw.inTransaction;
+    const before = { ...this.#at };
+    try {
+      if (!isPart) {
+        this.#sync(mustSync);
+        this.#begin.run();
+      }
+      const result = body();
+      this.#machine.flush();
+      if (!isPart) {
+        this.#commit.run();
+        checkpointIfDue(raw);
+      }
+      this.#isBroken = false;
+      return result;
+    } catch (error) {
+      if (!isPart && raw.inTransaction) raw.run("ROLLBACK");
+      if (!isDiskFull(error)) throw error;
+      this.#at = before;
+      this.#machine.reload(before.applied, this.#statements.readApplied.get()?.stateHash ?? null);
+      this.#isBroken = false;
+      throw new DiskFullError(this.#database.path, { cause: error });
+    }
+  }
+
+  /**
+   * Whether a commit waits for the disk. Without, a power failure takes back a suffix of the commits, never one from
+   * among them: the WAL is read up to the first page that is not whole.
+   */
+  #sync(mustSync: boolean): void {
+    if (mustSync === this.#isSyncing) return;
+    // Not prepared: SQLite carries this out while it prepares the statement, and only then.
+    this.#database.raw.run(`PRAGMA synchronous = ${mustSync ? "FULL" : "NORMAL"}`);
+    this.#isSyncing = mustSync;
+  }
+
+  #install({ meta, content }: StagedSnapshot): void {
+    assert(typeof content === "string", "a staged snapshot is a file");
+    const identity = defined(this.#statements.readIdentity.get(), "an open store has an identity");
+    const { header, records } = readSnapshot(content, identity.clusterId);
+    assert(
+      header.index === meta.index && header.term === meta.term && header.config.index === meta.config.index,
+      "the snapshot is the one that was announced",
+    );
+    assert(meta.index > this.#at.applied, "a snapshot never takes the state back");
+    replaceRows(this.#database, records);
+    const chain = Buffer.from(header.chain, "hex");
+    const stateHash = header.stateHash === null ? null : Buffer.from(header.stateHash, "hex");
+    this.#statements.truncateLog.run(0);
+    const floor: EntryId = { index: meta.index, term: meta.term };
+    writeFloor(this.#statements, floor, meta.config, chain);
+    writeApplied(this.#statements, meta.index, stateHash);
+    this.#at = {
+      floor,
+      floorConfig: meta.config,
+      floorChain: chain,
+      configs: [],
+      last: floor,
+      lastChain: chain,
+      applied: meta.index,
+      hard: this.#at.hard,
+    };
+    this.#machine.reload(meta.index, stateHash);
+  }
+
+  #promise(hard: HardState): void {
+    assert(hard.commit <= this.#at.last.index, "nothing is committed that the log does not hold");
+    writeHard(this.#statements, hard);
+    this.#at.hard = hard;
+  }
+
+  #apply(committed: readonly Entry[]): readonly Applied[] {
+    const replies: Applied[] = [];
+    for (const entry of committed) {
+      assert(entry.index === this.#at.applied + 1, "entries are applied in order, each once");
+      assert(entry.index <= this.#at.last.index, "only what the log holds is applied");
+      const reply = this.#machine.apply(entry);
+      if (reply !== null) replies.push({ index: entry.index, term: entry.term, reply });
+      this.#at.applied = entry.index;
+    }
+    writeApplied(this.#statements, this.#at.applied, this.#machine.hashBytes);
+    return replies;
+  }
+
   /** Drops what conflicts, from the first conflicting index on only, and appends what is not there yet. */
-  #append(entries: readonly Entry[]): { last: EntryId; lastChain: Uint8Array } {
+  #append(entries: readonly Entry[]): void {
+    const { floor, last } = this.#at;
     const first = defined(entries[0], "an append has an entry");
-    assert(first.index > this.#floor.index, "what was compacted away is never written again");
-    assert(first.index <= this.#last.index + 1, "the log has no gap");
-    let start = 0;
-    while (start < entries.length) {
-      const entry = defined(entries[start], "the entry is in the batch");
-      if (entry.index > this.#last.index || this.#termInLog(entry.index) !== entry.term) break;
-      start += 1;
-    }
-    const fresh = entries.slice(start);
-    const head = fresh[0];
-    if (head === undefined) return { last: this.#last, lastChain: this.#lastChain };
-    assert(head.index > this.#applied, "what was applied is never replaced");
+    assert(first.index > floor.index, "what was compacted away is never written again");
+    assert(first.index <= last.index + 1, "the log has no gap");
+    const start = entries.findIndex(({ index, term }) => index > last.index || this.termAt(index) !== term);
+    const head = entries[start];
+    if (head === undefined) return;
+    assert(head.index > this.#at.applied, "what was applied is never replaced");
     let chain = this.#chainAt((head.index - 1) as LogIndex);
-    if (head.index <= this.#last.index) this.#statements.truncateLog.run({ from: head.index });
-    let previous: number = head.index - 1;
-    for (const entry of fresh) {
-      assert(entry.index === previous + 1, "the log has no gap");
+    const configs = this.#at.configs.filter(({ index }) => index < head.index);
+    if (head.index <= last.index) this.#statements.truncateLog.run(head.index);
+    let tail: EntryId = { index: (head.index - 1) as LogIndex, term: head.term };
+    for (const entry of entries.slice(start)) {
+      const { index, term, kind, data } = entry;
+      assert(index === tail.index + 1, "the log has no gap");
       chain = chainHash(chain, entry);
-      this.#statements.appendLog.run({
-        index: entry.index,
-        term: entry.term,
-        kind: entry.kind,
-        data: Buffer.from(entry.data),
-        chain: Buffer.from(chain),
-      });
-      previous = entry.index;
+      this.#statements.appendLog.run(index, term, kind, data, chain);
+      const config = configOf(entry);
+      if (config !== null) configs.push(config);
+      tail = { index, term };
     }
-    const tail = defined(fresh.at(-1), "an append has a last entry");
-    return { last: { term: tail.term, index: tail.index }, lastChain: chain };
+    this.#at.last = tail;
+    this.#at.lastChain = chain;
+    this.#at.configs = configs;
   }
 
   #chainAt(index: LogIndex): Uint8Array {
-    if (index === this.#last.index) return this.#lastChain;
-    if (index === this.#floor.index) {
-      return defined(this.#statements.readFloor.get(), "the floor is stored").chain;
-    }
-    return defined(this.#statements.chainAt.get({ index }), "the log has no gap").chain;
+    if (index === this.#at.last.index) return this.#at.lastChain;
+    if (index === this.#at.floor.index) return this.#at.floorChain;
+    return this.#placeInLog(index).chain;
   }
 
-  #termInLog(index: LogIndex): Term {
-    return defined(this.#statements.termAt.get({ index }), "the log has no gap").term as Term;
+  #placeInLog(index: LogIndex): { readonly term: number; readonly chain: Uint8Array } {
+    return defined(this.#statements.placeAt.get(index), "the log has no gap");
   }
-
-  /** Refuses to start on a log that contradicts itself: better one member less than a wrong one. */
-  #verify(expected: "history" | "beginning"): { stored: StoredRaft; lastChain: Uint8Array } {
-    const path = this.#database.path;
-    const refuse = (what: string): never => {
-      throw new StoreError(
-        `the log in ${path} is damaged: ${what}. Do not repair it by hand: remove this member from the cluster, and let the host join as a new one with an empty data directory`,
-      );
-    };
-    const identity = this.#statements.readIdentity.get();
-    const hardRow = this.#statements.readHard.get();
-    const floorRow = this.#statements.readFloor.get();
-    const appliedRow = this.#statements.readApplied.get();
-    if (identity === undefined) throw new StoreError(`${path} belongs to no member yet: form or join first`);
-    if (hardRow === undefined) return refuse("the term and vote are missing");
-    if (floorRow === undefined) return refuse("the beginning of the log is missing");
-    if (appliedRow === undefined) return refuse("how far it was applied is missing");
-
-    const floor: EntryId = { term: floorRow.term as Term, index: floorRow.index as LogIndex };
-    let last = floor;
-    let chain: Uint8Array = floorRow.chain;
-    let hasConfig = floorRow.config !== null;
-    for (;;) {
-      const rows = this.#statements.readLog.all({ from: last.index + 1, countMax: 1024 });
-      for (const row of rows) {
-        if (row.index !== last.index + 1) refuse(`entry ${last.index + 1} is missing`);
-        if (row.term < last.term)
-          refuse(`the term of entry ${row.index} is older than that of the one before`);
-        const entry = entryOf(row);
-        chain = chainHash(chain, entry);
-        if (!Buffer.from(chain).equals(row.chain))
-          refuse(`entry ${row.index} is not what was written (hash chain)`);
-        if (row.kind === "config") hasConfig = true;
-        last = { term: entry.term, index: entry.index };
-      }
-      if (rows.length < 1024) break;
-    }
-    // Rows below the floor would be a second beginning.
-    if (this.#statements.anyBelow.get({ index: floor.index + 1 }) !== undefined)
-      refuse("entries lie below its beginning");
-
-    const hard = hardOf(hardRow);
-    const applied = appliedRow.index as LogIndex;
-    if (applied < floor.index) refuse(`applied up to ${applied}, but the log begins after ${floor.index}`);
-    if (applied > last.index) refuse(`applied up to ${applied}, but the log ends at ${last.index}`);
-    if (hard.commit > last.index) refuse(`committed up to ${hard.commit}, but the log ends at ${last.index}`);
-    if (last.term > hard.term)
-      refuse(`it holds an entry of term ${last.term}, but only term ${hard.term} is known`);
-    // A joiner begins with nothing; its first entries bring the configuration.
-    const isFresh = last.index === 0 && (identity.origin === "join" || expected === "beginning");
-    if (!hasConfig && !isFresh) refuse("no configuration says who votes");
-    return {
-      stored: {
-        hard,
-        floor,
-        floorConfig: floorRow.config === null ? null : (JSON.parse(floorRow.config) as ClusterConfig),
-        last,
-        applied,
-        promotableFrom: identity.promotableFrom as LogIndex,
-      },
-      lastChain: chain,
-    };
-  }
-}
-
-interface LogRow {
-  readonly index: number;
-  readonly term: number;
-  readonly kind: EntryKind;
-  readonly data: Uint8Array;
-}
-
-function entryOf(row: LogRow): Entry {
-  return { index: row.index as LogIndex, term: row.term as Term, kind: row.kind, data: row.data };
-}
-
-function hardOf(row: {
-  readonly term: number;
-  readonly vote: string | null;
-  readonly commitIndex: number;
-}): HardState {
-  return {
-    term: row.term as Term,
-    vote: row.vote as MemberId | null,
-    commit: row.commitIndex as LogIndex,
-  };
-}
-
-/** The rows that every log has, written in the transaction that gives the database its identity. */
-export function beginLog(db: Drizzle): void {
-  db.insert(raftFloor)
-    .values({ id: 0, index: 0, term: 0, config: null, chain: Buffer.from(CHAIN_START) })
-    .run();
-  db.insert(raftApplied).values({ id: 0, index: 0 }).run();
-  db.insert(raftHard).values({ id: 0, term: 0, vote: null, commitIndex: 0 }).run();
-}
-
-function prepare(db: Drizzle) {
-  const place = sql.placeholder;
-  return {
-    readIdentity: db.select().from(raftIdentity).prepare(),
-    readHard: db.select().from(raftHard).prepare(),
-    readFloor: db.select().from(raftFloor).prepare(),
-    readApplied: db.select().from(raftApplied).prepare(),
-    writeHard: db
-      .update(raftHard)
-      .set({
-        term: sql`${place("term")}`,
-        vote: sql`${place("vote")}`,
-        commitIndex: sql`${place("commitIndex")}`,
-      })
-      .where(eq(raftHard.id, 0))
-      .prepare(),
-    writeApplied: db
-      .update(raftApplied)
-      .set({ index: sql`${place("index")}` })
-      .where(eq(raftApplied.id, 0))
-      .prepare(),
-    readLog: db
-      .select()
-      .from(raftLog)
-      .where(gte(raftLog.index, place("from")))
-      .orderBy(asc(raftLog.index))
-      .limit(place("countMax"))
-      .prepare(),
-    anyBelow: db
-      .select({ index: raftLog.index })
-      .from(raftLog)
-      .where(and(lt(raftLog.index, place("index"))))
-      .limit(1)
-      .prepare(),
-    termAt: db
-      .select({ term: raftLog.term })
-      .from(raftLog)
-      .where(eq(raftLog.index, place("index")))
-      .prepare(),
-    chainAt: db
-      .select({ chain: raftLog.chain })
-      .from(raftLog)
-      .where(eq(raftLog.index, place("index")))
-      .prepare(),
-    truncateLog: db
-      .delete(raftLog)
-      .where(gte(raftLog.index, place("from")))
-      .prepare(),
-    appendLog: db
-      .insert(raftLog)
-      .values({
-        index: place("index"),
-        term: place("term"),
-        kind: place("kind"),
-        data: place("data"),
-        chain: place("chain"),
-      })
-      .prepare(),
-  };
-}
-
-/** Reading for `CommandReply` where only `Applied` is known: this store answers commands with nothing else. */
-export function commandReply(applied: Applied): CommandReply {
-  return applied.reply as CommandReply;
 }

@@ -5,7 +5,7 @@ import type { Clock } from "../../../src/base/clock.ts";
 import type { LogIndex, MemberId } from "../../../src/base/ids.ts";
 import type { Log } from "../../../src/base/log.ts";
 import { apply } from "../../../src/cluster/apply.ts";
-import { decodeCommand, encodeCommand } from "../../../src/cluster/command-codec.ts";
+import { encodeCommand } from "../../../src/cluster/command-codec.ts";
 import type { Consensus } from "../../../src/cluster/consensus.ts";
 import type { MemberStatus } from "../../../src/cluster/observation.ts";
 import type { CertificateAuthority } from "../../../src/cluster/state.ts";
@@ -62,7 +62,7 @@ export class Members {
       clusterId: CLUSTER,
       memberId: M1,
       entries: bootstrapEntries(M1, encodeCommand(form)),
-      rules: { apply, decode: decodeCommand },
+      rules: { apply },
     });
     return seat;
   }

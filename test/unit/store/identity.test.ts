@@ -31,6 +31,7 @@ test("a data directory is free, then formed, and never formed or joined again", 
       origin: "form",
       promotableFrom: 0 as LogIndex,
       peers: [],
+      recoveryEpoch: 0,
     });
     expect(() => formIn(directory)).toThrow("forms or joins once");
     expect(() => joinIn(directory)).toThrow("forms or joins once");

@@ -4,10 +4,11 @@ import { join } from "node:path";
 import type { ClusterId, LogIndex, MemberId, Term } from "../../../src/base/ids.ts";
 import { apply } from "../../../src/cluster/apply.ts";
 import type { Change, Command } from "../../../src/cluster/command.ts";
-import { decodeCommand, encodeCommand } from "../../../src/cluster/command-codec.ts";
+import { encodeCommand } from "../../../src/cluster/command-codec.ts";
 import { DEFAULT_TAGS, type Member } from "../../../src/cluster/member.ts";
 import { DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
 import type { Entry, EntryKind } from "../../../src/raft/engine/message.ts";
+import type { Applied, LogStore, StoreBatch } from "../../../src/raft/ports.ts";
 import { openDatabase } from "../../../src/store/database.ts";
 import { formStore } from "../../../src/store/identity.ts";
 import { storePaths } from "../../../src/store/marker.ts";
@@ -18,7 +19,7 @@ export const CLUSTER = "11111111-1111-4111-8111-111111111111" as ClusterId;
 export const M1 = "00000000-0000-4000-8000-000000000001" as MemberId;
 export const M2 = "00000000-0000-4000-8000-000000000002" as MemberId;
 
-export const RULES: Rules = { apply, decode: decodeCommand };
+export const RULES: Rules = { apply };
 
 /** Runs `body` with an empty directory that is removed afterwards. */
 export async function inDirectory(body: (directory: string) => void | Promise<void>): Promise<void> {
@@ -97,4 +98,9 @@ export function formIn(directory: string): string {
 
 export function openStore(databasePath: string): SqliteLogStore {
   return new SqliteLogStore(openDatabase(databasePath), RULES);
+}
+
+/** Commits a batch; what it does not name is nothing, and durable. */
+export function write(store: LogStore, batch: Partial<StoreBatch>): readonly Applied[] {
+  return store.commit({ snapshot: null, entries: [], hard: null, committed: [], mustSync: true, ...batch });
 }

@@ -3,9 +3,21 @@ import { describe, expect, test } from "bun:test";
 import { copyFileSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { LogIndex, Term } from "../../../src/base/ids.ts";
+import { commandReply } from "../../../src/store/command-reply.ts";
 import { openDatabase } from "../../../src/store/database.ts";
-import { commandReply, SqliteLogStore } from "../../../src/store/sqlite-log-store.ts";
-import { commandEntry, entry, formIn, inDirectory, M1, openStore, RULES, tokenCommand } from "./sample.ts";
+import { sealRows } from "../../../src/store/row-checksum.ts";
+import { SqliteLogStore } from "../../../src/store/sqlite-log-store.ts";
+import {
+  commandEntry,
+  entry,
+  formIn,
+  inDirectory,
+  M1,
+  openStore,
+  RULES,
+  tokenCommand,
+  write,
+} from "./sample.ts";
 
 const index = (value: number) => value as LogIndex;
 const hard = (term: number, commit: number) => ({ term: term as Term, vote: M1, commit: index(commit) });
@@ -16,12 +28,12 @@ describe("log", () => {
       const path = formIn(directory);
       const store = openStore(path);
       const added = commandEntry(3, 2, tokenCommand("c3"));
-      const replies = store.commit({
+      const replies = write(store, {
         entries: [added, entry(4, 2, "noop")],
         hard: hard(2, 3),
         committed: [added],
       });
-      expect(replies.map((reply) => commandReply(reply).outcome)).toEqual([{ ok: true }]);
+      expect(replies.map(commandReply)).toMatchObject([{ kind: "applied", outcome: { ok: true } }]);
       store.close();
 
       const again = openStore(path);
@@ -46,7 +58,7 @@ describe("log", () => {
     inDirectory((directory) => {
       const store = openStore(formIn(directory));
       const large = Array.from({ length: 100 }, (_, at) => entry(at + 3, 1, "noop", new Uint8Array(1000)));
-      store.commit({ entries: large, hard: null, committed: [] });
+      write(store, { entries: large, hard: null, committed: [] });
       expect(store.read(index(3), 70, 1e6)).toHaveLength(70);
       expect(store.read(index(3), 200, 1e6)).toHaveLength(100);
       expect(store.read(index(3), 70, 3500)).toHaveLength(3);
@@ -60,11 +72,11 @@ describe("log", () => {
       const path = formIn(directory);
       const store = openStore(path);
       const tail = [3, 4, 5, 6].map((at) => entry(at, 2, "noop"));
-      store.commit({ entries: tail, hard: hard(2, 2), committed: [] });
+      write(store, { entries: tail, hard: hard(2, 2), committed: [] });
       // A late duplicate of a shorter prefix truncates nothing.
-      store.commit({ entries: tail.slice(0, 2), hard: null, committed: [] });
+      write(store, { entries: tail.slice(0, 2), hard: null, committed: [] });
       expect(store.termAt(index(6)) as number | null).toBe(2);
-      store.commit({ entries: [entry(4, 2, "noop"), entry(5, 3, "noop")], hard: hard(3, 2), committed: [] });
+      write(store, { entries: [entry(4, 2, "noop"), entry(5, 3, "noop")], hard: hard(3, 2), committed: [] });
       expect([4, 5, 6].map((at) => store.termAt(index(at)) as number | null)).toEqual([2, 3, null]);
       store.close();
       openStore(path).close();
@@ -74,10 +86,10 @@ describe("log", () => {
     inDirectory((directory) => {
       const path = formIn(directory);
       const store = openStore(path);
-      expect(() => store.commit({ entries: [entry(5, 1, "noop")], hard: null, committed: [] })).toThrow(
+      expect(() => write(store, { entries: [entry(5, 1, "noop")], hard: null, committed: [] })).toThrow(
         "no gap",
       );
-      expect(() => store.commit({ entries: [], hard: null, committed: [] })).toThrow("after a failed commit");
+      expect(() => write(store, { entries: [], hard: null, committed: [] })).toThrow("after a failed commit");
       store.close();
       const again = openStore(path);
       expect(again.load().last.index as number).toBe(2);
@@ -91,15 +103,17 @@ describe("state machine", () => {
       const path = formIn(directory);
       let store = openStore(path);
       const first = commandEntry(3, 1, tokenCommand("same", "a"));
-      store.commit({ entries: [first], hard: hard(1, 3), committed: [first] });
+      write(store, { entries: [first], hard: hard(1, 3), committed: [first] });
       store.close();
       store = openStore(path);
       const second = commandEntry(4, 1, tokenCommand("same", "b"));
-      const [reply] = store.commit({ entries: [second], hard: hard(1, 4), committed: [second] });
+      const [reply] = write(store, { entries: [second], hard: hard(1, 4), committed: [second] });
       expect(reply && commandReply(reply)).toEqual({
+        kind: "applied",
         commandId: "same",
         outcome: { ok: true },
         isRepeat: true,
+        session: null,
       });
       expect(store.state?.tokens.map((token) => token.id)).toEqual(["t0", "a"]);
       expect(store.appliedIndex as number).toBe(4);
@@ -134,6 +148,8 @@ describe("damage", () => {
       const path = formIn(directory);
       const raw = new Database(path);
       raw.run(statement);
+      // Damage that a checksum does not see.
+      sealRows(raw);
       raw.close();
       const database = openDatabase(path);
       expect(() => {
@@ -152,7 +168,7 @@ describe("crash", () => {
       const store = openStoreOn(database);
       for (let at = 3; at < 15; at += 1) {
         const added = commandEntry(at, 1, tokenCommand(`c${at}`));
-        store.commit({ entries: [added], hard: hard(1, at), committed: [added] });
+        write(store, { entries: [added], hard: hard(1, at), committed: [added] });
       }
       const wal = readFileSync(`${path}-wal`);
       const copy = join(directory, "copy.db");

@@ -1,7 +1,7 @@
 /** Forms a member, agrees on one command and says so: compiled by `compiled.test.ts`, and run from an empty directory. */
 
 import { apply } from "../../../../src/cluster/apply.ts";
-import { decodeCommand, encodeCommand } from "../../../../src/cluster/command-codec.ts";
+import { encodeCommand } from "../../../../src/cluster/command-codec.ts";
 import { startConsensus } from "../../../../src/main/consensus-client.ts";
 import { createAuthority } from "../../../../src/peer/certificates.ts";
 import { bootstrapEntries } from "../../../../src/raft/node.ts";
@@ -16,7 +16,7 @@ formStore({
   clusterId: CLUSTER,
   memberId: M1,
   entries: bootstrapEntries(M1, encodeCommand(formCommand(authority))),
-  rules: { apply, decode: decodeCommand },
+  rules: { apply },
 });
 const write = (event: string, fields = {}) => process.stderr.write(`${event} ${JSON.stringify(fields)}\n`);
 const consensus = await startConsensus({
