@@ -4,9 +4,10 @@ import type { ConfigAnswer } from "../../src/raft/engine/config-change.ts";
 import { Engine, type EngineStatus, type Ready } from "../../src/raft/engine/engine.ts";
 import type { EngineLimits } from "../../src/raft/engine/limits.ts";
 import { encodeConfig } from "../../src/raft/engine/membership.ts";
-import type { ClusterConfig, Entry, EntryKind, Message } from "../../src/raft/engine/message.ts";
+import type { ClusterConfig, Entry, EntryId, EntryKind, Message } from "../../src/raft/engine/message.ts";
 import type { ReadState } from "../../src/raft/engine/reads.ts";
 import type { Body } from "../../src/raft/engine/state.ts";
+import type { StagedSnapshot } from "../../src/raft/ports.ts";
 import { MemoryLogStore } from "./memory-log-store.ts";
 
 /** One engine on a bench: messages are handed to it by hand, and what it does is looked at. */
@@ -45,10 +46,12 @@ export class Bench {
   readonly reads: ReadState[] = [];
   /** Followers for which a snapshot was asked for, in order. */
   readonly snapshotsWanted: MemberId[] = [];
+  readonly #options: BenchOptions;
   /** Sent since the last look; a leader's appends and heartbeats before its own disk had them, all else after. */
   #sent: Message[] = [];
 
   constructor(options: BenchOptions = {}) {
+    this.#options = options;
     this.id = options.id ?? M1;
     this.store = options.store ?? newStore(options);
     this.engine = new Engine({
@@ -63,6 +66,11 @@ export class Bench {
 
   get status(): EngineStatus {
     return this.engine.status();
+  }
+
+  /** The same member after a crash: only its disk is left. */
+  restart(): Bench {
+    return new Bench({ ...this.#options, store: this.store });
   }
 
   /** Carries out everything that the engine wants: disk first, then the messages. */
@@ -93,9 +101,24 @@ export class Bench {
     return this;
   }
 
-  receive(from: MemberId, term: number, body: Body): this {
+  /** Hears this; what comes of it waits for `settle`. */
+  step(from: MemberId, term: number, body: Body): this {
     this.engine.step({ ...body, from, to: this.id, term: term as Term });
+    return this;
+  }
+
+  receive(from: MemberId, term: number, body: Body): this {
+    return this.step(from, term, body).settle();
+  }
+
+  receiveSnapshot(from: MemberId, term: number, { meta, content }: StagedSnapshot): this {
+    this.engine.stepSnapshot({ type: "snapshot", from, to: this.id, term: term as Term, meta }, content);
     return this.settle();
+  }
+
+  /** This leader lives, and says how far one may apply. */
+  heartbeat(from: MemberId, term: number, commit = 0): this {
+    return this.receive(from, term, { type: "heartbeat", commit: commit as LogIndex, round: 1 });
   }
 
   changeConfig(voters: readonly MemberId[], learners: readonly MemberId[] = []): ConfigAnswer {
@@ -108,6 +131,10 @@ export class Bench {
     const answer = this.engine.propose(texts.map((text) => new TextEncoder().encode(text)));
     this.settle();
     return answer;
+  }
+
+  hasSent(type: Message["type"]): boolean {
+    return this.#sent.some((message) => message.type === type);
   }
 
   /** What was sent since the last look. */
@@ -152,6 +179,20 @@ export class Bench {
     });
   }
 
+  /** @param suggestion where the follower suggests to look for the common past. */
+  refuse(from: MemberId, index: number, suggestion: EntryId): this {
+    return this.receive(from, this.status.term, {
+      type: "append-response",
+      index: index as LogIndex,
+      rejection: suggestion,
+    });
+  }
+
+  /** @param round which heartbeat is answered. */
+  answer(from: MemberId, round: number): this {
+    return this.receive(from, this.status.term, { type: "heartbeat-response", round });
+  }
+
   append(
     from: MemberId,
     term: number,
@@ -173,14 +214,6 @@ export class Bench {
       const isOpen = this.status.role === "candidate" || this.status.role === "pre-candidate";
       if (id !== this.id && isOpen) this.receive(id, term, { type, isGranted: true });
     }
-  }
-}
-
-/** Delivers everything that the benches send each other, until nobody has anything more to say. */
-export function exchange(...benches: readonly Bench[]): void {
-  for (let messages = benches.flatMap((bench) => bench.take()); messages.length > 0; ) {
-    for (const message of messages) benches.find(({ id }) => id === message.to)?.engine.step(message);
-    messages = benches.flatMap((bench) => bench.settle().take());
   }
 }
 
@@ -209,8 +242,14 @@ export function entry(index: number, term: number, text = "", kind: EntryKind = 
   return { index: index as LogIndex, term: term as Term, kind, data: new TextEncoder().encode(text) };
 }
 
-export function configEntry(index: number, term: number, voters: readonly MemberId[]): Entry {
-  return { index: index as LogIndex, term: term as Term, kind: "config", data: encodeConfig(config(voters)) };
+export function configEntry(
+  index: number,
+  term: number,
+  voters: readonly MemberId[],
+  more: Partial<ClusterConfig> = {},
+): Entry {
+  const data = encodeConfig({ ...config(voters), ...more });
+  return { index: index as LogIndex, term: term as Term, kind: "config", data };
 }
 
 /** A log by its terms: `logOf(1, 1, 2)` has entries 1/1, 2/1, 3/2. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { LogIndex, MemberId } from "../../../src/base/ids.ts";
-import { Bench, config, exchange, M1, M2, M3, M4, M5 } from "../../support/raft-bench.ts";
+import { Bench, config, M1, M2, M3, M4, M5 } from "../../support/raft-bench.ts";
+import { RaftGroup } from "../../support/raft-group.ts";
 
 /** Leads, and its followers hold all it has. */
 function leaderOf(voters: readonly MemberId[], learners: readonly MemberId[] = []): Bench {
@@ -20,7 +21,7 @@ describe("one voter more or less", () => {
     const bench = leaderOf([M1]);
     bench.changeConfig([M1], [M2]);
     const joiner = new Bench({ id: M2, voters: [] });
-    exchange(bench, joiner);
+    new RaftGroup(bench, joiner).exchange();
     expect(joiner.store.entries).toEqual(bench.store.entries);
     expect(joiner.status).toMatchObject({ config: config([M1], [M2]), commitIndex: 2 });
   });

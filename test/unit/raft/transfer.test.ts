@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { Bench, exchange, M1, M2, M3, M4, TIMING } from "../../support/raft-bench.ts";
+import { Bench, M1, M2, M3, M4, TIMING } from "../../support/raft-bench.ts";
+import { RaftGroup } from "../../support/raft-group.ts";
 
 function leader(): Bench {
   const bench = new Bench({ learners: [M4] }).becomeLeader().acknowledgeAll();
@@ -37,17 +38,17 @@ describe("handing leadership on", () => {
     const old = new Bench();
     const target = new Bench({ id: M2 });
     const third = new Bench({ id: M3 });
-    const all = [old, target, third] as const;
+    const group = new RaftGroup(old, target, third);
     target.tick(TIMING.electionTicksMin);
     third.tick(TIMING.electionTicksMin);
     old.losePatience();
-    exchange(...all);
+    group.exchange();
     expect(old.status.role).toBe("leader");
     old.propose("a");
     old.tick(TIMING.heartbeatTicks);
-    exchange(...all);
+    group.exchange();
     transfer(old, M2);
-    exchange(...all);
+    group.exchange();
     expect(target.status).toMatchObject({ role: "leader", term: 2, isReady: true });
     expect(old.status).toMatchObject({ role: "follower", leaderId: M2 });
     expect(third.status.leaderId).toBe(M2);
