@@ -6,7 +6,7 @@ import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { drizzle } from "drizzle-orm/bun-sqlite";
 import { migrate } from "./migrations.ts";
-import { StoreError } from "./store-error.ts";
+import { DiskFullError, StoreError } from "./store-error.ts";
 
 export type Drizzle = ReturnType<typeof drizzle>;
 
@@ -54,6 +54,7 @@ export function openDatabase(path: string): StoreDatabase {
   } catch (error) {
     close();
     if (error instanceof StoreError) throw error;
+    if (isDiskFull(error)) throw new DiskFullError(path, { cause: error });
     throw new StoreError(explain(path, error), { cause: error });
   }
 }
@@ -122,9 +123,17 @@ function setting(raw: Database, assignment: string, name: string, wanted: string
  */
 export function checkpointIfDue(raw: Database): void {
   const wal = raw.query<WalState, []>("PRAGMA wal_checkpoint(NOOP)").get();
-  if (wal === null || wal.log - wal.checkpointed < CHECKPOINT_PAGES) return;
+  if (wal !== null && wal.log - wal.checkpointed >= CHECKPOINT_PAGES) checkpoint(raw, "PASSIVE");
+}
+
+/** Copies all of the WAL into the database and makes it empty. Otherwise as `checkpointIfDue`. */
+export function checkpointWhole(raw: Database): void {
+  checkpoint(raw, "TRUNCATE");
+}
+
+function checkpoint(raw: Database, mode: "PASSIVE" | "TRUNCATE"): void {
   try {
-    raw.query("PRAGMA wal_checkpoint(PASSIVE)").get();
+    raw.query(`PRAGMA wal_checkpoint(${mode})`).get();
   } catch (error) {
     if (!isDiskFull(error)) throw error;
   }

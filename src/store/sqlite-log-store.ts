@@ -9,8 +9,9 @@ import type { StoredEvent } from "../cluster/consensus.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import type { Entry, EntryId, HardState, PlacedConfig } from "../raft/engine/message.ts";
 import type { Applied, LogStore, StagedSnapshot, StoreBatch, StoredRaft } from "../raft/ports.ts";
+import { freeBallast, makeBallast } from "./ballast.ts";
 import { chainHash } from "./chain.ts";
-import { checkpointIfDue, isDiskFull, type StoreDatabase } from "./database.ts";
+import { checkpointIfDue, checkpointWhole, isDiskFull, type StoreDatabase } from "./database.ts";
 import { verifyLog } from "./log-check.ts";
 import { entryOf, type LogStatements, prepareLog, writeApplied, writeFloor, writeHard } from "./log-rows.ts";
 import { configOf } from "./placed-config.ts";
@@ -57,6 +58,7 @@ export class SqliteLogStore implements LogStore {
     this.#promotableFrom = stored.promotableFrom;
     this.#at = { ...stored, floorChain, lastChain };
     this.#machine = new StateMachine(database, rules, stored.applied, stateHash);
+    if (expected === "history") makeBallast(database.path);
   }
 
   /** The agreed state as far as it is stored here; null before the first command. */
@@ -123,7 +125,13 @@ export class SqliteLogStore implements LogStore {
    * @throws whatever else the disk answers: then this store takes nothing more, and the process must end.
    */
   commit(batch: StoreBatch): readonly Applied[] {
-    return this.#transact(batch.mustSync, () => {
+    const { snapshot, entries, hard, mustSync } = batch;
+    const isPromise = hard !== null && (hard.term !== this.#at.hard.term || hard.vote !== this.#at.hard.vote);
+    assert(
+      mustSync || (snapshot === null && entries.length === 0 && !isPromise),
+      "entries, promises and snapshots wait for the disk",
+    );
+    return this.#transact(mustSync, () => {
       if (batch.snapshot !== null) this.#install(batch.snapshot);
       if (batch.entries.length > 0) this.#append(batch.entries);
       if (batch.hard !== null) this.#promise(batch.hard);
@@ -169,6 +177,18 @@ export class SqliteLogStore implements LogStore {
       stateHash: this.#machine.stateHash()?.hash ?? null,
     };
     return writeSnapshotFile(path, header, readRows(this.#database));
+  }
+
+  /** Gives back the room that was kept for a full disk: enough to compact. False if it was given back before. */
+  freeBallast(): boolean {
+    return freeBallast(this.#database.path);
+  }
+
+  /** Copies the WAL into the database and gives its room back. Takes milliseconds: for idle moments, and full disks. */
+  checkpoint(): void {
+    assert(!this.#isBroken, "nothing is written after a failed commit");
+    this.#sync(true);
+    checkpointWhole(this.#database.raw);
   }
 
   /** Closes the database. Nothing may be called afterwards. */

@@ -78,6 +78,11 @@ export class MemoryLogStore implements LogStore {
   }
 
   commit(batch: StoreBatch): readonly Applied[] {
+    const isPromise = batch.hard !== null && !isSamePromise(batch.hard, this.hard);
+    assert(
+      batch.mustSync || (batch.snapshot === null && batch.entries.length === 0 && !isPromise),
+      "entries, promises and snapshots wait for the disk",
+    );
     this.batches.push(batch);
     if (batch.snapshot !== null) this.#install(batch.snapshot);
     this.#append(batch.entries);
@@ -100,6 +105,7 @@ export class MemoryLogStore implements LogStore {
 
   compact(upTo: LogIndex): EntryId {
     assert(upTo <= this.applied, "only what is applied is compacted away");
+    if (upTo <= this.floor.index) return this.floor;
     const term = defined(this.termAt(upTo), "only what is there is compacted away");
     this.floorConfig = this.#configs().findLast(({ index }) => index <= upTo) ?? this.floorConfig;
     this.#entries.splice(0, upTo - this.floor.index);
@@ -143,4 +149,8 @@ export class MemoryLogStore implements LogStore {
     this.#entries.length = first.index + conflict - this.floor.index - 1;
     this.#entries.push(...entries.slice(conflict));
   }
+}
+
+function isSamePromise(a: HardState, b: HardState): boolean {
+  return a.term === b.term && a.vote === b.vote;
 }
