@@ -6,13 +6,16 @@
  */
 import { unreachable } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
-import type { Epoch, MemberId } from "../base/ids.ts";
+import type { Epoch, LogIndex, MemberId, Term } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Change } from "../cluster/command.ts";
 import type { Consensus } from "../cluster/consensus.ts";
+import type { Leading } from "../cluster/observation.ts";
 import type { ClusterDecision } from "../decision/cluster-decision.ts";
+import { type ClusterView, silentMs } from "../decision/cluster-view.ts";
 import { decideCluster } from "../decision/decide-cluster.ts";
-import { decideVoters } from "../decision/decide-voters.ts";
+import { type ConfigDecision, decideConfig, type GroupView } from "../decision/decide-config.ts";
+import { decideMembership } from "../decision/decide-membership.ts";
 import { REASONS, type Reason } from "../decision/reasons.ts";
 import { Turning } from "./turning.ts";
 
@@ -31,12 +34,20 @@ const IDLE_MS = 1_000;
 const PROPOSE_DEADLINE_MS = 5_000;
 /** Votes and transfers take effect by messages; asking again sooner would only repeat them. */
 const REPEAT_MS = 200;
+/**
+ * A voter that this leader has not heard for so long gives its vote to a spare member. Shorter, and each reboot would move
+ * votes about; what it costs is that the group meanwhile survives one loss fewer.
+ */
+const VOTER_SILENT_MS_MAX = 5 * 60_000;
 
 export class LeaderLoop {
   readonly #options: LeaderLoopOptions;
   readonly #turning: Turning;
   #unsubscribe: () => void = () => {};
-  #votesGivenAtMs = Number.NEGATIVE_INFINITY;
+  #configAskedAtMs = Number.NEGATIVE_INFINITY;
+  /** What was committed when this member's lead began: before it is applied, the state may lack members that the group has. */
+  #ready: { readonly term: Term; readonly index: LogIndex } | null = null;
+  #config: { readonly reason: Reason; readonly detail: string | null } | null = null;
   #formerLeaderId: MemberId | null = null;
   #currentLeaderId: MemberId | null = null;
   #reign: { readonly epoch: Epoch | null; readonly sinceMs: number } = { epoch: null, sinceMs: 0 };
@@ -48,10 +59,10 @@ export class LeaderLoop {
   }
 
   /** Why the leader did what it did last, or did nothing; null while another member leads. */
-  get decision(): { readonly reason: Reason; readonly text: string } | null {
+  get decision(): Leading | null {
     if (this.#decision === null) return null;
-    const { reason, detail } = this.#decision;
-    return { reason, text: detail === null ? REASONS[reason] : `${REASONS[reason]} (${detail})` };
+    const leading = told(this.#decision);
+    return this.#config === null ? leading : { ...leading, voters: told(this.#config) };
   }
 
   start(): void {
@@ -87,10 +98,10 @@ export class LeaderLoop {
     if (epoch !== this.#reign.epoch) this.#reign = { epoch, sinceMs: nowMs };
     if (!this.#isLeading() || raft.leadingSinceMs === null) {
       this.#decision = null;
+      this.#config = null;
       return IDLE_MS;
     }
-    this.#giveVotes(nowMs);
-    const decision = decideCluster({
+    const view: ClusterView = {
       state,
       selfId,
       observations: consensus.observations,
@@ -99,18 +110,34 @@ export class LeaderLoop {
       leadingSinceMs: raft.leadingSinceMs,
       reignSinceMs: this.#reign.sinceMs,
       formerLeaderId: this.#formerLeaderId,
-    });
+    };
+    const group: GroupView = { state, selfId, raft, longSilentIds: longSilent(view) };
+    const isInformed = this.#isInformed();
+    if (isInformed) this.#changeGroup(group, nowMs);
+    const urgent = decideCluster(view);
+    const decision =
+      urgent.kind === "hold" && isInformed ? (decideMembership(view, group) ?? urgent) : urgent;
     this.#note(decision);
     return this.#carryOut(decision, nowMs);
   }
 
-  #giveVotes(nowMs: number): void {
-    if (nowMs - this.#votesGivenAtMs < REPEAT_MS) return;
-    const { consensus } = this.#options;
-    const missing = decideVoters(consensus.state, consensus.raft.voterIds);
-    if (missing.length === 0) return;
-    consensus.changeConfig({ voters: [...consensus.raft.voterIds, ...missing], learners: [] });
-    this.#votesGivenAtMs = nowMs;
+  /** Everything that was agreed when this member's lead began is known here. */
+  #isInformed(): boolean {
+    const { raft, appliedIndex } = this.#options.consensus;
+    if (this.#ready?.term !== raft.term) this.#ready = { term: raft.term, index: raft.commitIndex };
+    return appliedIndex >= this.#ready.index;
+  }
+
+  #changeGroup(group: GroupView, nowMs: number): void {
+    const decision: ConfigDecision = decideConfig(group);
+    const { reason, detail } = decision;
+    if (reason !== this.#config?.reason || detail !== this.#config.detail) {
+      this.#options.log.info("group.decided", { decision: decision.kind, reason, detail });
+    }
+    this.#config = { reason, detail };
+    if (decision.kind === "hold" || nowMs - this.#configAskedAtMs < REPEAT_MS) return;
+    this.#configAskedAtMs = nowMs;
+    this.#options.consensus.changeConfig(decision.target);
   }
 
   /** A decision is news when it changes. */
@@ -147,4 +174,13 @@ export class LeaderLoop {
     log.warn("cluster.proposal-refused", { change: change.kind, why });
     return LOOK_MS;
   }
+}
+
+function told({ reason, detail }: { readonly reason: Reason; readonly detail: string | null }) {
+  return { reason, text: detail === null ? REASONS[reason] : `${REASONS[reason]} (${detail})` };
+}
+
+function longSilent(view: ClusterView): ReadonlySet<MemberId> {
+  const ids = view.state.members.map(({ id }) => id);
+  return new Set(ids.filter((id) => silentMs(view, id) >= VOTER_SILENT_MS_MAX));
 }

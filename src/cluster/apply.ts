@@ -4,28 +4,27 @@
  * Total and deterministic: every command on every state has one answer, the same on every member. Whatever does not fit
  * is refused with a reason and changes nothing. Time and chance stand in the command, never here.
  */
-import { unreachable } from "../base/assert.ts";
-import { EPOCH_ZERO, type Generation, type MemberId, nextEpoch } from "../base/ids.ts";
+import { assert, unreachable } from "../base/assert.ts";
+import { EPOCH_ZERO, type Generation, type MemberId } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
-import type { Change, ClusterEvent, Command, Outcome, RefusalCode } from "./command.ts";
-import type { Member } from "./member.ts";
+import { type Applied, accept, type ChangeOf, event, refuse, withMember } from "./applied.ts";
+import { addMember, createJoinToken, setMemberTags, setMemberVoting } from "./apply-members.ts";
+import { forgetMember, removeMember, stayAfterAll } from "./apply-removal.ts";
+import type { Change, Command } from "./command.ts";
+import { FEATURE_LEVEL } from "./feature-level.ts";
+import { beginOperation, closeOperation, isRunning, logOperation } from "./operations.ts";
+import { followingEpoch, recoverGroup } from "./recover-group.ts";
 import {
   type ClusterState,
   type Cohort,
+  featureLevelOf,
   memberById,
   memberName,
-  type Operation,
-  type OperationKind,
   type Reign,
   rulesOf,
 } from "./state.ts";
 
-export interface Applied {
-  /** Null only before the first command. */
-  readonly state: ClusterState | null;
-  readonly outcome: Outcome;
-  readonly events: readonly ClusterEvent[];
-}
+export type { Applied } from "./applied.ts";
 
 /** Applies one command. A refusal returns `state` itself. */
 export function apply(state: ClusterState | null, command: Command): Applied {
@@ -34,12 +33,6 @@ export function apply(state: ClusterState | null, command: Command): Applied {
   if (state === null) return refuse(state, "not-formed");
   return applyFormed(state, command, change);
 }
-
-const OPERATIONS_MAX = 50;
-const OPERATION_LOG_MAX = 100;
-const JOIN_TOKENS_MAX = 100;
-
-type ChangeOf<Kind extends Change["kind"]> = Extract<Change, { kind: Kind }>;
 
 function applyFormed(
   state: ClusterState,
@@ -53,6 +46,18 @@ function applyFormed(
       return createToken(state, command, change);
     case "add-member":
       return addMember(state, command, change);
+    case "set-member-voting":
+      return setMemberVoting(state, command, change);
+    case "set-member-tags":
+      return setMemberTags(state, command, change);
+    case "remove-member":
+      return removeMember(state, command, change);
+    case "forget-member":
+      return forgetMember(state, command, change);
+    case "raise-feature-level":
+      return raiseFeatureLevel(state, command, change);
+    case "recover-group":
+      return recoverGroup(state, command, change);
     case "initialize":
       return initialize(state, command, change);
     case "record-system":
@@ -111,26 +116,6 @@ function form(command: Command, change: ChangeOf<"form">): Applied {
   );
 }
 
-function createJoinToken(
-  state: ClusterState,
-  command: Command,
-  change: ChangeOf<"create-join-token">,
-): Applied {
-  const kept = state.joinTokens
-    .filter((token) => token.expiresAtMs > command.atMs)
-    .slice(1 - JOIN_TOKENS_MAX);
-  const token = {
-    id: change.tokenId,
-    secretHash: change.secretHash,
-    expiresAtMs: change.expiresAtMs,
-    usedBy: null,
-  };
-  return accept(
-    { ...state, joinTokens: [...kept, token] },
-    event(command, "join-token.created", `a join token was made by ${command.by}`, { token: change.tokenId }),
-  );
-}
-
 function createToken(state: ClusterState, command: Command, change: ChangeOf<"create-token">): Applied {
   const token = {
     id: change.tokenId,
@@ -143,27 +128,6 @@ function createToken(state: ClusterState, command: Command, change: ChangeOf<"cr
     event(command, "token.created", `a token with scope ${change.scope} was made by ${command.by}`, {
       token: change.tokenId,
       scope: change.scope,
-    }),
-  );
-}
-
-function addMember(state: ClusterState, command: Command, change: ChangeOf<"add-member">): Applied {
-  const { member } = change;
-  const token = state.joinTokens.find(({ id }) => id === change.joinTokenId);
-  if (token === undefined) return refuse(state, "join-token-unknown");
-  if (token.usedBy !== null) return refuse(state, "join-token-used");
-  if (token.expiresAtMs <= command.atMs) return refuse(state, "join-token-expired");
-  if (state.members.some(({ name }) => name === member.name)) return refuse(state, "name-taken");
-  const members = [...state.members, member].sort((a, b) => (a.name < b.name ? -1 : 1));
-  const joinTokens = state.joinTokens.map((each) =>
-    each === token ? { ...each, usedBy: member.name } : each,
-  );
-  return accept(
-    { ...state, members, joinTokens },
-    event(command, "member.joined", `${member.name} joined the cluster`, {
-      member: member.name,
-      memberId: member.id,
-      kind: member.kind,
     }),
   );
 }
@@ -236,7 +200,7 @@ function appoint(state: ClusterState, command: Command, change: ChangeOf<"appoin
   if (member === undefined || member.kind !== "data") return refuse(state, "member-unsuitable");
 
   const reign: Reign = {
-    epoch: nextEpoch(change.previousEpoch),
+    epoch: followingEpoch(state, change.previousEpoch),
     primaryId: change.memberId,
     appointedAt: change.position,
     appointedAtWallMs: command.atMs,
@@ -250,7 +214,7 @@ function appoint(state: ClusterState, command: Command, change: ChangeOf<"appoin
   };
   const wasPlanned = state.switchover !== null && previous?.fence?.preferredId === change.memberId;
   const appointed: ClusterState = {
-    ...endSwitchover(state, command, change.memberId),
+    ...stayAfterAll(endSwitchover(state, command, change.memberId), command, change.memberId),
     reign,
     failoverCount: state.failoverCount + (previous !== null && !wasPlanned ? 1 : 0),
     switchoverCount: state.switchoverCount + (wasPlanned ? 1 : 0),
@@ -314,12 +278,16 @@ function changeCohort(state: ClusterState, command: Command, change: ChangeOf<"c
     reign === null ||
     reign.epoch !== change.epoch ||
     reign.fence !== null ||
-    reign.pendingCohort !== null
+    (reign.pendingCohort !== null && featureLevelOf(state) < 2)
   ) {
     return refuse(state, "stale-epoch");
   }
+  // One that was announced and not reached may have been used all the same: until the next is settled, it counts.
+  const { pendingCohort } = reign;
+  const inheritedRules =
+    pendingCohort === null ? reign.inheritedRules : [...reign.inheritedRules, pendingCohort];
   return accept(
-    { ...state, reign: { ...reign, pendingCohort: change.cohort } },
+    { ...state, reign: { ...reign, pendingCohort: change.cohort, inheritedRules } },
     event(
       command,
       "cohort.changing",
@@ -346,6 +314,25 @@ function settleCohort(state: ClusterState, command: Command, change: ChangeOf<"s
   );
 }
 
+function raiseFeatureLevel(
+  state: ClusterState,
+  command: Command,
+  change: ChangeOf<"raise-feature-level">,
+): Applied {
+  // A binary that was put back to an older one must stop here instead of misunderstanding what comes next.
+  assert(
+    change.level <= FEATURE_LEVEL,
+    `the log is of feature level ${change.level}; this binary understands up to ${FEATURE_LEVEL} (upgrade it)`,
+  );
+  if (change.level <= featureLevelOf(state)) return refuse(state, "feature-level-reached");
+  return accept(
+    { ...state, featureLevel: change.level },
+    event(command, "cluster.feature-level", `every member understands feature level ${change.level}`, {
+      level: change.level,
+    }),
+  );
+}
+
 function markDataReady(state: ClusterState, command: Command, change: ChangeOf<"mark-data-ready">): Applied {
   const member = memberById(state, change.memberId);
   if (member === undefined) return refuse(state, "member-unknown");
@@ -363,6 +350,7 @@ function reinitializeMember(
   const member = memberById(state, change.memberId);
   if (member === undefined) return refuse(state, "member-unknown");
   if (state.reign === null) return refuse(state, "not-initialized");
+  if (member.isLeaving) return refuse(state, "member-leaving");
   const isPrimary = state.reign.primaryId === member.id;
   if (member.kind !== "data" || isPrimary) return refuse(state, "member-unsuitable");
   const isUnderWay = state.operations.some(
@@ -397,6 +385,7 @@ function beginSwitchover(
   if (reign.epoch !== change.epoch || reign.fence !== null) return refuse(state, "stale-epoch");
   if (state.switchover !== null) return refuse(state, "operation-running");
   if (target.id === reign.primaryId || target.kind !== "data") return refuse(state, "member-unsuitable");
+  if (target.isLeaving) return refuse(state, "member-leaving");
   // Only who acknowledges is sure to hold everything; a target on its way out of the cohort would be passed over.
   const rules = reign.pendingCohort === null ? [reign.cohort] : [reign.cohort, reign.pendingCohort];
   if (!rules.every((rule) => rule.standbyIds.includes(target.id))) return refuse(state, "member-unsuitable");
@@ -464,66 +453,6 @@ function finishOperation(
   );
 }
 
-interface NewOperation {
-  readonly id: string;
-  readonly kind: OperationKind;
-  readonly memberId: MemberId;
-  readonly phase: string;
-  readonly message: string;
-}
-
-function beginOperation(state: ClusterState, command: Command, begun: NewOperation): ClusterState {
-  const operation: Operation = {
-    id: begun.id,
-    kind: begun.kind,
-    memberId: begun.memberId,
-    by: command.by,
-    startedAtMs: command.atMs,
-    finishedAtMs: null,
-    status: "running",
-    phase: begun.phase,
-    log: [{ atMs: command.atMs, message: begun.message }],
-  };
-  return { ...state, operations: [...state.operations.slice(1 - OPERATIONS_MAX), operation] };
-}
-
-function logOperation(
-  state: ClusterState,
-  command: Command,
-  operationId: string,
-  phase: string,
-  message: string,
-): ClusterState {
-  const operations = state.operations.map((each) =>
-    each.id === operationId
-      ? { ...each, phase, log: [...each.log.slice(1 - OPERATION_LOG_MAX), { atMs: command.atMs, message }] }
-      : each,
-  );
-  return { ...state, operations };
-}
-
-function closeOperation(
-  state: ClusterState,
-  command: Command,
-  operationId: string,
-  status: "succeeded" | "failed",
-  message: string,
-): ClusterState {
-  const logged = logOperation(state, command, operationId, status, message);
-  const operations = logged.operations.map((each) =>
-    each.id === operationId ? { ...each, status, finishedAtMs: command.atMs } : each,
-  );
-  return { ...logged, operations };
-}
-
-function isRunning(state: ClusterState, operationId: string): boolean {
-  return state.operations.some(({ id, status }) => id === operationId && status === "running");
-}
-
-function withMember(state: ClusterState, member: Member): ClusterState {
-  return { ...state, members: state.members.map((each) => (each.id === member.id ? member : each)) };
-}
-
 /** The same standbys, in any order, and the same k. */
 export function isSameCohort(a: Cohort, b: Cohort): boolean {
   const isSameSize = a.standbyIds.length === b.standbyIds.length;
@@ -536,77 +465,3 @@ export function cohortText(state: ClusterState, cohort: Cohort): string {
   const names = cohort.standbyIds.map((id) => memberName(state, id)).sort();
   return cohort.k === 0 ? `none of ${names.join(", ")}` : `any ${cohort.k} of ${names.join(", ")}`;
 }
-
-function event(
-  command: Command,
-  name: string,
-  message: string,
-  fields: ClusterEvent["fields"],
-): ClusterEvent {
-  return { name, atMs: command.atMs, message, fields: { ...fields, by: command.by } };
-}
-
-function accept(state: ClusterState, ...events: readonly ClusterEvent[]): Applied {
-  return { state, outcome: { ok: true }, events };
-}
-
-function refuse(state: ClusterState | null, code: RefusalCode): Applied {
-  const { message, hint } = REFUSALS[code];
-  return { state, outcome: { ok: false, code, message, hint }, events: [] };
-}
-
-const REFUSALS: Readonly<Record<RefusalCode, { readonly message: string; readonly hint: string | null }>> = {
-  "already-formed": {
-    message: "This control plane was formed before.",
-    hint: "To begin anew, use a member with an empty data directory.",
-  },
-  "not-formed": {
-    message: "There is no control plane yet.",
-    hint: "Run 'guacamole form' on one member, or 'guacamole join' to join an existing one.",
-  },
-  "name-taken": {
-    message: "Another member has this name.",
-    hint: "Choose another `name` in guacamole.toml; a name is unique in the cluster.",
-  },
-  "join-token-unknown": {
-    message: "This join token is not known here.",
-    hint: "Make one with 'guacamole member add' on a member of the cluster.",
-  },
-  "join-token-used": {
-    message: "This join token was used before; each admits one member, once.",
-    hint: "Make a new one with 'guacamole member add'.",
-  },
-  "join-token-expired": {
-    message: "This join token has expired.",
-    hint: "Make a new one with 'guacamole member add'.",
-  },
-  "already-initialized": {
-    message: "PostgreSQL was initialised before; nothing was touched.",
-    hint: "See 'guacamole status'. To build one member anew, use 'guacamole member reinit NAME'.",
-  },
-  "not-initialized": {
-    message: "PostgreSQL is not initialised yet.",
-    hint: "Run 'guacamole init' first.",
-  },
-  "member-unknown": {
-    message: "There is no member of this name.",
-    hint: "See 'guacamole member list'.",
-  },
-  "member-unsuitable": {
-    message:
-      "This member cannot take that part: it is the primary already, a witness, or not the one that was named.",
-    hint: "See 'guacamole status' for the roles.",
-  },
-  "stale-epoch": {
-    message: "The primary is changing, or has changed meanwhile; nothing was done.",
-    hint: "Look at 'guacamole status' and try again.",
-  },
-  "stale-operation": {
-    message: "This operation has ended.",
-    hint: null,
-  },
-  "operation-running": {
-    message: "Another operation of this kind is running.",
-    hint: "See 'guacamole operation list'.",
-  },
-};

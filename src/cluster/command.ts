@@ -1,6 +1,6 @@
 import type { ClusterId, Epoch, MemberId } from "../base/ids.ts";
 import type { Position } from "../base/lsn.ts";
-import type { Member } from "./member.ts";
+import type { Member, MemberTags, VotingWish } from "./member.ts";
 import type { Ancestor, TimelineEpoch } from "./observation.ts";
 import type { ClusterSpec } from "./spec.ts";
 import type { ApiToken, CertificateAuthority, Cohort, InitdbOptions, Lineage, Scope } from "./state.ts";
@@ -29,12 +29,16 @@ export type Change =
       readonly authority: CertificateAuthority;
       readonly member: Member;
       readonly token: ApiToken;
+      /** Absent: 1, as release 0.1.0 forms. */
+      readonly featureLevel?: number;
     }
   | {
       readonly kind: "create-join-token";
       readonly tokenId: string;
       readonly secretHash: string;
       readonly expiresAtMs: number;
+      /** Who uses it takes the name of this member, whose removal begins at that moment. Absent: of nobody. */
+      readonly replaces?: MemberId;
     }
   | {
       readonly kind: "create-token";
@@ -43,6 +47,26 @@ export type Change =
       readonly scope: Scope;
     }
   | { readonly kind: "add-member"; readonly member: Member; readonly joinTokenId: string }
+  | { readonly kind: "set-member-voting"; readonly memberId: MemberId; readonly voting: VotingWish }
+  /** Only what is named changes. */
+  | { readonly kind: "set-member-tags"; readonly memberId: MemberId; readonly tags: Partial<MemberTags> }
+  /** Begins a removal: from here on the member is wanted nowhere. */
+  | { readonly kind: "remove-member"; readonly memberId: MemberId; readonly operationId: string }
+  /** Ends a removal, once no rule and no configuration names the member any more. */
+  | { readonly kind: "forget-member"; readonly memberId: MemberId }
+  /** Every member understands this much. */
+  | { readonly kind: "raise-feature-level"; readonly level: number }
+  /**
+   * The majority is gone for good, and this member goes on alone (`cluster/recover-group.ts`). Never proposed: it is written
+   * into a stopped member's log.
+   */
+  | {
+      readonly kind: "recover-group";
+      readonly clusterId: ClusterId;
+      readonly memberId: MemberId;
+      /** Somebody said that this member's PostgreSQL shall reign, whatever others may have acknowledged. */
+      readonly makePrimary: boolean;
+    }
   /** Build the PostgreSQL cluster: initdb on this member, clones on the others. */
   | {
       readonly kind: "initialize";
@@ -127,7 +151,16 @@ export type RefusalCode =
   | "member-unsuitable"
   | "stale-epoch"
   | "stale-operation"
-  | "operation-running";
+  | "operation-running"
+  | "feature-level-low"
+  | "feature-level-reached"
+  | "last-member"
+  | "last-voter"
+  | "member-is-primary"
+  | "member-leaving"
+  | "member-needed"
+  | "name-bound"
+  | "too-many-voters";
 
 /** Something that happened, for people and for `/v1/events`. */
 export interface ClusterEvent {

@@ -3,8 +3,13 @@ import type { MemberId } from "../base/ids.ts";
 /** One guacamole process, as agreed: `data` has a PostgreSQL beside it, a `witness` only votes. */
 export interface Member {
   readonly id: MemberId;
-  /** Unique in the cluster; becomes `application_name`. */
+  /** Unique in the cluster; becomes `application_name`, unless `standbyName` is there. */
   readonly name: string;
+  /**
+   * `application_name` where it is not `name`. The primary counts acknowledgements by this name alone, so a name that
+   * another member had before is never used for it again: that member's PostgreSQL may still be running somewhere.
+   */
+  readonly standbyName?: string;
   readonly kind: "data" | "witness";
   /** host:port of the HTTP API, as other members and people reach it. */
   readonly apiAddress: string;

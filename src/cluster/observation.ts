@@ -21,11 +21,19 @@ export interface MemberStatus {
   readonly reason: string;
   readonly detail: string | null;
   /** On the leader: what it does or waits for with the cluster, as a reason and a sentence. Null elsewhere. */
-  readonly leading: { readonly reason: string; readonly text: string } | null;
+  readonly leading: Leading | null;
   /** Version of the binary. */
   readonly version: string;
   /** The highest feature level that this binary understands. Absent: 1. */
   readonly featureLevel?: number;
+}
+
+/** What a leader does with the cluster, and with the group that votes. */
+export interface Leading {
+  readonly reason: string;
+  readonly text: string;
+  /** Release 0.1.0 does not say it. */
+  readonly voters?: { readonly reason: string; readonly text: string };
 }
 
 /** What the supervisor keeps on disk and never goes back on (F3). */

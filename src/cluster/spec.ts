@@ -6,7 +6,7 @@ import { err, ok, type Result } from "../base/result.ts";
 export interface ClusterSpec {
   readonly durability: Durability;
   readonly timing: Timing;
-  /** Absent: `DEFAULT_VOTERS_MAX`. */
+  /** Absent: at most five vote. */
   readonly consensus?: ConsensusSpec;
 }
 
@@ -49,7 +49,11 @@ export const TIMING_PROFILES = {
   wan: { heartbeatMs: 250, electionMsMin: 2500, electionMsMax: 4000, suspectMs: 6000 },
 } as const satisfies Readonly<Record<string, Timing>>;
 
-export const DEFAULT_VOTERS_MAX = 5;
+const DEFAULT_VOTERS_MAX = 5;
+
+export function votersMaxOf(spec: ClusterSpec): number {
+  return spec.consensus?.votersMax ?? DEFAULT_VOTERS_MAX;
+}
 
 export const DEFAULT_SPEC: ClusterSpec = {
   durability: { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "block" },

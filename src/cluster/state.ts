@@ -31,6 +31,11 @@ export interface ClusterState {
   readonly switchover: Switchover | null;
   /** Long work, newest last, bounded. */
   readonly operations: readonly Operation[];
+  /**
+   * Since a recovery: the next epoch is at least this one. What was lost may have seen epochs that nobody here knows of, and
+   * an epoch is never used twice. Absent: nothing was lost.
+   */
+  readonly epochFloor?: Epoch;
   /** Reigns that ended because the primary was lost (not by a planned switchover). */
   readonly failoverCount: number;
   readonly switchoverCount: number;
@@ -40,6 +45,8 @@ export interface ClusterState {
 export interface RemovedMember {
   readonly id: MemberId;
   readonly name: string;
+  /** As in `Member`. */
+  readonly standbyName?: string;
   readonly atMs: number;
 }
 
@@ -66,6 +73,8 @@ export interface JoinToken {
   readonly expiresAtMs: number;
   /** The member that used it, or null. */
   readonly usedBy: string | null;
+  /** Who uses it takes this member's name and place. Absent: nobody's. */
+  readonly replaces?: MemberId;
 }
 
 export interface Initialization {
@@ -111,6 +120,11 @@ export interface Reign {
   readonly lineage: Lineage | null;
   /** Set once this reign is being ended: standbys pledge, and the next command is an appointment. */
   readonly fence: Fence | null;
+  /**
+   * The group was recovered from a member that may not know how this reign went on: it is ended by nobody but a person.
+   * Absent: it is not.
+   */
+  readonly isAbandoned?: boolean;
 }
 
 export interface Fence {
@@ -136,7 +150,7 @@ export interface Switchover {
   readonly targetId: MemberId;
 }
 
-export type OperationKind = "initialize" | "switchover" | "reinitialize";
+export type OperationKind = "initialize" | "switchover" | "reinitialize" | "remove" | "recover";
 
 export interface Operation {
   readonly id: string;
@@ -167,9 +181,25 @@ export function memberByName(state: ClusterState, name: string): Member | undefi
   return state.members.find((member) => member.name === name);
 }
 
-/** For people: a member's name, or its id where it is not a member any more. */
+/** For people: a member's name, also of one that was removed; its id where nothing is known of it any more. */
 export function memberName(state: ClusterState, id: MemberId): string {
-  return memberById(state, id)?.name ?? id;
+  return memberById(state, id)?.name ?? removedById(state, id)?.name ?? id;
+}
+
+/** Under which name (`application_name`) a member's PostgreSQL receives WAL. */
+export function standbyNameOf(state: ClusterState, id: MemberId): string {
+  const known = memberById(state, id) ?? removedById(state, id);
+  return known?.standbyName ?? known?.name ?? id;
+}
+
+function removedById(state: ClusterState, id: MemberId): RemovedMember | undefined {
+  return state.removed?.find((removed) => removed.id === id);
+}
+
+/** The reign cannot do without this member yet: it is the primary, or a commit may have counted its acknowledgement. */
+export function isNamedByReign({ reign }: ClusterState, id: MemberId): boolean {
+  if (reign === null) return false;
+  return reign.primaryId === id || rulesOf(reign).some(({ standbyIds }) => standbyIds.includes(id));
 }
 
 /** Every rule under which a commit that counts may have been acknowledged: a revocation must satisfy them all. */

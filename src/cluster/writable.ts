@@ -1,6 +1,6 @@
 import type { MemberId } from "../base/ids.ts";
 import type { PostgresStatus, PrimaryStatus } from "./observation.ts";
-import { type ClusterState, type Cohort, memberName } from "./state.ts";
+import { type ClusterState, type Cohort, standbyNameOf } from "./state.ts";
 import { renderSynchronousStandbyNames } from "./synchronous-standby-names.ts";
 
 /** What `synchronous_standby_names` should say on the primary now. While a cohort is pending, the pending one. */
@@ -13,7 +13,7 @@ export function desiredSynchronousStandbyNames(state: ClusterState): string {
 export function cohortNames(state: ClusterState, cohort: Cohort): string {
   return renderSynchronousStandbyNames(
     cohort.k,
-    cohort.standbyIds.map((id) => memberName(state, id)),
+    cohort.standbyIds.map((id) => standbyNameOf(state, id)),
   );
 }
 
@@ -45,5 +45,5 @@ export function streamingOf(
   const streaming = new Set(
     primary.standbys.filter(({ state }) => state === "streaming").map(({ name }) => name),
   );
-  return cohort.standbyIds.filter((id) => streaming.has(memberName(state, id)));
+  return cohort.standbyIds.filter((id) => streaming.has(standbyNameOf(state, id)));
 }

@@ -1,6 +1,6 @@
 /**
- * Who follows: among the members that pledged, the most advanced; among equals the switchover's target, then the
- * operator's priority, then who has least left to replay.
+ * Who follows: among the members that pledged, the most advanced; among equals who is not being removed, then
+ * the switchover's target, then the operator's priority, then who has least left to replay.
  */
 import { assert } from "../base/assert.ts";
 import type { MemberId } from "../base/ids.ts";
@@ -20,6 +20,7 @@ interface Candidate {
   readonly priority: number;
   readonly isEligible: boolean;
   readonly isPreferred: boolean;
+  readonly isLeaving: boolean;
 }
 
 export type Succession =
@@ -98,6 +99,7 @@ function pledgedCandidates(view: ClusterView, reign: Reign): readonly Candidate[
         priority: member.tags.failoverPriority,
         isEligible: !member.tags.isNoFailover,
         isPreferred: reign.fence?.preferredId === memberId,
+        isLeaving: member.isLeaving === true,
       },
     ];
   });
@@ -110,6 +112,7 @@ function isBehindAppointment({ timeline, receivedLsn }: StandbyStatus, { appoint
 function byMerit(a: Candidate, b: Candidate): number {
   return (
     compareWal(b.position, a.position) ||
+    Number(a.isLeaving) - Number(b.isLeaving) ||
     Number(b.isPreferred) - Number(a.isPreferred) ||
     b.priority - a.priority ||
     a.replayLeftBytes - b.replayLeftBytes ||
@@ -130,13 +133,16 @@ function nextCohort(
 ): Cohort {
   const { durability } = view.state.spec;
   const isOther = (id: MemberId) => id !== chosen.memberId;
-  const present = candidates.map(({ memberId }) => memberId).filter(isOther);
   const k = Math.min(durability.synchronousStandbys, ...rulesOf(reign).map((rule) => rule.k));
+  const others = candidates.filter(({ memberId }) => isOther(memberId));
+  const staying = others.filter(({ isLeaving }) => !isLeaving);
+  // Who is being removed still acknowledges where nobody else is there: its removal waits, commits do not.
+  const present = (staying.length >= k ? staying : others).map(({ memberId }) => memberId);
   if (present.length >= k) return { standbyIds: present.sort(), k };
   if (durability.onQuorumLoss === "degrade") return { standbyIds: present.sort(), k: present.length };
   const all = dataMembers(view.state)
-    .map(({ id }) => id)
-    .filter(isOther);
+    .filter(({ id, isLeaving }) => isOther(id) && (!isLeaving || present.includes(id)))
+    .map(({ id }) => id);
   return { standbyIds: all.sort(), k: Math.min(k, all.length) };
 }
 
@@ -162,6 +168,7 @@ function whyLess(chosen: Candidate, other: Candidate): string {
   if (chosen.position.epoch > other.position.epoch) return `its WAL is of epoch ${other.position.epoch}`;
   if (behind > 0) return `behind by ${chosen.position.lsn - other.position.lsn} bytes`;
   if (!other.isEligible) return "tagged no-failover";
+  if (other.isLeaving) return "being removed";
   if (chosen.isPreferred) return "not the switchover's target";
   if (other.priority < chosen.priority) return `priority ${other.priority} is lower`;
   return "as good";

@@ -49,3 +49,8 @@ export function postgresAddress(state: ClusterState, id: MemberId): string | nul
 export function dataMembers(state: ClusterState): readonly Member[] {
   return state.members.filter(({ kind }) => kind === "data");
 }
+
+/** Those of them that are not being removed. */
+export function stayingDataMembers(state: ClusterState): readonly Member[] {
+  return dataMembers(state).filter(({ isLeaving }) => !isLeaving);
+}

@@ -4,6 +4,7 @@
  *
  * Order is priority: a reign that is being ended comes first, then the primary's health, then growth and bookkeeping.
  */
+import { unreachable } from "../base/assert.ts";
 import { EPOCH_ZERO } from "../base/ids.ts";
 import type { Member } from "../cluster/member.ts";
 import type { PrimaryStatus } from "../cluster/observation.ts";
@@ -13,6 +14,7 @@ import {
   type Operation,
   type Reign,
   type Switchover,
+  standbyNameOf,
 } from "../cluster/state.ts";
 import { isWritable } from "../cluster/writable.ts";
 import { chooseSuccessor } from "./choose-successor.ts";
@@ -23,6 +25,7 @@ import { judgePrimary, PROMOTION_MS_MAX } from "./suspicion.ts";
 
 export function decideCluster(view: ClusterView): ClusterDecision {
   const { reign, initialization } = view.state;
+  if (reign?.isAbandoned) return hold("reign-abandoned", memberName(view.state, reign.primaryId));
   if (reign?.fence) return decideSuccession(view, reign);
   const failover = reign === null ? null : decideEndOfReign(view, reign);
   if (failover !== null) return failover;
@@ -181,11 +184,11 @@ function decidePromotion(view: ClusterView, reign: Reign): ClusterDecision {
 }
 
 function decideData(view: ClusterView, reign: Reign, primary: PrimaryStatus): ClusterDecision | null {
-  const ready = dataMembers(view.state).find(({ id, name, data }) => {
+  const ready = dataMembers(view.state).find(({ id, data }) => {
     if (data === "ready") return false;
     if (id === reign.primaryId) return true;
     const isStreaming = primary.standbys.some(
-      (standby) => standby.name === name && standby.state === "streaming",
+      (standby) => standby.name === standbyNameOf(view.state, id) && standby.state === "streaming",
     );
     return isStreaming && heardStandby(view, id) !== null && !isAboutToBeReplaced(view, id);
   });
@@ -245,13 +248,21 @@ function decideOperation(
       const isReady = state.members.some(({ id, data }) => id === operation.memberId && data === "ready");
       return isReady ? done(`${name} streams`) : null;
     }
+    // Removals are led by `decide-membership.ts`; a recovery is over as soon as it is written.
+    case "remove":
+    case "recover":
+      return null;
+    default:
+      return unreachable(operation.kind);
   }
 }
 
 /** Every other data member acknowledges, under the rule that the spec asks for and no other. */
 function isCohortComplete({ reign, spec, members }: ClusterState): boolean {
   if (reign === null || reign.pendingCohort !== null || reign.inheritedRules.length > 0) return false;
-  const others = members.filter(({ id, kind }) => kind === "data" && id !== reign.primaryId).length;
+  const others = members.filter(
+    ({ id, kind, isLeaving }) => kind === "data" && !isLeaving && id !== reign.primaryId,
+  ).length;
   const { standbyIds, k } = reign.cohort;
   return standbyIds.length === others && k === Math.min(spec.durability.synchronousStandbys, others);
 }
@@ -264,7 +275,9 @@ function decideSeat(view: ClusterView, reign: Reign): ClusterDecision | null {
   const hasSettledIn = view.nowMs - view.leadingSinceMs >= SEAT_MS_MIN;
   if (!isBesidePrimary) return null;
   const other = view.voterIds.find((id) => {
-    return id !== view.selfId && isHeard(view, id) && view.observations.get(id)?.isConnected === true;
+    const stays = view.state.members.some((member) => member.id === id && !member.isLeaving);
+    const isReached = isHeard(view, id) && view.observations.get(id)?.isConnected === true;
+    return id !== view.selfId && stays && isReached;
   });
   if (other === undefined) return null;
   if (!hasSettledIn) return hold("steady", null, view.leadingSinceMs + SEAT_MS_MIN);

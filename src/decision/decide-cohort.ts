@@ -7,10 +7,10 @@
  */
 import type { MemberId } from "../base/ids.ts";
 import type { PrimaryStatus } from "../cluster/observation.ts";
-import { type Cohort, memberName, type Reign } from "../cluster/state.ts";
+import { type Cohort, featureLevelOf, type Reign, standbyNameOf } from "../cluster/state.ts";
 import { cohortNames } from "../cluster/writable.ts";
 import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
-import { type ClusterView, dataMembers, heardStandby, isHeard } from "./cluster-view.ts";
+import { type ClusterView, dataMembers, heardStandby, isHeard, stayingDataMembers } from "./cluster-view.ts";
 import type { Reason } from "./reasons.ts";
 
 export function decideCohort(
@@ -19,7 +19,10 @@ export function decideCohort(
   primary: PrimaryStatus,
 ): ClusterDecision | null {
   const isUnsettled = reign.pendingCohort !== null || reign.inheritedRules.length > 0;
-  if (isUnsettled) return settle(view, reign, primary, reign.pendingCohort ?? reign.cohort);
+  if (isUnsettled) {
+    const announced = reign.pendingCohort ?? reign.cohort;
+    return retreat(view, reign, primary, announced) ?? settle(view, reign, primary, announced);
+  }
   const step = nextStep(view, reign, primary);
   if (step === null) return null;
   if (step.cohort === null) return hold(step.reason);
@@ -31,7 +34,7 @@ export function decideCohort(
  * session that shows the setting itself may have read it before them.)
  */
 function isKnownToSenders(view: ClusterView, primary: PrimaryStatus, pending: Cohort): boolean {
-  const names = pending.k === 0 ? [] : pending.standbyIds.map((id) => memberName(view.state, id));
+  const names = pending.k === 0 ? [] : pending.standbyIds.map((id) => standbyNameOf(view.state, id));
   return primary.standbys.every(({ name, state, syncState }) => {
     return state !== "streaming" || (syncState === "quorum") === names.includes(name);
   });
@@ -59,23 +62,31 @@ interface Step {
 function nextStep(view: ClusterView, reign: Reign, primary: PrimaryStatus): Step | null {
   const { synchronousStandbys, onQuorumLoss } = view.state.spec.durability;
   const { standbyIds, k } = reign.cohort;
+  const streams = ({ id }: { readonly id: MemberId }) =>
+    connectionOf(view, primary, id)?.state === "streaming" && isHeard(view, id);
   const streaming = dataMembers(view.state)
-    .map(({ id }) => id)
-    .filter((id) => connectionOf(view, primary, id)?.state === "streaming" && isHeard(view, id));
+    .filter(streams)
+    .map(({ id }) => id);
+  const staying = stayingDataMembers(view.state)
+    .filter(streams)
+    .map(({ id }) => id);
 
-  const added = streaming.find((id) => !standbyIds.includes(id));
+  const added = staying.find((id) => !standbyIds.includes(id));
   if (added !== undefined)
     return { cohort: { standbyIds: [...standbyIds, added].sort(), k }, reason: "cohort-growing" };
 
   // Only those that stream can acknowledge: to ask for more would undo what `degrade` has just allowed.
-  const present = standbyIds.filter((id) => streaming.includes(id)).length;
+  const present = standbyIds.filter((id) => staying.includes(id)).length;
   if (k < Math.min(synchronousStandbys, present))
     return { cohort: { standbyIds, k: k + 1 }, reason: "cohort-strengthening" };
+
+  const release = releaseStep(view, reign, staying.length);
+  if (release !== null && release.cohort !== null) return release;
 
   // While enough others stream, one that runs and is heard is only reconnecting: it can pledge, so it may stay.
   const missing = standbyIds.filter((id) => !streaming.includes(id));
   const lost = streaming.length >= k ? missing.find((id) => heardStandby(view, id) === null) : missing[0];
-  if (lost === undefined) return null;
+  if (lost === undefined) return release;
   const left = standbyIds.filter((id) => id !== lost);
   if (streaming.length >= k)
     return { cohort: { standbyIds: left, k: Math.min(k, left.length) }, reason: "cohort-shrinking" };
@@ -83,7 +94,50 @@ function nextStep(view: ClusterView, reign: Reign, primary: PrimaryStatus): Step
   return { cohort: { standbyIds, k: k - 1 }, reason: "cohort-weakening" };
 }
 
+/**
+ * One step towards a cohort without those that are being removed, or were left behind by a recovery.
+ *
+ * As long as enough members stay that could acknowledge, their removal waits until enough of them do. Where too few stay at
+ * all, removing them means asking for fewer: whoever said so took that into account, whatever `onQuorumLoss` says of losses.
+ */
+function releaseStep(view: ClusterView, reign: Reign, streamingCount: number): Step | null {
+  const { standbyIds, k } = reign.cohort;
+  const others = stayingOthers(view, reign);
+  const leaving = standbyIds.find((id) => !others.includes(id));
+  if (leaving === undefined) return null;
+  if (streamingCount >= k) {
+    const left = standbyIds.filter((id) => id !== leaving);
+    return { cohort: { standbyIds: left, k: Math.min(k, left.length) }, reason: "cohort-releasing" };
+  }
+  if (others.length < k) return { cohort: { standbyIds, k: k - 1 }, reason: "cohort-releasing" };
+  return { cohort: null, reason: "removal-would-block" };
+}
+
+/** A cohort was announced that those who stay can never satisfy: the next one counts others, or asks for less. */
+function retreat(
+  view: ClusterView,
+  reign: Reign,
+  primary: PrimaryStatus,
+  { standbyIds, k }: Cohort,
+): ClusterDecision | null {
+  if (featureLevelOf(view.state) < 2) return null;
+  const others = stayingOthers(view, reign);
+  if (standbyIds.filter((id) => others.includes(id)).length >= k) return null;
+  const streaming = others.filter((id) => connectionOf(view, primary, id)?.state === "streaming");
+  const all = [...new Set([...standbyIds, ...streaming])].sort();
+  const isWeaker = all.length === standbyIds.length;
+  if (isWeaker && others.length >= k) return null;
+  const cohort = isWeaker ? { standbyIds, k: k - 1 } : { standbyIds: all, k };
+  return propose({ kind: "change-cohort", epoch: reign.epoch, cohort }, "cohort-releasing");
+}
+
+function stayingOthers(view: ClusterView, reign: Reign): readonly MemberId[] {
+  return stayingDataMembers(view.state)
+    .map(({ id }) => id)
+    .filter((id) => id !== reign.primaryId);
+}
+
 function connectionOf(view: ClusterView, primary: PrimaryStatus, id: MemberId) {
-  const name = memberName(view.state, id);
+  const name = standbyNameOf(view.state, id);
   return primary.standbys.find((standby) => standby.name === name);
 }

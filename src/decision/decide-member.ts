@@ -7,7 +7,7 @@
 import { unreachable } from "../base/assert.ts";
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
 import type { PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
-import { memberById, type Reign } from "../cluster/state.ts";
+import { isNamedByReign, memberById, type Reign } from "../cluster/state.ts";
 import { desiredSynchronousStandbyNames, isWritable } from "../cluster/writable.ts";
 import { primarySettings, standbySettings, upstreamOf } from "./desired-settings.ts";
 import { relate } from "./lineage.ts";
@@ -27,6 +27,7 @@ export function decideMember(view: MemberView): Plan {
     return wait("data-directory-foreign", "its system identifier is not this cluster's");
   const promise = decidePromise(view);
   if (promise !== null) return promise;
+  if (isReleased(view)) return decideLeaving(view);
   switch (postgres.kind) {
     case "absent":
       return decideAbsent(view);
@@ -68,6 +69,23 @@ function isAppointed({ state: { reign }, selfId, promises }: MemberView): boolea
   return (
     reign !== null && reign.primaryId === selfId && reign.fence === null && promises.walEpoch === reign.epoch
   );
+}
+
+/** It is being removed, and no rule of the reign names it any more. */
+function isReleased({ state, selfId }: MemberView): boolean {
+  return memberById(state, selfId)?.isLeaving === true && !isNamedByReign(state, selfId);
+}
+
+/** Nobody shall read from a server that follows no more. The data stays: it is its owner's. */
+function decideLeaving({ postgres }: MemberView): Plan {
+  const isUp =
+    postgres.kind === "standby" || postgres.kind === "starting" || postgres.kind === "unresponsive";
+  return isUp ? act("leaving", { kind: "stop", mode: "fast" }) : wait("leaving");
+}
+
+/** A group that was recovered without its primary: there is nobody to follow, and nothing to be compared with. */
+function isPrimaryLeftBehind(view: MemberView, reign: Reign): boolean {
+  return memberById(view.state, reign.primaryId) === undefined;
 }
 
 function decideAbsent(view: MemberView): Plan {
@@ -125,7 +143,11 @@ function decideStopped(view: MemberView): Plan {
   }
   // Where this reign's primary was followed already (a clone, a rewind, a restart), its WAL may be needed to become
   // consistent. In any other case the first look at the own WAL comes before anything is received.
-  const mayReceive = isOther && reign.fence === null && view.promises.walEpoch === reign.epoch;
+  const mayReceive =
+    isOther &&
+    reign.fence === null &&
+    view.promises.walEpoch === reign.epoch &&
+    !isPrimaryLeftBehind(view, reign);
   const isPledged = view.promises.pledgedEpoch >= reign.epoch;
   const upstream = mayReceive && !isPledged ? upstreamOf(view.state, reign.primaryId) : null;
   return act(
@@ -166,6 +188,7 @@ function decideStandby(view: MemberView, postgres: StandbyStatus): Plan {
       ? wait("pledged")
       : wait("pledging", "the walreceiver is ending", "urgent");
   }
+  if (isPrimaryLeftBehind(view, reign)) return wait("primary-left-behind");
   if (reign.primaryId === view.selfId) return decidePromotion(view, reign);
   const replacement = whyReplace(view);
   if (replacement !== null) return decideClone(view, replacement);

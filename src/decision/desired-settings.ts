@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.ts";
 import type { MemberId } from "../base/ids.ts";
 import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
-import { type ClusterState, memberById, memberName } from "../cluster/state.ts";
+import { type ClusterState, memberById, standbyNameOf } from "../cluster/state.ts";
 import { dataMembers } from "./cluster-view.ts";
 import type { MemberView } from "./member-view.ts";
 
@@ -12,7 +12,7 @@ export function standbySettings(view: MemberView, upstream: Upstream | null): Ma
   // A standby carries the rule that it would begin to reign with. PostgreSQL's checkpointer publishes to all sessions
   // that commits must wait, and it may notice a change late: a standby that had the setting empty until its promotion
   // could acknowledge commits alone for that moment (F1).
-  const rule = k === 0 ? null : { k, names: others.map(({ name }) => name).sort() };
+  const rule = k === 0 ? null : { k, names: others.map(({ id }) => standbyNameOf(view.state, id)).sort() };
   return settings(view, upstream, rule);
 }
 
@@ -21,7 +21,7 @@ export function primarySettings(view: MemberView): ManagedSettings {
   const { reign } = view.state;
   assert(reign !== null, "a primary has a reign");
   const { k, standbyIds } = reign.pendingCohort ?? reign.cohort;
-  const names = standbyIds.map((id) => memberName(view.state, id)).sort();
+  const names = standbyIds.map((id) => standbyNameOf(view.state, id)).sort();
   return settings(view, null, k === 0 ? null : { k, names });
 }
 
@@ -31,7 +31,7 @@ function settings(
   synchronousStandbyNames: ManagedSettings["synchronousStandbyNames"],
 ): ManagedSettings {
   return {
-    memberName: memberName(view.state, view.selfId),
+    memberName: standbyNameOf(view.state, view.selfId),
     clusterId: view.state.clusterId,
     ...view.local,
     upstream,

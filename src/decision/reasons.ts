@@ -40,6 +40,27 @@ export const REASONS = {
     "The leader moves off the primary's host, so that one host's death is one detection.",
   "operation-progress": "An operation has advanced.",
   "operation-done": "An operation has reached its goal.",
+  "cohort-releasing": "A member is being removed and leaves the synchronous standbys.",
+  "removal-would-block":
+    "A member is being removed, but without it too few synchronous standbys stream: commits would wait.",
+  "reign-abandoned":
+    "The group was recovered without the primary, or while it was being replaced: nothing is promoted before a person says so ('guacamole recover force-new-group --make-primary').",
+  // Who votes.
+  "voters-changing": "The group is changing already.",
+  "voters-settled": "Everybody has the place in the group that it shall have.",
+  "voters-even":
+    "An even number of voters survives no more losses than one fewer, and asks one more to agree: one member learns and has no vote until there is another.",
+  "voters-catching-up": "A member learns, and will vote once it has caught up.",
+  "voters-unheard":
+    "Too few of the voters that there would be are heard now; the group stays as it is meanwhile.",
+  "voters-growing": "A member has caught up and votes from now on.",
+  "voters-shrinking": "A member votes no more, and learns.",
+  "voters-replacing": "Another member votes in its place.",
+  "voters-removing": "A member is taken out of the group.",
+  "learners-growing": "A member is new to the group: it learns first.",
+  "leader-leaving": "The leader is being removed; another member leads first.",
+  "member-removed": "No rule and no configuration names the member any more: it is forgotten.",
+  "feature-level-rising": "Every member understands more than the log may hold so far.",
   // The member's side.
   witness: "This member has no PostgreSQL.",
   "supervisor-unreachable": "The supervisor beside PostgreSQL does not answer.",
@@ -68,6 +89,9 @@ export const REASONS = {
   streaming: "Streaming from the primary.",
   serving: "Primary.",
   rewinding: "The data directory has forked off the present history and is being rewound.",
+  leaving: "This member is being removed; PostgreSQL is stopped, and its data is left as it is.",
+  "primary-left-behind":
+    "The primary is no member of this recovered group: PostgreSQL stays as it is, and nothing is received.",
   "waiting-for-lineage": "The new primary's timeline is not known yet.",
 } as const satisfies Readonly<Record<string, string>>;
 

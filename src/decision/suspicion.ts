@@ -82,6 +82,7 @@ function isStillStreaming(view: ClusterView, reign: Reign): boolean {
 }
 
 function isMostlySilent(view: ClusterView): boolean {
-  const silent = view.state.members.filter(({ id }) => id !== view.selfId && !isHeard(view, id));
-  return silent.length * 2 > view.state.members.length;
+  const members = view.state.members.filter(({ isLeaving }) => !isLeaving);
+  const silent = members.filter(({ id }) => id !== view.selfId && !isHeard(view, id));
+  return silent.length * 2 > members.length;
 }

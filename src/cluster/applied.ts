@@ -1,0 +1,127 @@
+/** What applying a command comes to: accepted with its events, or refused with a sentence and a hint. */
+import type { Change, ClusterEvent, Command, Outcome, RefusalCode } from "./command.ts";
+import type { Member } from "./member.ts";
+import type { ClusterState } from "./state.ts";
+
+export interface Applied {
+  /** Null only before the first command. */
+  readonly state: ClusterState | null;
+  readonly outcome: Outcome;
+  readonly events: readonly ClusterEvent[];
+}
+
+export type ChangeOf<Kind extends Change["kind"]> = Extract<Change, { kind: Kind }>;
+
+export function withMember(state: ClusterState, member: Member): ClusterState {
+  return { ...state, members: state.members.map((each) => (each.id === member.id ? member : each)) };
+}
+
+export function event(
+  command: Command,
+  name: string,
+  message: string,
+  fields: ClusterEvent["fields"],
+): ClusterEvent {
+  return { name, atMs: command.atMs, message, fields: { ...fields, by: command.by } };
+}
+
+export function accept(state: ClusterState, ...events: readonly ClusterEvent[]): Applied {
+  return { state, outcome: { ok: true }, events };
+}
+
+export function refuse(state: ClusterState | null, code: RefusalCode): Applied {
+  const { message, hint } = REFUSALS[code];
+  return { state, outcome: { ok: false, code, message, hint }, events: [] };
+}
+
+const REFUSALS: Readonly<Record<RefusalCode, { readonly message: string; readonly hint: string | null }>> = {
+  "already-formed": {
+    message: "This control plane was formed before.",
+    hint: "To begin anew, use a member with an empty data directory.",
+  },
+  "not-formed": {
+    message: "There is no control plane yet.",
+    hint: "Run 'guacamole form' on one member, or 'guacamole join' to join an existing one.",
+  },
+  "name-taken": {
+    message: "Another member has this name.",
+    hint: "Choose another `name` in guacamole.toml; a name is unique in the cluster.",
+  },
+  "join-token-unknown": {
+    message: "This join token is not known here.",
+    hint: "Make one with 'guacamole member add' on a member of the cluster.",
+  },
+  "join-token-used": {
+    message: "This join token was used before; each admits one member, once.",
+    hint: "Make a new one with 'guacamole member add'.",
+  },
+  "join-token-expired": {
+    message: "This join token has expired.",
+    hint: "Make a new one with 'guacamole member add'.",
+  },
+  "already-initialized": {
+    message: "PostgreSQL was initialised before; nothing was touched.",
+    hint: "See 'guacamole status'. To build one member anew, use 'guacamole member reinit NAME'.",
+  },
+  "not-initialized": {
+    message: "PostgreSQL is not initialised yet.",
+    hint: "Run 'guacamole init' first.",
+  },
+  "member-unknown": {
+    message: "There is no member of this name.",
+    hint: "See 'guacamole member list'.",
+  },
+  "member-unsuitable": {
+    message:
+      "This member cannot take that part: it is the primary already, a witness, or not the one that was named.",
+    hint: "See 'guacamole status' for the roles.",
+  },
+  "stale-epoch": {
+    message: "The primary is changing, or has changed meanwhile; nothing was done.",
+    hint: "Look at 'guacamole status' and try again.",
+  },
+  "stale-operation": {
+    message: "This operation has ended.",
+    hint: null,
+  },
+  "operation-running": {
+    message: "Another operation of this kind is running.",
+    hint: "See 'guacamole operation list'.",
+  },
+  "feature-level-low": {
+    message: "Some member runs a release that does not know this yet; nothing was done.",
+    hint: "Upgrade every member: 'guacamole member list' shows the versions. The rest happens by itself.",
+  },
+  "feature-level-reached": {
+    message: "The cluster is at this feature level already, or above it.",
+    hint: null,
+  },
+  "last-member": {
+    message: "No other member would be left.",
+    hint: "Let another member in first, with 'guacamole member add'.",
+  },
+  "last-voter": {
+    message: "Nobody would be left who may vote.",
+    hint: "Say 'guacamole member promote-voter' of another member first.",
+  },
+  "member-is-primary": {
+    message: "This member is the primary.",
+    hint: "Make another member primary first, with 'guacamole switchover'.",
+  },
+  "member-leaving": {
+    message: "This member is being removed.",
+    hint: "'guacamole member list' shows how far that is.",
+  },
+  "member-needed": {
+    message: "This member is still needed, or nobody said to remove it.",
+    hint: "'guacamole member remove NAME' takes it out in the safe order.",
+  },
+  "name-bound": {
+    message: "This join token admits a member of another name.",
+    hint: "It was made to replace one member: set `name` in guacamole.toml to that member's name.",
+  },
+  "too-many-voters": {
+    message: "As many members are wanted as voters as may vote.",
+    hint: "Say 'guacamole member demote-voter' of one of them first.",
+  },
+};

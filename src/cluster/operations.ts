@@ -1,0 +1,63 @@
+/** Long work, as part of what is agreed: begun, told of, ended. */
+import type { MemberId } from "../base/ids.ts";
+import type { Command } from "./command.ts";
+import type { ClusterState, Operation, OperationKind } from "./state.ts";
+
+const OPERATIONS_MAX = 50;
+const OPERATION_LOG_MAX = 100;
+
+interface NewOperation {
+  readonly id: string;
+  readonly kind: OperationKind;
+  readonly memberId: MemberId;
+  readonly phase: string;
+  readonly message: string;
+}
+
+export function beginOperation(state: ClusterState, command: Command, begun: NewOperation): ClusterState {
+  const operation: Operation = {
+    id: begun.id,
+    kind: begun.kind,
+    memberId: begun.memberId,
+    by: command.by,
+    startedAtMs: command.atMs,
+    finishedAtMs: null,
+    status: "running",
+    phase: begun.phase,
+    log: [{ atMs: command.atMs, message: begun.message }],
+  };
+  return { ...state, operations: [...state.operations.slice(1 - OPERATIONS_MAX), operation] };
+}
+
+export function logOperation(
+  state: ClusterState,
+  command: Command,
+  operationId: string,
+  phase: string,
+  message: string,
+): ClusterState {
+  const operations = state.operations.map((each) =>
+    each.id === operationId
+      ? { ...each, phase, log: [...each.log.slice(1 - OPERATION_LOG_MAX), { atMs: command.atMs, message }] }
+      : each,
+  );
+  return { ...state, operations };
+}
+
+export function closeOperation(
+  state: ClusterState,
+  command: Command,
+  operationId: string,
+  status: "succeeded" | "failed",
+  message: string,
+): ClusterState {
+  const logged = logOperation(state, command, operationId, status, message);
+  const operations = logged.operations.map((each) =>
+    each.id === operationId ? { ...each, status, finishedAtMs: command.atMs } : each,
+  );
+  return { ...logged, operations };
+}
+
+export function isRunning(state: ClusterState, operationId: string): boolean {
+  return state.operations.some(({ id, status }) => id === operationId && status === "running");
+}
