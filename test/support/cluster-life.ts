@@ -12,6 +12,7 @@ import type { ClusterDocument } from "../../src/api/documents.ts";
 import { LocalCluster, type LocalMember } from "../../src/demo/local-cluster.ts";
 import { createLedgerDatabase, LedgerWriter } from "../../src/postgres/ledger-writer.ts";
 import type { Installation } from "../../src/postgres/versions.ts";
+import { remember, removed } from "./left-behind.ts";
 import { nextPort } from "./ports-in-turn.ts";
 import { realClock } from "./postgres-clock.ts";
 import { postgresMajors } from "./postgres-majors.ts";
@@ -41,14 +42,6 @@ export function makeCluster(size: number, installation: Installation = newestPos
   });
 }
 
-/** Not removed yet. A test run that is told to end (Ctrl-C, SIGTERM) must leave nothing either. */
-const living = new Set<LocalCluster>();
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, () => {
-    void Promise.allSettled([...living].map((cluster) => cluster.remove())).then(() => process.exit(130));
-  });
-}
-
 export class ClusterLife {
   readonly cluster: LocalCluster;
   token = "";
@@ -57,7 +50,7 @@ export class ClusterLife {
 
   constructor(cluster: LocalCluster) {
     this.cluster = cluster;
-    living.add(cluster);
+    remember(cluster);
   }
 
   /** From nothing to a control plane of all members. PostgreSQL is untouched. */
@@ -189,7 +182,7 @@ export class ClusterLife {
     await this.#ledger?.stop();
     await this.#ledger?.close();
     await this.cluster.remove();
-    living.delete(this.cluster);
+    removed(this.cluster);
   }
 
   async #printLogs(part: string): Promise<void> {

@@ -1,0 +1,38 @@
+/** What clients believe to talk to where a write is only acknowledged: a number that is written and read. */
+
+import type { Model } from "./linearizability.ts";
+
+export type BlindInput = { readonly key: string } & (
+  | { readonly kind: "read" }
+  /** No two writes of one history have the same value, so each read names the write that it saw. */
+  | { readonly kind: "write"; readonly value: number }
+);
+
+export type BlindOutput =
+  | { readonly kind: "value"; readonly value: number }
+  | { readonly kind: "acknowledged" };
+
+/** @param initial what every key holds before the history begins. */
+export function blindRegister(initial: number): Model<number, BlindInput, BlindOutput> {
+  return {
+    initial,
+    step(state, input, output) {
+      if (input.kind === "write") return input.value;
+      return output === null || (output.kind === "value" && output.value === state) ? state : null;
+    },
+    keyOf: String,
+    withoutUnseen(history) {
+      const seen = new Set(
+        history.flatMap(({ answer }) => (answer?.output.kind === "value" ? [answer.output.value] : [])),
+      );
+      return history.filter(
+        ({ input, answer }) => answer !== null || (input.kind === "write" && seen.has(input.value)),
+      );
+    },
+    describe(input, output) {
+      if (input.kind === "write")
+        return `${input.key}: write ${input.value}${output === null ? " -> open" : ""}`;
+      return `${input.key}: read -> ${output?.kind === "value" ? output.value : "open"}`;
+    },
+  };
+}

@@ -1,0 +1,202 @@
+/** What can be done to the processes and to the network of a group of three. */
+
+import { expect } from "bun:test";
+import type { Fault } from "./group-trial.ts";
+import type { NamespaceHost, NamespaceNetwork } from "./network-namespaces.ts";
+
+/** Of processes: they are killed, they stand still, they are asked to end. */
+export const PROCESS_FAULTS: readonly Fault[] = [
+  {
+    title: "the leader is killed",
+    async strike({ group, leader, followers }) {
+      await group.kill(leader);
+      return { able: followers, mend: () => group.start(leader) };
+    },
+  },
+  {
+    title: "the leader is killed and started at once",
+    async strike({ group, leader, followers }) {
+      await group.kill(leader);
+      await group.start(leader);
+      return { able: followers, mend: () => undefined };
+    },
+  },
+  {
+    title: "a follower is killed",
+    async strike({ group, leader, followers: [victim, other] }) {
+      await group.kill(victim);
+      return { able: [leader, other], mend: () => group.start(victim) };
+    },
+  },
+  {
+    title: "the leader and a follower are killed at once",
+    async strike({ group, leader, followers: [victim] }) {
+      await group.kill(leader, victim);
+      return { able: [], mend: () => Promise.all([group.start(leader), group.start(victim)]) };
+    },
+  },
+  {
+    title: "all are killed at once",
+    async strike({ group }) {
+      await group.kill(...group.members);
+      return { able: [], mend: () => Promise.all(group.members.map((member) => group.start(member))) };
+    },
+  },
+  {
+    title: "the leader stands still",
+    strike({ group, leader, followers }) {
+      group.pause(leader);
+      return { able: followers, mend: () => group.resume(leader) };
+    },
+  },
+  {
+    title: "a follower stands still",
+    strike({ group, leader, followers: [victim, other] }) {
+      group.pause(victim);
+      return { able: [leader, other], mend: () => group.resume(victim) };
+    },
+  },
+  {
+    title: "all stand still",
+    strike({ group }) {
+      group.pause(...group.members);
+      return { able: [], mend: () => group.resume(...group.members) };
+    },
+  },
+  {
+    title: "the leader stands still, and its successor is killed meanwhile",
+    async strike({ group, leader, followers }) {
+      group.pause(leader);
+      await group.kill(followers[0]);
+      return {
+        able: [],
+        mend: async () => {
+          group.resume(leader);
+          await group.start(followers[0]);
+        },
+      };
+    },
+  },
+  {
+    title: "the leader is asked to end",
+    async strike({ group, leader, term, followers }) {
+      await group.stop(leader);
+      const next = await group.agreedLeader();
+      // Handed on: one term later, and nobody had to find out by silence.
+      expect(next.term).toBe(term + 1);
+      const asked = followers
+        .flatMap((member) => group.roleChanges(member))
+        .filter((each) => each.term >= term);
+      expect(asked.filter(({ role }) => role === "pre-candidate")).toEqual([]);
+      return { able: followers, mend: () => group.start(leader) };
+    },
+  },
+  {
+    title: "a follower is asked to end",
+    async strike({ group, leader, term, followers: [victim, other] }) {
+      await group.stop(victim);
+      expect(await group.agreedLeader()).toEqual({ leader, term });
+      return { able: [leader, other], mend: () => group.start(victim) };
+    },
+  },
+];
+
+/** Of the network between members, whose hosts are those of `network`. Clients still reach everybody. */
+export function networkFaults(network: NamespaceNetwork): readonly Fault[] {
+  const hostOf = ({ host }: { readonly host: { readonly address: string } }): NamespaceHost => {
+    const found = network.hosts.find(({ address }) => address === host.address);
+    if (found === undefined) throw new Error(`${host.address} is none of this network's hosts`);
+    return found;
+  };
+  const mend = () => network.mend();
+  return [
+    {
+      title: "the leader is cut off",
+      strike({ leader, followers }) {
+        for (const other of followers) network.cutBothWays(hostOf(leader), hostOf(other));
+        return { able: followers, mend };
+      },
+    },
+    {
+      title: "a follower is cut off",
+      strike({ leader, followers: [victim, other] }) {
+        for (const each of [leader, other]) network.cutBothWays(hostOf(victim), hostOf(each));
+        return { able: [leader, other], mend };
+      },
+    },
+    {
+      title: "the leader is deaf: it sends, and nothing arrives",
+      strike({ leader, followers }) {
+        for (const other of followers) network.cut(hostOf(other), hostOf(leader));
+        return { able: followers, mend };
+      },
+    },
+    {
+      title: "the leader is mute: it hears, and nothing leaves",
+      strike({ leader, followers }) {
+        for (const other of followers) network.cut(hostOf(leader), hostOf(other));
+        return { able: followers, mend };
+      },
+    },
+    {
+      title: "a follower is deaf",
+      strike({ leader, followers: [victim, other] }) {
+        for (const each of [leader, other]) network.cut(hostOf(each), hostOf(victim));
+        return { able: [leader, other], mend };
+      },
+    },
+    {
+      title: "a follower is mute",
+      strike({ leader, followers: [victim, other] }) {
+        for (const each of [leader, other]) network.cut(hostOf(victim), hostOf(each));
+        return { able: [leader, other], mend };
+      },
+    },
+    {
+      title: "the link between the leader and a follower is cut",
+      strike({ leader, followers: [victim, other] }) {
+        network.cutBothWays(hostOf(leader), hostOf(victim));
+        return { able: [other], mend };
+      },
+    },
+    {
+      title: "the leader does not hear one follower",
+      strike({ leader, followers: [victim, other] }) {
+        network.cut(hostOf(victim), hostOf(leader));
+        return { able: [other], mend };
+      },
+    },
+    {
+      title: "the followers do not reach each other",
+      strike({ leader, followers: [one, other] }) {
+        network.cutBothWays(hostOf(one), hostOf(other));
+        return { able: [leader, one, other], mend };
+      },
+    },
+    {
+      title: "nobody reaches anybody",
+      strike({ group }) {
+        for (const one of group.members) {
+          for (const other of group.othersThan(one)) network.cut(hostOf(one), hostOf(other));
+        }
+        return { able: [], mend };
+      },
+    },
+    {
+      title: "the leader is cut off, and then its successor instead",
+      async strike({ group, leader, followers: [one, other], random }) {
+        for (const each of [one, other]) network.cutBothWays(hostOf(leader), hostOf(each));
+        await group.until("another leads", 20_000, async () => {
+          const seen = await group.ask(one);
+          return seen !== null && seen.raft.leader !== null && seen.raft.leader !== leader.name;
+        });
+        const successor = (await group.ask(one))?.raft.leader === one.name ? one : other;
+        network.mend();
+        if (random.chance(50)) await group.agreedLeader();
+        const rest = group.othersThan(successor);
+        for (const each of rest) network.cutBothWays(hostOf(successor), hostOf(each));
+        return { able: rest, mend };
+      },
+    },
+  ];
+}
