@@ -23,7 +23,7 @@ RUN_TOOL := $(BUN) --bun node_modules/.bin
 BIOME := $(RUN_TOOL)/biome
 BIOME_FLAGS := --error-on-warnings $(if $(MAKE_TERMOUT),,--colors=off)
 RUN_TESTS := $(BUN) test/support/run-tests.ts
-QUICK_TESTS := test/tidy test/unit test/scenarios
+QUICK_TESTS := test/tidy test/unit test/transcripts test/scenarios
 SEEDS ?= 100
 # How many seeds `make check` and `make test` simulate.
 CHECK_SEEDS := 20
@@ -82,8 +82,8 @@ test: static build ## Everything, on real PostgreSQL too (15 if installed, 17 an
 simulate: setup ## Many simulated clusters: SEEDS=1000, or one again: SEED=42
 	@SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(RUN_TESTS) test/simulation
 
-record: setup ## Write the outcome of the scenarios anew (read the diff before you commit it)
-	@RECORD=1 $(RUN_TESTS) test/scenarios
+record: setup ## Write the outcome of transcripts and scenarios anew (read the diff before you commit it)
+	@RECORD=1 $(RUN_TESTS) test/transcripts test/scenarios
 
 bench: build ## Failover, switchover, bring-up, memory: medians beside a floor measured in the same run
 	@TESTED_POSTGRES_BIN_DIR="$$($(BUN) test/support/find-postgres.ts)" $(BUN) test/bench/bench.ts $(ARGS)
