@@ -8,6 +8,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Epoch, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Consensus } from "../cluster/consensus.ts";
+import { FEATURE_LEVEL } from "../cluster/feature-level.ts";
 import type { MemberStatus, Observation, SynchronousStatus } from "../cluster/observation.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import { decideMember } from "../decision/decide-member.ts";
@@ -223,6 +224,7 @@ export class MemberLoop {
       detail,
       leading: this.#options.leading(),
       version,
+      featureLevel: FEATURE_LEVEL,
     };
     if (look.postgres.kind !== "primary") this.#synchronous = null;
     if (plan.reason !== this.#reason) {

@@ -107,7 +107,7 @@ function wasNameUsed(state: ClusterState, name: string): boolean {
 }
 
 function shortId(id: MemberId): string {
-  return id.slice(0, 8);
+  return id.slice(-8);
 }
 
 export function setMemberVoting(
