@@ -8,7 +8,7 @@
 
 import type { LogIndex } from "../base/ids.ts";
 import { SESSIONS_FEATURE_LEVEL } from "../cluster/command-codec.ts";
-import type { ClusterState } from "../cluster/state.ts";
+import { type ClusterState, featureLevelOf } from "../cluster/state.ts";
 import type { Entry } from "../raft/engine/message.ts";
 
 /** A part of the state that an entry changed: the name, and its JSON; null where it is gone. */
@@ -124,11 +124,6 @@ export class StateText {
   get text(): string {
     return `{${this.parts.map(([name, json]) => `${JSON.stringify(name)}:${json}`).join(",")}}`;
   }
-}
-
-export function featureLevelOf(state: ClusterState): number {
-  const { featureLevel } = state as ClusterState & { readonly featureLevel?: number };
-  return featureLevel ?? 1;
 }
 
 function named(parts: readonly ChangedPart[]): readonly string[] {

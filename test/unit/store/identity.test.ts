@@ -3,23 +3,11 @@ import { chmodSync, copyFileSync, readFileSync, rmSync, statSync, writeFileSync 
 import { join } from "node:path";
 import type { ClusterId, LogIndex } from "../../../src/base/ids.ts";
 import { isOlder, openDatabase } from "../../../src/store/database.ts";
-import { formStore, joinStore, loadIdentity } from "../../../src/store/identity.ts";
+import { formStore, loadIdentity } from "../../../src/store/identity.ts";
 import { storePaths } from "../../../src/store/marker.ts";
-import { CLUSTER, firstEntries, formIn, inDirectory, M1, M2, openStore, RULES } from "./sample.ts";
+import { CLUSTER, firstEntries, formIn, inDirectory, joinIn, M1, M2, openStore, RULES } from "./sample.ts";
 
 const OTHER = "22222222-2222-4222-8222-222222222222" as ClusterId;
-
-function joinIn(directory: string): string {
-  const databasePath = storePaths(directory).database;
-  joinStore({
-    databasePath,
-    clusterId: CLUSTER,
-    memberId: M2,
-    promotableFrom: 7 as LogIndex,
-    peers: [{ id: M1, address: "127.0.0.1:8009" }],
-  });
-  return databasePath;
-}
 
 test("a data directory is free, then formed, and never formed or joined again", () =>
   inDirectory((directory) => {

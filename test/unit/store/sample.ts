@@ -7,10 +7,10 @@ import type { Change, Command } from "../../../src/cluster/command.ts";
 import { encodeCommand } from "../../../src/cluster/command-codec.ts";
 import { DEFAULT_TAGS, type Member } from "../../../src/cluster/member.ts";
 import { DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
-import type { Entry, EntryKind } from "../../../src/raft/engine/message.ts";
+import type { ClusterConfig, Entry, EntryKind } from "../../../src/raft/engine/message.ts";
 import type { Applied, LogStore, StoreBatch } from "../../../src/raft/ports.ts";
 import { openDatabase } from "../../../src/store/database.ts";
-import { formStore } from "../../../src/store/identity.ts";
+import { formStore, joinStore } from "../../../src/store/identity.ts";
 import { storePaths } from "../../../src/store/marker.ts";
 import { SqliteLogStore } from "../../../src/store/sqlite-log-store.ts";
 import type { Rules } from "../../../src/store/state-machine.ts";
@@ -81,12 +81,29 @@ export function commandEntry(index: number, term: number, wish: Command): Entry 
   return entry(index, term, "command", encodeCommand(wish));
 }
 
+export function configEntry(index: number, term: number, voters: readonly MemberId[]): Entry {
+  return entry(index, term, "config", new TextEncoder().encode(JSON.stringify(configOf(voters))));
+}
+
+export function configOf(voters: readonly MemberId[]): ClusterConfig {
+  return { voters, outgoing: [], learners: [], learnersNext: [] };
+}
+
 export function firstEntries(): readonly Entry[] {
-  const config = { voters: [M1], outgoing: [], learners: [] };
-  return [
-    entry(1, 1, "config", new TextEncoder().encode(JSON.stringify(config))),
-    commandEntry(2, 1, formCommand()),
-  ];
+  return [configEntry(1, 1, [M1]), commandEntry(2, 1, formCommand())];
+}
+
+/** A store that joined, with an empty log. */
+export function joinIn(directory: string, promotableFrom = 7): string {
+  const databasePath = storePaths(directory).database;
+  joinStore({
+    databasePath,
+    clusterId: CLUSTER,
+    memberId: M2,
+    promotableFrom: promotableFrom as LogIndex,
+    peers: [{ id: M1, address: "127.0.0.1:8009" }],
+  });
+  return databasePath;
 }
 
 /** A formed store in `directory`: entries 1 and 2 of term 1. */

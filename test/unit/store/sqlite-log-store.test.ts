@@ -9,10 +9,13 @@ import { sealRows } from "../../../src/store/row-checksum.ts";
 import { SqliteLogStore } from "../../../src/store/sqlite-log-store.ts";
 import {
   commandEntry,
+  configEntry,
+  configOf,
   entry,
   formIn,
   inDirectory,
   M1,
+  M2,
   openStore,
   RULES,
   tokenCommand,
@@ -94,6 +97,124 @@ describe("log", () => {
       const again = openStore(path);
       expect(again.load().last.index as number).toBe(2);
       again.close();
+    }));
+});
+
+describe("configurations", () => {
+  test("are known from the start on, follow the log, and go back with it", () =>
+    inDirectory((directory) => {
+      const path = formIn(directory);
+      let store = openStore(path);
+      const places = () =>
+        store.load().configs.map(({ index: at, config }) => [at as number, config.voters.length]);
+      expect(places()).toEqual([[1, 1]]);
+      write(store, { entries: [configEntry(3, 2, [M1, M2]), entry(4, 2, "noop")], hard: hard(2, 2) });
+      write(store, { entries: [configEntry(5, 2, [M1])] });
+      expect(places()).toEqual([
+        [1, 1],
+        [3, 2],
+        [5, 1],
+      ]);
+      // Another leader knows of neither.
+      write(store, { entries: [entry(3, 3, "noop")], hard: hard(3, 2) });
+      expect(places()).toEqual([[1, 1]]);
+      store.close();
+      store = openStore(path);
+      expect(store.load().configs).toEqual([{ index: index(1), config: configOf([M1]) }]);
+      store.close();
+    }));
+
+  test("of release 0.1.0 have no learners to come", () =>
+    inDirectory((directory) => {
+      const store = openStore(formIn(directory));
+      const old = new TextEncoder().encode(JSON.stringify({ voters: [M1], outgoing: [], learners: [M2] }));
+      write(store, { entries: [entry(3, 1, "config", old)] });
+      expect(store.load().configs.at(-1)?.config).toEqual({ ...configOf([M1]), learners: [M2] });
+      store.close();
+    }));
+});
+
+describe("compaction", () => {
+  test("forgets what lies below, and what is left goes on", () =>
+    inDirectory((directory) => {
+      const path = formIn(directory);
+      let store = openStore(path);
+      const entries = Array.from({ length: 30 }, (_, at) => commandEntry(at + 3, 1, tokenCommand(`c${at}`)));
+      write(store, { entries, committed: entries, hard: hard(1, 32) });
+      expect(store.compact(index(20))).toEqual({ index: index(20), term: 1 as Term });
+      // Again, and further back: nothing happens.
+      expect(store.compact(index(20))).toEqual({ index: index(20), term: 1 as Term });
+      expect(store.compact(index(3))).toEqual({ index: index(20), term: 1 as Term });
+      for (const look of ["as it is", "after a restart"]) {
+        const { floor, floorConfig, configs, last } = store.load();
+        expect({ look, floor, floorConfig, configs, last }).toEqual({
+          look,
+          floor: { index: index(20), term: 1 as Term },
+          floorConfig: { index: index(1), config: configOf([M1]) },
+          configs: [],
+          last: { index: index(32), term: 1 as Term },
+        });
+        expect([19, 20, 21].map((at) => store.termAt(index(at)) as number | null)).toEqual([null, 1, 1]);
+        expect(store.read(index(21), 100, 1e6)).toHaveLength(12);
+        store.close();
+        store = openStore(path);
+      }
+      const next = commandEntry(33, 1, tokenCommand("next"));
+      write(store, { entries: [next], committed: [next], hard: hard(1, 33) });
+      // To the tip: the log is empty, and still knows where it is.
+      expect(store.compact(index(33)).index as number).toBe(33);
+      store.close();
+      store = openStore(path);
+      expect(store.load().last).toEqual({ index: index(33), term: 1 as Term });
+      write(store, { entries: [entry(34, 2, "noop")], hard: hard(2, 33) });
+      expect(store.termAt(index(34)) as number | null).toBe(2);
+      expect(() => store.compact(index(34))).toThrow("only what is applied");
+      store.close();
+    }));
+});
+
+describe("waiting for the disk", () => {
+  test("is asked of SQLite for each batch, and never left out where it counts", () =>
+    inDirectory((directory) => {
+      const database = openDatabase(formIn(directory));
+      const store = openStoreOn(database);
+      const level = () =>
+        database.raw.query<{ synchronous: number }, []>("PRAGMA synchronous").get()?.synchronous;
+      const added = entry(3, 1, "noop");
+      write(store, { entries: [added], hard: hard(1, 2) });
+      expect(level()).toBe(2);
+      write(store, { hard: hard(1, 3), committed: [added], mustSync: false });
+      expect(level()).toBe(1);
+      expect(store.appliedIndex as number).toBe(3);
+      write(store, { hard: { ...hard(2, 3), vote: M2 } });
+      expect(level()).toBe(2);
+      expect(() => write(store, { hard: { ...hard(3, 3), vote: M2 }, mustSync: false })).toThrow(
+        "wait for the disk",
+      );
+      expect(() => write(store, { hard: { ...hard(2, 3), vote: M1 }, mustSync: false })).toThrow(
+        "wait for the disk",
+      );
+      expect(() => write(store, { entries: [entry(4, 2, "noop")], mustSync: false })).toThrow(
+        "wait for the disk",
+      );
+      // That was refused before anything was written: the store goes on.
+      write(store, { entries: [entry(4, 2, "noop")] });
+      store.close();
+    }));
+
+  test("a grown write-ahead log is copied into the database, and its room used again", () =>
+    inDirectory((directory) => {
+      const path = formIn(directory);
+      const store = openStore(path);
+      const size = () => statSync(`${path}-wal`).size;
+      for (let at = 3; at < 400; at += 1) {
+        write(store, { entries: [entry(at, 1, "noop", new Uint8Array(30_000))] });
+      }
+      // Twelve megabytes went through it.
+      expect(size()).toBeLessThan(6 * 1024 * 1024);
+      store.checkpoint();
+      expect(size()).toBe(0);
+      store.close();
     }));
 });
 
