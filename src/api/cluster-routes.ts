@@ -2,8 +2,10 @@ import { Elysia, t } from "elysia";
 import { comparePositions } from "../base/lsn.ts";
 import type { Member } from "../cluster/member.ts";
 import { positionOf } from "../cluster/observation.ts";
+import { votersMaxOf } from "../cluster/spec.ts";
 import { type ClusterState, memberByName, memberName, type Operation } from "../cluster/state.ts";
 import { awaitRoom } from "./await-room.ts";
+import { consistencyQuery, lookWith } from "./consistency.ts";
 import { describeCluster, describeCohort, describeMember, describeOperation, roleOf } from "./describe.ts";
 import {
   ClusterSchema,
@@ -14,21 +16,12 @@ import {
   TopologySchema,
 } from "./documents.ts";
 import type { ApiPorts } from "./ports.ts";
-import { ApiProblem, notReadyProblem } from "./problem.ts";
+import { ApiProblem } from "./problem.ts";
 import { callerOf, describeRoute } from "./route-context.ts";
 import { isUnreachable, look, type Sight, statusOf } from "./sight.ts";
-import { awaitLinearizable, submit, type Wish, wishOf } from "./submit.ts";
+import { submit, type Wish, wishOf } from "./submit.ts";
 
-const consistencyQuery = t.Object({
-  consistency: t.Optional(
-    t.Union([t.Literal("local"), t.Literal("linearizable")], {
-      default: "local",
-      description: "`linearizable` waits until everything that was agreed before is known here",
-    }),
-  ),
-});
-
-const idempotent = t.Object({
+export const idempotent = t.Object({
   "idempotency-key": t.Optional(
     t.String({ description: "Repeating a request with the same key takes effect once" }),
   ),
@@ -38,15 +31,8 @@ export function clusterRoutes(ports: ApiPorts) {
   return new Elysia({ normalize: false })
     .get(
       "/v1/cluster",
-      async ({ query }) => {
-        const consistency = query.consistency ?? "local";
-        if (consistency === "linearizable") {
-          const consensus = ports.consensus();
-          if (consensus === null) throw notReadyProblem(ports.memberId() !== null);
-          await awaitLinearizable(ports, consensus);
-        }
-        return describeCluster(look(ports), ports.name, consistency);
-      },
+      async ({ query }) =>
+        describeCluster(await lookWith(ports, query), ports.name, query.consistency ?? "local"),
       {
         query: consistencyQuery,
         response: { 200: ClusterSchema },
@@ -117,8 +103,8 @@ export function clusterRoutes(ports: ApiPorts) {
     )
     .get(
       "/v1/topology",
-      () => {
-        const sight = look(ports);
+      async ({ query }) => {
+        const sight = await lookWith(ports, query);
         const { reign, spec, members } = sight.state;
         return {
           durability: { ...spec.durability },
@@ -130,19 +116,28 @@ export function clusterRoutes(ports: ApiPorts) {
           }),
         };
       },
-      { response: { 200: TopologySchema }, detail: describeRoute("viewer", "cluster", "Who follows whom") },
+      {
+        query: consistencyQuery,
+        response: { 200: TopologySchema },
+        detail: describeRoute("viewer", "cluster", "Who follows whom"),
+      },
     )
     .get(
       "/v1/spec",
-      ({ set }) => {
-        const { state } = look(ports);
+      async ({ query, set }) => {
+        const { state } = await lookWith(ports, query);
         set.headers["etag"] = `"${state.generation}"`;
         return {
           generation: state.generation,
-          spec: { durability: { ...state.spec.durability }, timing: { ...state.spec.timing } },
+          spec: {
+            durability: { ...state.spec.durability },
+            timing: { ...state.spec.timing },
+            consensus: { votersMax: votersMaxOf(state.spec) },
+          },
         };
       },
       {
+        query: consistencyQuery,
         response: { 200: SpecSchema },
         detail: describeRoute("viewer", "cluster", "What operators want of the cluster"),
       },
@@ -178,6 +173,7 @@ function firstPrimary(state: ClusterState, selfId: Member["id"]): Member {
 function objectionTo(sight: Sight, member: Member): string | null {
   const postgres = statusOf(sight, member.id)?.postgres;
   if (member.tags.isNoFailover) return "has the tag no-failover";
+  if (member.isLeaving) return "is being removed";
   if (!(sight.state.reign?.cohort.standbyIds.includes(member.id) ?? false)) return "is not in the cohort";
   if (isUnreachable(sight, member.id)) return "cannot be reached";
   if (postgres?.kind !== "standby" || postgres.walReceiver?.status !== "streaming") return "does not stream";
@@ -230,7 +226,7 @@ function bestTarget(sight: Sight): Member {
 }
 
 /** The operation that the same wish, by its Idempotency-Key, began before; or null. */
-function begunBy(state: ClusterState, wish: Wish): Operation | null {
+export function begunBy(state: ClusterState, wish: Wish): Operation | null {
   return state.operations.find(({ id }) => id === wish.commandId) ?? null;
 }
 

@@ -1,10 +1,17 @@
 import { unreachable } from "../base/assert.ts";
+import type { MemberId } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
 import type { StoredEvent } from "../cluster/consensus.ts";
 import type { Member } from "../cluster/member.ts";
 import { type MemberStatus, positionOf } from "../cluster/observation.ts";
-import { type Cohort, memberName, type Operation } from "../cluster/state.ts";
-import type { ClusterDocument, EventDocument, MemberDocument, OperationDocument } from "./documents.ts";
+import { type Cohort, featureLevelOf, memberName, type Operation } from "../cluster/state.ts";
+import type {
+  ClusterDocument,
+  ConsensusDocument,
+  EventDocument,
+  MemberDocument,
+  OperationDocument,
+} from "./documents.ts";
 import { isReigning, isUnreachable, lagOf, type Sight, statusOf, writability } from "./sight.ts";
 
 /** What people and programs are shown, as pure functions of a `Sight`. */
@@ -52,6 +59,7 @@ export function describeCluster(
       term: raft.term,
       commitIndex: raft.commitIndex,
       voters: raft.voterIds.map((id) => memberName(state, id)),
+      learners: raft.config.learners.map((id) => memberName(state, id)),
     },
     decision: describeDecision(sight),
     members: state.members.map((member) => describeMember(sight, member)),
@@ -112,6 +120,7 @@ export function describeMember(sight: Sight, member: Member): MemberDocument {
     detail: status?.detail ?? null,
     isLeader: sight.raft.leaderId === member.id,
     isVoter: sight.raft.voterIds.includes(member.id),
+    ...describeVote(sight, member),
     isConnected: isSelf ? true : (observation?.isConnected ?? null),
     isInCohort: sight.state.reign?.cohort.standbyIds.includes(member.id) ?? false,
     seenAgoMs: isSelf
@@ -127,6 +136,65 @@ export function describeMember(sight: Sight, member: Member): MemberDocument {
     data: member.data,
     work: status?.work ?? null,
     version: status?.version ?? null,
+  };
+}
+
+type Vote = Pick<MemberDocument, "vote" | "voting" | "isLeaving" | "isCaughtUp" | "matchLag">;
+
+/** A member's place in the group that agrees. How far it has caught up, only the leader knows. */
+function describeVote({ raft, selfId }: Sight, { id, voting, isLeaving }: Member): Vote {
+  const isLearner = [...raft.config.learners, ...raft.config.learnersNext].includes(id);
+  const isLeaderHere = raft.role === "leader" && id === selfId;
+  const follower = raft.followers.find((each) => each.id === id);
+  return {
+    vote: raft.voterIds.includes(id) ? "voter" : isLearner ? "learner" : "none",
+    voting: voting ?? "auto",
+    isLeaving: isLeaving ?? false,
+    isCaughtUp: isLeaderHere ? true : (follower?.isCaughtUp ?? null),
+    matchLag: isLeaderHere
+      ? 0
+      : follower === undefined
+        ? null
+        : Math.max(0, raft.lastIndex - follower.matchIndex),
+  };
+}
+
+export function describeConsensus(
+  sight: Sight,
+  answeredBy: string,
+  consistency: "local" | "linearizable",
+): ConsensusDocument {
+  const { raft, state, appliedIndex } = sight;
+  const names = (ids: readonly MemberId[]) => ids.map((id) => memberName(state, id)).sort();
+  const { voters, outgoing, learners, learnersNext } = raft.config;
+  return {
+    leader: raft.leaderId === null ? null : memberName(state, raft.leaderId),
+    role: raft.role,
+    term: raft.term,
+    commitIndex: raft.commitIndex,
+    appliedIndex,
+    lastIndex: raft.lastIndex,
+    floorIndex: raft.floorIndex,
+    group: {
+      voters: names(voters),
+      outgoing: names(outgoing),
+      learners: names(learners),
+      learnersNext: names(learnersNext),
+    },
+    isChanging: raft.isConfigPending || outgoing.length > 0,
+    refusal: raft.configRefusal,
+    reason: describeDecision(sight)?.voters?.text ?? null,
+    followers: raft.followers.map(({ id, matchIndex, isActive, isCaughtUp }) => ({
+      name: memberName(state, id),
+      matchIndex,
+      lag: Math.max(0, raft.lastIndex - matchIndex),
+      isActive,
+      isCaughtUp,
+    })),
+    featureLevel: featureLevelOf(state),
+    stateHash: raft.stateHash === null ? null : { ...raft.stateHash },
+    removed: (state.removed ?? []).map(({ id, name, atMs }) => ({ id, name, at: toInstant(atMs) })),
+    freshness: { consistency, index: appliedIndex, answeredBy },
   };
 }
 

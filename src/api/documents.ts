@@ -43,6 +43,21 @@ export const MemberSchema = t.Object(
     detail: orNull(t.String()),
     isLeader: t.Boolean({ description: "It leads the control plane (Raft)" }),
     isVoter: t.Boolean(),
+    vote: t.Union([t.Literal("voter"), t.Literal("learner"), t.Literal("none")], {
+      description: "Its place in the group that agrees. `none`: it has none yet, or none any more",
+    }),
+    voting: t.Union([t.Literal("auto"), t.Literal("voter"), t.Literal("learner")], {
+      description: "What somebody wants of its vote",
+    }),
+    isLeaving: t.Boolean({ description: "It is being removed" }),
+    isCaughtUp: orNull(
+      t.Boolean({
+        description: "It has what is agreed, or nearly. Null where the answering member cannot know",
+      }),
+    ),
+    matchLag: orNull(
+      t.Number({ description: "Log entries that it lacks, as the leader knows. Null on other members" }),
+    ),
     isConnected: orNull(t.Boolean({ description: "Its peer connection to the observer stands" })),
     isInCohort: t.Boolean({ description: "Commits count its acknowledgement" }),
     seenAgoMs: orNull(t.Number({ description: "Age of what is shown" })),
@@ -116,12 +131,18 @@ export const ClusterSchema = t.Object(
         term: t.Number(),
         commitIndex: t.Number(),
         voters: t.Array(t.String()),
+        learners: t.Array(t.String()),
       },
       { title: "Raft" },
     ),
     decision: orNull(
       t.Object(
-        { by: t.String(), reason: t.String(), text: t.String() },
+        {
+          by: t.String(),
+          reason: t.String(),
+          text: t.String(),
+          voters: t.Optional(t.Object({ reason: t.String(), text: t.String() })),
+        },
         { title: "Decision", description: "What the leader does or waits for, and why" },
       ),
     ),
@@ -203,6 +224,7 @@ export const SpecSchema = t.Object(
         electionMsMax: t.Number(),
         suspectMs: t.Number(),
       }),
+      consensus: t.Object({ votersMax: t.Number({ description: "At most so many members vote" }) }),
     }),
   },
   { title: "Spec" },
@@ -225,6 +247,87 @@ export const SwitchoverRequestSchema = t.Object(
   { ...closed, title: "SwitchoverRequest" },
 );
 
+export const MemberChangeSchema = t.Object(
+  {
+    failoverPriority: t.Optional(
+      t.Integer({
+        minimum: -1_000_000,
+        maximum: 1_000_000,
+        description: "Among equally advanced candidates the higher one is promoted",
+      }),
+    ),
+    isNoFailover: t.Optional(t.Boolean({ description: "Never promoted" })),
+    voting: t.Optional(
+      t.Union([t.Literal("auto"), t.Literal("voter"), t.Literal("learner")], {
+        description: "What is wanted of its vote",
+      }),
+    ),
+  },
+  { ...closed, minProperties: 1, title: "MemberChange" },
+);
+
+export const VotingRequestSchema = t.Object(
+  {
+    voting: t.Union([t.Literal("auto"), t.Literal("voter"), t.Literal("learner")], {
+      description: "`auto`: where that makes the group safer",
+    }),
+  },
+  { ...closed, title: "VotingRequest" },
+);
+
+const GroupSchema = t.Object(
+  {
+    voters: t.Array(t.String()),
+    outgoing: t.Array(t.String(), {
+      description: "While the group changes: the voters before, of whom a majority must agree as well",
+    }),
+    learners: t.Array(t.String()),
+    learnersNext: t.Array(t.String(), { description: "Voters that will learn once the change is through" }),
+  },
+  { title: "Group", description: "Names of members" },
+);
+
+export const ConsensusSchema = t.Object(
+  {
+    leader: orNull(t.String()),
+    role: t.String({ description: "Of the member that answers" }),
+    term: t.Number(),
+    commitIndex: t.Number(),
+    appliedIndex: t.Number(),
+    lastIndex: t.Number(),
+    floorIndex: t.Number({
+      description: "The log begins after this entry; what came before is in the state",
+    }),
+    group: GroupSchema,
+    isChanging: t.Boolean({ description: "A change of the group is under way" }),
+    refusal: orNull(t.String({ description: "Why a wanted change of the group is not in effect yet" })),
+    reason: orNull(t.String({ description: "Why the group is as it is, in the leader's words" })),
+    followers: t.Array(
+      t.Object({
+        name: t.String(),
+        matchIndex: t.Number(),
+        lag: t.Number({ description: "Log entries that it lacks" }),
+        isActive: t.Boolean(),
+        isCaughtUp: t.Boolean(),
+      }),
+      { description: "As the leader knows them; empty on other members" },
+    ),
+    featureLevel: t.Number({ description: "What may stand in the log" }),
+    stateHash: orNull(
+      t.Object(
+        { index: t.Number(), hash: t.String() },
+        { description: "Equal on all members at an equal index" },
+      ),
+    ),
+    removed: t.Array(t.Object({ name: t.String(), id: t.String(), at: instant }), {
+      description: "Who was a member; none of these ids ever takes part again",
+    }),
+    freshness: FreshnessSchema,
+  },
+  { title: "Consensus" },
+);
+export type ConsensusDocument = Static<typeof ConsensusSchema>;
+
 export const EmptyRequestSchema = t.Object({}, { ...closed, title: "EmptyRequest" });
 
 export const JoinTokenRequestSchema = t.Object(
@@ -235,6 +338,13 @@ export const JoinTokenRequestSchema = t.Object(
         maximum: 7 * 24 * 3600,
         default: 3600,
         description: "How long it may be used",
+      }),
+    ),
+    replaces: t.Optional(
+      t.String({
+        maxLength: 60,
+        description:
+          "Name of a member. Whoever uses the token takes this name under a new id, and the removal of the old one begins",
       }),
     ),
   },

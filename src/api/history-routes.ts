@@ -1,12 +1,12 @@
 import { Elysia, t } from "elysia";
 import type { Clock } from "../base/clock.ts";
 import type { Consensus } from "../cluster/consensus.ts";
+import { ConsistencySchema, consistencyQuery, lookWith } from "./consistency.ts";
 import { describeEvent, describeOperation } from "./describe.ts";
 import { type EventPageDocument, EventPageSchema, OperationSchema } from "./documents.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem, notReadyProblem } from "./problem.ts";
 import { describeRoute } from "./route-context.ts";
-import { look } from "./sight.ts";
 
 const EVENTS_PER_PAGE_MAX = 1000;
 /** A comment line keeps proxies from closing a quiet stream. */
@@ -16,19 +16,20 @@ export function historyRoutes(ports: ApiPorts) {
   return new Elysia({ normalize: false })
     .get(
       "/v1/operations",
-      () => {
-        const sight = look(ports);
+      async ({ query }) => {
+        const sight = await lookWith(ports, query);
         return sight.state.operations.toReversed().map((operation) => describeOperation(sight, operation));
       },
       {
+        query: consistencyQuery,
         response: { 200: t.Array(OperationSchema) },
         detail: describeRoute("viewer", "operations", "Long work, newest first"),
       },
     )
     .get(
       "/v1/operations/:id",
-      ({ params }) => {
-        const sight = look(ports);
+      async ({ params, query }) => {
+        const sight = await lookWith(ports, query);
         const operation = sight.state.operations.find(({ id }) => id === params.id);
         if (operation === undefined) {
           throw new ApiProblem({
@@ -42,6 +43,7 @@ export function historyRoutes(ports: ApiPorts) {
       },
       {
         params: t.Object({ id: t.String() }),
+        query: consistencyQuery,
         response: { 200: OperationSchema },
         detail: describeRoute("viewer", "operations", "One operation: phase, progress and log"),
       },
@@ -60,6 +62,7 @@ export function historyRoutes(ports: ApiPorts) {
             detail: "The header Last-Event-ID must be the id of an event, which is a whole number.",
           });
         }
+        if (query.consistency === "linearizable") await lookWith(ports, query);
         if ((request.headers.get("accept") ?? "").includes("text/event-stream")) {
           return new Response(streamEvents(consensus, ports.clock, after), {
             headers: { "content-type": "text/event-stream", "x-accel-buffering": "no" },
@@ -76,6 +79,7 @@ export function historyRoutes(ports: ApiPorts) {
         query: t.Object({
           after: t.Optional(t.Integer({ minimum: 0, default: 0, description: "Events with a greater id" })),
           limit: t.Optional(t.Integer({ minimum: 1, maximum: EVENTS_PER_PAGE_MAX, default: 100 })),
+          consistency: ConsistencySchema,
         }),
         headers: t.Object({
           "last-event-id": t.Optional(t.String({ description: "Resume a stream after this event" })),

@@ -1,16 +1,21 @@
 import { Elysia, t } from "elysia";
-import { acceptedOperation, namedMember } from "./cluster-routes.ts";
+import { memberByName } from "../cluster/state.ts";
+import { acceptedOperation, begunBy, idempotent, namedMember } from "./cluster-routes.ts";
+import { consistencyQuery, lookWith } from "./consistency.ts";
 import { certificateFingerprint, formatJoinToken, formatToken, hashSecret } from "./credential.ts";
 import { describeMember, toInstant } from "./describe.ts";
 import {
   EmptyRequestSchema,
   JoinTokenRequestSchema,
   JoinTokenSchema,
+  MemberChangeSchema,
+  type MemberDocument,
   MemberSchema,
   NewTokenSchema,
   OperationSchema,
   TokenRequestSchema,
   TokenSchema,
+  VotingRequestSchema,
 } from "./documents.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";
@@ -24,11 +29,15 @@ export function memberRoutes(ports: ApiPorts) {
   return new Elysia({ normalize: false })
     .get(
       "/v1/members",
-      () => {
-        const sight = look(ports);
+      async ({ query }) => {
+        const sight = await lookWith(ports, query);
         return sight.state.members.map((member) => describeMember(sight, member));
       },
-      { response: { 200: t.Array(MemberSchema) }, detail: describeRoute("viewer", "members", "All members") },
+      {
+        query: consistencyQuery,
+        response: { 200: t.Array(MemberSchema) },
+        detail: describeRoute("viewer", "members", "All members, and their place in the group that agrees"),
+      },
     )
     .post(
       "/v1/members",
@@ -36,6 +45,7 @@ export function memberRoutes(ports: ApiPorts) {
         const { state, selfId } = look(ports);
         const id = ports.newId();
         const secret = ports.newSecret();
+        const replaced = body.replaces === undefined ? null : namedMember(state, body.replaces);
         const expiresAtMs = ports.clock.wallMs() + (body.ttlSeconds ?? 3600) * 1000;
         // Never with the caller's Idempotency-Key: a repeated request shall get a token that works, so a new one.
         await submit(ports, wishOf(ports, callerOf(request), "join-token", null), {
@@ -43,6 +53,7 @@ export function memberRoutes(ports: ApiPorts) {
           tokenId: id,
           secretHash: hashSecret(secret),
           expiresAtMs,
+          ...(replaced === null ? {} : { replaces: replaced.id }),
         });
         const caFingerprint = certificateFingerprint(state.authority.certificatePem);
         const token = formatJoinToken({ id, secret, caFingerprint });
@@ -58,21 +69,104 @@ export function memberRoutes(ports: ApiPorts) {
       {
         body: JoinTokenRequestSchema,
         response: { 201: JoinTokenSchema },
-        detail: describeRoute("admin", "members", "Make a join token, which admits one new member once"),
+        detail: describeRoute(
+          "admin",
+          "members",
+          "Make a join token, which admits one new member once",
+          "With `replaces` it admits a member of that name, under a new id, in place of the one that has the name now: for a host that was rebuilt, or whose disk was wiped.",
+        ),
       },
     )
     .get(
       "/v1/members/:name",
-      ({ params }) => {
-        const sight = look(ports);
-        const member = sight.state.members.find(({ name }) => name === params.name);
+      async ({ params, query }) => {
+        const sight = await lookWith(ports, query);
+        const member = memberByName(sight.state, params.name);
         if (member === undefined) throw memberNotFound(sight.state.members.map(({ name }) => name));
         return describeMember(sight, member);
       },
       {
         params: nameParam,
+        query: consistencyQuery,
         response: { 200: MemberSchema },
         detail: describeRoute("viewer", "members", "One member"),
+      },
+    )
+    .patch(
+      "/v1/members/:name",
+      async ({ params, body, request, headers }) => {
+        const caller = callerOf(request);
+        const key = headers["idempotency-key"] ?? null;
+        const memberId = namedMember(look(ports).state, params.name).id;
+        const { voting, ...tags } = body;
+        // What may be refused comes first: then nothing was changed.
+        if (voting !== undefined) {
+          const wish = wishOf(ports, caller, `voting ${params.name}`, key);
+          await submit(ports, wish, { kind: "set-member-voting", memberId, voting });
+        }
+        if (Object.keys(tags).length > 0) {
+          const wish = wishOf(ports, caller, `tags ${params.name}`, key);
+          await submit(ports, wish, { kind: "set-member-tags", memberId, tags });
+        }
+        return shownMember(ports, params.name);
+      },
+      {
+        params: nameParam,
+        body: MemberChangeSchema,
+        headers: idempotent,
+        response: { 200: MemberSchema },
+        detail: describeRoute(
+          "operator",
+          "members",
+          "Change what a member is wanted for",
+          "Only what is named changes: its priority at a failover, whether it may be promoted at all, its vote.",
+        ),
+      },
+    )
+    .delete(
+      "/v1/members/:name",
+      async ({ params, request, headers, set }) => {
+        const route = `remove ${params.name}`;
+        const wish = wishOf(ports, callerOf(request), route, headers["idempotency-key"] ?? null);
+        const { state } = look(ports);
+        // By the time it is asked again there may be no such member any more, or another one.
+        const memberId = begunBy(state, wish)?.memberId ?? namedMember(state, params.name).id;
+        await submit(ports, wish, { kind: "remove-member", memberId, operationId: wish.commandId });
+        return acceptedOperation(ports, wish, set);
+      },
+      {
+        params: nameParam,
+        body: EmptyRequestSchema,
+        headers: idempotent,
+        response: { 202: OperationSchema },
+        detail: describeRoute(
+          "admin",
+          "members",
+          "Remove a member",
+          "It leaves the synchronous standbys, then the group that agrees, and is forgotten. Its PostgreSQL is stopped, its data is left alone. Refused for the primary, and for the last member.",
+        ),
+      },
+    )
+    .post(
+      "/v1/members/:name/voter",
+      async ({ params, body, request, headers }) => {
+        const route = `voter ${params.name}`;
+        const wish = wishOf(ports, callerOf(request), route, headers["idempotency-key"] ?? null);
+        const { id: memberId } = namedMember(look(ports).state, params.name);
+        await submit(ports, wish, { kind: "set-member-voting", memberId, voting: body.voting });
+        return shownMember(ports, params.name);
+      },
+      {
+        params: nameParam,
+        body: VotingRequestSchema,
+        headers: idempotent,
+        response: { 200: MemberSchema },
+        detail: describeRoute(
+          "operator",
+          "members",
+          "Say whether a member shall vote",
+          "A wish: an odd number of members vote, and a member votes only once it has caught up. The leader's reason is at `/v1/consensus`.",
+        ),
       },
     )
     .post(
@@ -91,11 +185,7 @@ export function memberRoutes(ports: ApiPorts) {
       {
         params: nameParam,
         body: EmptyRequestSchema,
-        headers: t.Object({
-          "idempotency-key": t.Optional(
-            t.String({ description: "Repeating a request with the same key takes effect once" }),
-          ),
-        }),
+        headers: idempotent,
         response: { 202: OperationSchema },
         detail: describeRoute(
           "operator",
@@ -107,13 +197,16 @@ export function memberRoutes(ports: ApiPorts) {
     )
     .get(
       "/v1/tokens",
-      () =>
-        look(ports).state.tokens.map(({ id, scope, createdAtMs }) => ({
+      async ({ query }) => {
+        const { state } = await lookWith(ports, query);
+        return state.tokens.map(({ id, scope, createdAtMs }) => ({
           id,
           scope,
           createdAt: toInstant(createdAtMs),
-        })),
+        }));
+      },
       {
+        query: consistencyQuery,
         response: { 200: t.Array(TokenSchema) },
         detail: describeRoute("admin", "access", "All API tokens, without their secrets"),
       },
@@ -138,6 +231,14 @@ export function memberRoutes(ports: ApiPorts) {
         detail: describeRoute("admin", "access", "Make an API token"),
       },
     );
+}
+
+/** @throws {ApiProblem} 404 */
+function shownMember(ports: ApiPorts, name: string): MemberDocument {
+  const sight = look(ports);
+  const member = memberByName(sight.state, name);
+  if (member === undefined) throw memberNotFound(sight.state.members.map((each) => each.name));
+  return describeMember(sight, member);
 }
 
 function memberNotFound(names: readonly string[]): ApiProblem {

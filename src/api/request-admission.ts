@@ -1,8 +1,12 @@
 import { err, ok, type Result } from "../base/result.ts";
+import { FEATURE_LEVEL } from "../cluster/feature-level.ts";
 import { certificateFingerprint, type JoinTokenParts } from "./credential.ts";
 import type { AdmissionDocument, AdmitRequestDocument } from "./documents.ts";
 import type { Refusal } from "./ports.ts";
 import type { ProblemDocument } from "./problem.ts";
+
+/** What a joiner understands. A header, since release 0.1.0 refuses a field that it does not know. Absent: 1. */
+export const FEATURE_LEVEL_HEADER = "x-guacamole-feature-level";
 
 const CA_DEADLINE_MS = 5_000;
 const JOIN_DEADLINE_MS = 30_000;
@@ -50,7 +54,7 @@ export async function requestAdmission(
   try {
     response = await fetch(`https://${address}/v1/members/join`, {
       method: "POST",
-      headers: { "content-type": "application/json" },
+      headers: { "content-type": "application/json", [FEATURE_LEVEL_HEADER]: String(FEATURE_LEVEL) },
       body: JSON.stringify(body),
       tls: { ca: caPem },
       redirect: "error",

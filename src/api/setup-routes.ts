@@ -1,5 +1,6 @@
 import { Elysia } from "elysia";
 import { DEFAULT_TAGS } from "../cluster/member.ts";
+import { featureLevelOf } from "../cluster/state.ts";
 import { certificateFingerprint, parseJoinToken, secretMatches } from "./credential.ts";
 import {
   AdmissionSchema,
@@ -11,6 +12,7 @@ import {
 } from "./documents.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem, refusalProblem } from "./problem.ts";
+import { FEATURE_LEVEL_HEADER } from "./request-admission.ts";
 import { describeRoute } from "./route-context.ts";
 import { look } from "./sight.ts";
 
@@ -86,8 +88,9 @@ export function setupRoutes(ports: ApiPorts) {
     )
     .post(
       "/v1/members/join",
-      async ({ body, set }) => {
+      async ({ body, request, set }) => {
         const { state } = look(ports);
+        const featureLevel = Number(request.headers.get(FEATURE_LEVEL_HEADER) ?? 1);
         const token = state.joinTokens.find(({ id }) => id === body.tokenId);
         if (token === undefined || !secretMatches(body.secret, token.secretHash)) {
           throw new ApiProblem({
@@ -98,6 +101,7 @@ export function setupRoutes(ports: ApiPorts) {
             headers: { "www-authenticate": 'Bearer realm="guacamole"' },
           });
         }
+        if (!(featureLevel >= featureLevelOf(state))) throw tooOldProblem(ports.version);
         const admission = await ports.admit({
           tokenId: body.tokenId,
           secret: body.secret,
@@ -123,6 +127,17 @@ export function setupRoutes(ports: ApiPorts) {
         ),
       },
     );
+}
+
+/** Before its token is spent: it could not apply what stands in the log. */
+function tooOldProblem(version: string): ApiProblem {
+  return new ApiProblem({
+    status: 409,
+    code: "release-too-old",
+    detail:
+      "The release of the joining member is older than what this cluster has agreed on; it was not let in.",
+    hint: `Install the release that the cluster runs (this member runs ${version}), and join again with the same token.`,
+  });
 }
 
 function refuseIfFormed(ports: ApiPorts): void {

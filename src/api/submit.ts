@@ -1,6 +1,7 @@
 import { unreachable } from "../base/assert.ts";
 import type { Change, Command } from "../cluster/command.ts";
 import type { Consensus } from "../cluster/consensus.ts";
+import { isUnderstoodByAll } from "../cluster/feature-level.ts";
 import type { Caller } from "./access.ts";
 import { hashSecret } from "./credential.ts";
 import type { ApiPorts } from "./ports.ts";
@@ -49,36 +50,25 @@ export async function submit(ports: ApiPorts, wish: Wish, change: Change): Promi
     by: wish.caller.by,
     change,
   };
-  await propose(consensus, command, true);
+  if (!isUnderstoodByAll(consensus.state, change)) throw featureLevelProblem();
+  await propose(consensus, command);
 }
 
-/**
- * Waits until this member has applied everything that was agreed before the call, through whichever member leads.
- *
- * There is no reading around the log here: it proposes a command that names an operation that cannot exist. `apply()`
- * refuses it, which changes nothing on any member, and it is applied here only after all that was agreed before it.
- *
- * @throws {ApiProblem} 503 `no-leader`, 504 `unknown-outcome`.
- */
-export async function awaitLinearizable(ports: ApiPorts, consensus: Consensus): Promise<void> {
-  const id = `read-barrier-${ports.newId()}`;
-  await propose(
-    consensus,
-    {
-      id,
-      atMs: ports.clock.wallMs(),
-      by: "local",
-      change: { kind: "progress-operation", operationId: id, phase: "read", message: "" },
-    },
-    false,
-  );
+/** An older member could not apply it: it must not even stand in the log. */
+function featureLevelProblem(): ApiProblem {
+  return new ApiProblem({
+    status: 409,
+    code: "feature-level-low",
+    detail: "Some member runs a release that does not know this yet; nothing was done.",
+    hint: "Upgrade every member: 'guacamole member list' shows the versions. The rest happens by itself.",
+  });
 }
 
-async function propose(consensus: Consensus, command: Command, isOutcomeWanted: boolean): Promise<void> {
+async function propose(consensus: Consensus, command: Command): Promise<void> {
   const result = await consensus.propose(command, PROPOSE_DEADLINE_MS);
   switch (result.kind) {
     case "applied":
-      if (isOutcomeWanted && !result.outcome.ok) throw outcomeProblem(result.outcome);
+      if (!result.outcome.ok) throw outcomeProblem(result.outcome);
       return;
     case "not-proposed":
       throw new ApiProblem({

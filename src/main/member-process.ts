@@ -34,6 +34,7 @@ import { apply } from "../cluster/apply.ts";
 import type { Command } from "../cluster/command.ts";
 import { encodeCommand } from "../cluster/command-codec.ts";
 import type { Consensus } from "../cluster/consensus.ts";
+import { FEATURE_LEVEL } from "../cluster/feature-level.ts";
 import type { Member } from "../cluster/member.ts";
 import { DEFAULT_SPEC } from "../cluster/spec.ts";
 import { createAuthority, createKeyAndRequest, selfSigned, signMember } from "../peer/certificates.ts";
@@ -243,6 +244,7 @@ export class MemberProcess {
           scope: "admin",
           createdAtMs: clock.wallMs(),
         },
+        featureLevel: FEATURE_LEVEL,
       },
     };
     const entries = bootstrapEntries(memberId, encodeCommand(command));

@@ -378,14 +378,15 @@ describe("reads", () => {
   test("a linearizable read waits for the log, and says when it cannot", async () => {
     const fake = createFake();
     const path = "/v1/cluster?consistency=linearizable";
-    const refused = { ok: false, code: "stale-operation", message: "no such operation", hint: null } as const;
-    fake.answer = { kind: "applied", outcome: refused };
     expect(((await (await ask(fake, path)).json()) as ClusterDocument).freshness.consistency).toBe(
       "linearizable",
     );
-    expect(fake.commands).toHaveLength(1);
-    fake.answer = { kind: "not-proposed", reason: "no leader" };
-    expect((await ask(fake, path)).status).toBe(503);
+    expect(fake.commands).toEqual([]);
+    fake.barrier = { kind: "unknown", reason: "no leader" };
+    const unknown = await ask(fake, path);
+    expect(unknown.status).toBe(503);
+    expect(unknown.headers.get("retry-after")).toBe("1");
+    expect((await ask(fake, "/v1/cluster")).status).toBe(200);
   });
 
   test("a fault of our own is a plain 500, and the log has it", async () => {

@@ -14,7 +14,7 @@ import type { Log } from "../../../src/base/log.ts";
 import type { Lsn } from "../../../src/base/lsn.ts";
 import { ok } from "../../../src/base/result.ts";
 import type { Command, Outcome } from "../../../src/cluster/command.ts";
-import type { Consensus, ProposeResult, StoredEvent } from "../../../src/cluster/consensus.ts";
+import type { BarrierResult, Consensus, ProposeResult, StoredEvent } from "../../../src/cluster/consensus.ts";
 import { DEFAULT_TAGS, type Member } from "../../../src/cluster/member.ts";
 import type { MemberStatus, Observation, PostgresStatus } from "../../../src/cluster/observation.ts";
 import { DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
@@ -152,6 +152,10 @@ export interface Fake {
   /** What `propose` answers; by default every command is accepted and `onCommand` may change the state. */
   answer: ProposeResult;
   onCommand: (command: Command) => void;
+  /** What waiting for everything that is agreed comes to. */
+  barrier: BarrierResult;
+  /** A file that `backup` hands out; null: the disk is full. */
+  backupPath: string | null;
   readonly commands: Command[];
   readonly events: StoredEvent[];
   appliedIndex: number;
@@ -184,6 +188,8 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
     ]),
     answer: { kind: "applied", outcome: applied },
     onCommand: () => {},
+    barrier: { kind: "reached", index: 41 as LogIndex },
+    backupPath: null,
     commands: [],
     events: [],
     appliedIndex: 41,
@@ -267,10 +273,11 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
     onCall() {},
     changeConfig() {},
     async barrier() {
-      return { kind: "reached", index: fake.appliedIndex as LogIndex };
+      return fake.barrier;
     },
     async backup() {
-      throw new Error("no disk to write to");
+      if (fake.backupPath === null) throw new Error("no space left on the device");
+      return { path: fake.backupPath, term: 4 as Term, index: 41 as LogIndex };
     },
     transferLeadership() {},
     async readEvents(afterId, countMax) {

@@ -36,8 +36,11 @@ describe("the OpenAPI document", () => {
       Object.keys(item).map((method) => `${method} ${path}`),
     );
     expect(operations.filter((each) => each.includes("/v1/")).toSorted()).toEqual([
+      "delete /v1/members/{name}",
+      "get /v1/backup",
       "get /v1/ca",
       "get /v1/cluster",
+      "get /v1/consensus",
       "get /v1/events",
       "get /v1/members",
       "get /v1/members/{name}",
@@ -46,12 +49,14 @@ describe("the OpenAPI document", () => {
       "get /v1/spec",
       "get /v1/tokens",
       "get /v1/topology",
+      "patch /v1/members/{name}",
       "post /v1/cluster/initialize",
       "post /v1/form",
       "post /v1/join",
       "post /v1/members",
       "post /v1/members/join",
       "post /v1/members/{name}/reinitialize",
+      "post /v1/members/{name}/voter",
       "post /v1/switchover",
       "post /v1/tokens",
     ]);
