@@ -88,19 +88,6 @@ describe("a quorum of copies", () => {
 });
 
 describe("entries of earlier leaders", () => {
-  test("are committed only with one of the own term (Raft figure 8)", () => {
-    const group = RaftGroup.of(5).elect(M1).isolate(M1, M2);
-    group.member(M1).propose("old");
-    group.exchange().isolate(M1).elect(M2).heal().isolate(M4, M5).cut(M2, M1).cut(M2, M3);
-    // M2 has the entry of term 1 and cannot reach anybody with one of its own.
-    group.heal().elect(M2);
-    expect(group.member(M2).status).toMatchObject({ role: "leader" });
-    expect(group.member(M2).status.commitIndex).toBe(group.member(M2).status.lastIndex);
-    for (const { store } of group.all) {
-      expect(store.commands.map(({ data }) => new TextDecoder().decode(data))).toEqual(["old"]);
-    }
-  });
-
   test("are committed by a new leader without waiting for a proposal", () => {
     const group = RaftGroup.of(5).elect(M1).isolate(M1, M2);
     group.member(M1).propose("a", "b");
