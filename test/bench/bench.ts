@@ -1,315 +1,215 @@
 /**
- * `make bench`: how long failures, handovers and bring-up take, and what a healthy cluster costs while it is idle.
- *
- * Ours and the floor (the same PostgreSQL without us) are measured in turn in one run, on one machine: look at the ratio
- * first. Options: `--rounds N`, `--quick`, `--json FILE`, `--only crash,switchover,death,bring-up,idle`, `--keep-logs DIR`.
+ * `make bench`: PostgreSQL's failovers beside PostgreSQL alone, and our consensus beside etcd. What is compared is
+ * measured in turn, in one run, on one machine: look at the ratios first.
  */
 import { randomInt } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { cpus, release } from "node:os";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, release, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { freePorts } from "../../src/demo/free-ports.ts";
-import { LocalCluster } from "../../src/demo/local-cluster.ts";
-import { systemClock } from "../../src/main/system-clock.ts";
-import { inspectInstallation } from "../../src/postgres/versions.ts";
+import { TIMING_PROFILES } from "../../src/cluster/spec.ts";
 import { findPostgres } from "../support/find-postgres.ts";
-import { BARE_USER, BareTrio } from "./bare-trio.ts";
-import { formatTable, type Timed, timedTable } from "./measured.ts";
-import { OurTrio } from "./our-trio.ts";
-import { memoryOf, processorSeconds } from "./resources.ts";
-import { GapMeter } from "./write-gap.ts";
+import { CleanUps } from "./clean-ups.ts";
+import { ConsensusBench } from "./consensus/consensus-bench.ts";
+import { CONSENSUS_PARTS, type ConsensusPart, DURATIONS, FULL, HOUR_MS, QUICK } from "./consensus/effort.ts";
+import { drawLatencyOverLoad } from "./consensus/latency-plot.ts";
+import { type ConsensusReport, markdown } from "./consensus/report.ts";
+import {
+  FAILOVER_PARTS,
+  FailoverBench,
+  type FailoverPart,
+  type FailoverRounds,
+  FULL_ROUNDS,
+  QUICK_ROUNDS,
+} from "./failover-bench.ts";
 
-const PARTS = ["crash", "switchover", "death", "bring-up", "idle"] as const;
-type Part = (typeof PARTS)[number];
+type Part = ConsensusPart | FailoverPart;
 
-interface Rounds {
-  readonly crash: number;
-  readonly switchover: number;
-  readonly death: number;
-  readonly bringUp: number;
-}
+const ROOT = resolve(import.meta.dir, "../..");
+const PICTURE = join(import.meta.dir, "consensus/latency-over-load.svg");
+const MEASURED = join(import.meta.dir, "consensus/measured.json");
+const README = join(ROOT, "README.md");
+const README_BEGIN = "<!-- consensus, measured: written by make bench -->";
+const README_END = "<!-- consensus, measured: end -->";
 
-interface IdleProcess {
-  readonly member: string;
-  readonly isLeader: boolean;
-  readonly isPrimary: boolean;
-  readonly process: "member" | "supervisor";
-  readonly rssMb: number;
-  readonly pssMb: number;
-  readonly anonymousMb: number;
-  readonly processorPercent: number;
-}
+const HELP = `make bench ARGS="[what …] [options]"
 
-const USUAL: Rounds = { crash: 7, switchover: 5, death: 3, bringUp: 3 };
-const QUICK: Rounds = { crash: 2, switchover: 2, death: 1, bringUp: 1 };
-/** Between two measurements: checkpoints end, retries come to rest. */
-const SETTLE_MS = 1_500;
-const WARM_UP_MS = 10_000;
-const IDLE_MS = 30_000;
+  consensus              ours beside etcd and beside the bare disk
+${DURATIONS.map(([part, quick, full]) => `    ${part.padEnd(20)} ${quick}; --full: ${full}`).join("\n")}
+  failover               PostgreSQL with us beside PostgreSQL alone: about 2 min; --full: 5 min
+    ${FAILOVER_PARTS.join(", ")}
 
-const { values: flags } = parseArgs({
+Without a name: everything, quickly (about 5 min; --full: about 18 min).
+
+  --full                 as many rounds as the README's tables have
+  --hour                 'steady' lasts an hour
+  --rounds N             of each failure of 'failover'
+  --json FILE            everything that was measured, as JSON
+  --publish              write the picture, its data and the README's table anew (of 'consensus --full')
+  --keep-logs DIR        keep the members' logs of 'failover'
+
+etcd is looked for on PATH (Debian: apt-get install etcd-server); without it ours is measured alone.
+`;
+
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
+    full: { type: "boolean", default: false },
+    hour: { type: "boolean", default: false },
     rounds: { type: "string" },
-    quick: { type: "boolean", default: false },
     json: { type: "string" },
-    only: { type: "string" },
+    publish: { type: "boolean", default: false },
     "keep-logs": { type: "string" },
+    help: { type: "boolean", default: false },
   },
 });
-const parts = chosenParts(flags.only);
-const rounds = chosenRounds(flags.quick, flags.rounds);
-const binary = resolve(process.env["TESTED_BINARY"] ?? join(import.meta.dir, "../../dist/guacamole"));
-const binDirectory = process.env["TESTED_POSTGRES_BIN_DIR"] ?? findPostgres()[0]?.binDirectory ?? "";
-const cleanUps: (() => Promise<void>)[] = [];
-const timed: Timed[] = [];
 
+if (flags.help) {
+  process.stdout.write(HELP);
+  process.exit();
+}
+
+const cleanUps = new CleanUps();
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
-    void cleanUp().finally(() => process.exit(130));
+    void cleanUps.run().finally(() => process.exit(130));
   });
 }
 
+const directory = mkdtempSync(join(tmpdir(), "guacamole-bench-"));
 try {
-  await main();
+  await main(chosenParts(positionals));
 } catch (error) {
   process.exitCode = 1;
-  // What was measured before is worth something still.
-  process.stdout.write(`\n${timedTable(timed)}\n`);
   say(`bench: stopped: ${error instanceof Error ? error.message : String(error)}`);
 } finally {
-  await cleanUp();
+  await cleanUps.run();
+  rmSync(directory, { recursive: true, force: true });
 }
 process.exit();
 
-async function main(): Promise<void> {
-  const installation = inspectInstallation(binDirectory);
-  if (!installation.ok) throw new Error(installation.error);
-  const place = `PostgreSQL ${installation.value.version}, ${cpus().length} cores, Linux ${release()}`;
-  say(`bench: ${binary}, ${place}`);
-  if (parts.has("bring-up")) await measureBringUp();
-  const idle = await measureRunning();
-  const lines = [place, "", timedTable(timed)];
-  if (idle.length > 0) lines.push("", idleTable(idle));
-  process.stdout.write(`\n${lines.join("\n")}\n`);
-  if (flags.json !== undefined) {
-    writeFileSync(flags.json, `${JSON.stringify({ place, timed, idle }, null, 2)}\n`);
+async function main(parts: ReadonlySet<Part>): Promise<void> {
+  say(`bench: ${place()}; the last minute's load: ${loadNow().toFixed(2)}`);
+  const consensusParts = new Set(CONSENSUS_PARTS.filter((part) => parts.has(part)));
+  const failoverParts = new Set(FAILOVER_PARTS.filter((part) => parts.has(part)));
+  const results: Record<string, unknown> = {};
+  try {
+    if (consensusParts.size > 0) results["consensus"] = await runConsensus(consensusParts);
+    if (failoverParts.size > 0) results["failover"] = await runFailover(failoverParts);
+  } finally {
+    if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(results, null, 2)}\n`);
   }
 }
 
-async function measureBringUp(): Promise<void> {
-  const samplesMs: number[] = [];
-  const floorMs: number[] = [];
-  for (let round = 0; round < rounds.bringUp; round += 1) {
-    const bare = newBare();
-    const fromMs = systemClock.nowMs();
-    await bare.build();
-    floorMs.push(systemClock.nowMs() - fromMs);
-    await cleanUp();
-    const ours = newOurs();
-    samplesMs.push(await ours.bringUp());
-    await cleanUp();
-    tell("bring-up", samplesMs, floorMs);
+async function runConsensus(parts: ReadonlySet<ConsensusPart>): Promise<ConsensusReport> {
+  const etcd = Bun.which("etcd");
+  if (etcd === null) {
+    say("bench: there is no etcd on PATH, so ours is measured alone (Debian: apt-get install etcd-server)");
   }
-  timed.push({ name: "bring-up of three from nothing", samplesMs, floorMs });
-}
-
-/** Everything that needs a healthy cluster: one of ours and one bare, at rest while the other is measured. */
-async function measureRunning(): Promise<readonly IdleProcess[]> {
-  if (!["crash", "switchover", "death", "idle"].some((part) => parts.has(part as Part))) return [];
-  const ours = newOurs();
-  await ours.bringUp();
-  // First of all: the floor's processes shall not share the machine with it.
-  const idle = parts.has("idle") ? await measureIdle(ours) : [];
-  if (!["crash", "switchover", "death"].some((part) => parts.has(part as Part))) return idle;
-  const bare = newBare();
-  await bare.build();
-  await bare.makeDatabase();
-  const ourMeter = await ours.openMeter();
-  const bareMeter = new GapMeter({
-    servers: bare.servers,
-    username: BARE_USER,
-    password: "",
-    clock: systemClock,
-  });
-  cleanUps.push(
-    () => ourMeter.close(),
-    () => bareMeter.close(),
-  );
-  await ourMeter.start();
-  await bareMeter.start();
-  const alternate = async (
-    name: string,
-    count: number,
-    floor: () => Promise<void>,
-    measure: () => Promise<number>,
-  ): Promise<void> => {
-    const samplesMs: number[] = [];
-    const floorMs: number[] = [];
-    for (let round = 0; round < count; round += 1) {
-      await systemClock.sleep(SETTLE_MS);
-      floorMs.push(await bareMeter.around(floor, async () => true));
-      await bare.mend();
-      await systemClock.sleep(SETTLE_MS);
-      samplesMs.push(await measure());
-      await ours.whole();
-      tell(name, samplesMs, floorMs, ourMeter.lastGap);
-    }
-    timed.push({ name, samplesMs, floorMs });
-  };
-  if (parts.has("crash")) {
-    await alternate(
-      "postmaster killed, to the next acknowledged write",
-      rounds.crash,
-      () => bare.crash(),
-      () => ours.crash(ourMeter),
-    );
-  }
-  if (parts.has("switchover")) {
-    await alternate(
-      "switchover, to the next acknowledged write",
-      rounds.switchover,
-      () => bare.handOver(),
-      () => ours.switchover(ourMeter),
-    );
-  }
-  if (parts.has("death")) {
-    await alternate(
-      "whole member killed, to the next acknowledged write",
-      rounds.death,
-      () => bare.crash(),
-      () => ours.death(ourMeter),
-    );
-  }
-  const lost = (await ourMeter.finish()) + (await bareMeter.finish());
-  say(`bench: acknowledged rows that are lost: ${lost}`);
-  if (lost > 0) process.exitCode = 1;
-  return idle;
-}
-
-async function measureIdle(ours: OurTrio): Promise<readonly IdleProcess[]> {
-  say(`bench: idle for ${(WARM_UP_MS + IDLE_MS) / 1000} s`);
-  await systemClock.sleep(WARM_UP_MS);
-  const leader = await ours.leaderName();
-  const primary = await ours.primary();
-  const watched = ours.cluster.members.flatMap((member) => [
-    { member, process: "member" as const, pid: member.process?.pid ?? 0 },
-    { member, process: "supervisor" as const, pid: ours.cluster.supervisorPid(member) ?? 0 },
-  ]);
-  const before = watched.map(({ pid }) => processorSeconds(pid));
-  const fromMs = systemClock.nowMs();
-  await systemClock.sleep(IDLE_MS);
-  const seconds = (systemClock.nowMs() - fromMs) / 1000;
-  return watched.map(({ member, process: kind, pid }, index) => ({
-    member: member.name,
-    isLeader: member.name === leader,
-    isPrimary: member === primary,
-    process: kind,
-    ...memoryOf(pid),
-    processorPercent: ((processorSeconds(pid) - (before[index] ?? 0)) / seconds) * 100,
-  }));
-}
-
-function idleTable(idle: readonly IdleProcess[]): string {
-  const rows = idle.map(({ member, isLeader, isPrimary, process: kind, ...cost }) => [
-    `${member} ${kind}${isLeader ? ", leader" : ""}${isPrimary ? ", primary" : ""}`,
-    ...costCells(cost),
-  ]);
-  const names = [...new Set(idle.map(({ member }) => member))];
-  const sums = names.map((name) => {
-    const own = idle.filter(({ member }) => member === name);
-    const sum = (key: "rssMb" | "pssMb" | "anonymousMb" | "processorPercent"): number =>
-      own.reduce((total, each) => total + each[key], 0);
-    return [
-      `${name} together${own[0]?.isLeader ? ", leader" : ""}`,
-      ...costCells({
-        rssMb: sum("rssMb"),
-        pssMb: sum("pssMb"),
-        anonymousMb: sum("anonymousMb"),
-        processorPercent: sum("processorPercent"),
-      }),
-    ];
-  });
-  return formatTable([["idle", "RSS MB", "PSS MB", "own MB", "CPU %"], ...rows, ...sums]);
-}
-
-function costCells(
-  cost: Pick<IdleProcess, "rssMb" | "pssMb" | "anonymousMb" | "processorPercent">,
-): string[] {
-  const { rssMb, pssMb, anonymousMb, processorPercent } = cost;
-  return [rssMb, pssMb, anonymousMb].map((value) => value.toFixed(1)).concat(processorPercent.toFixed(2));
-}
-
-function newOurs(): OurTrio {
-  const cluster = new LocalCluster({
-    size: 3,
-    command: [binary],
-    binDirectory,
-    environment: process.env,
-    clock: systemClock,
+  const { lan } = TIMING_PROFILES;
+  const before = loadNow();
+  const effort = flags.full ? FULL : QUICK;
+  const bench = new ConsensusBench({
+    parts,
+    effort: flags.hour ? { ...effort, steadyMs: HOUR_MS } : effort,
+    etcd,
+    directory,
+    timing: { heartbeatMs: lan.heartbeatMs, electionMs: lan.electionMsMin },
+    cleanUps,
     integer: randomInteger,
-    prefix: "guacamole-bench-",
+    say,
   });
-  cleanUps.push(async () => {
-    const directory = flags["keep-logs"];
-    if (directory !== undefined) {
-      mkdirSync(directory, { recursive: true });
-      for (const { name, logPath, dataDirectory } of cluster.members) {
-        copyFileSync(logPath, join(directory, `${name}.log`));
-        const serverLog = `${dataDirectory}.guacamole/postgresql.log`;
-        if (existsSync(serverLog)) copyFileSync(serverLog, join(directory, `${name}.postgresql.log`));
-      }
-    }
-    await cluster.remove();
+  mkdirSync(directory, { recursive: true });
+  const report = (): ConsensusReport => ({
+    place: etcd === null ? place() : `${place()}, ${etcdVersion(etcd)}`,
+    atWallMs: Date.now(),
+    loadAverages: [before, loadNow()],
+    ...bench.results,
   });
-  return new OurTrio(cluster, systemClock);
+  try {
+    await bench.run();
+  } finally {
+    // What was measured before a failure is worth something still.
+    process.stdout.write(`\n${report().place}\n\n${markdown(report())}\n`);
+  }
+  if (flags.publish) publish(report());
+  return report();
 }
 
-function newBare(): BareTrio {
-  const bare = new BareTrio({
+async function runFailover(parts: ReadonlySet<FailoverPart>): Promise<unknown> {
+  const binDirectory = process.env["TESTED_POSTGRES_BIN_DIR"] ?? findPostgres()[0]?.binDirectory ?? "";
+  const bench = new FailoverBench({
+    parts,
+    rounds: chosenRounds(),
+    binary: resolve(process.env["TESTED_BINARY"] ?? join(ROOT, "dist/guacamole")),
     binDirectory,
-    ports: freePorts(3, randomInteger),
-    owner: process.getuid?.() === 0 ? idsOf("postgres") : null,
-    clock: systemClock,
+    logsDirectory: flags["keep-logs"] ?? null,
+    cleanUps,
+    integer: randomInteger,
+    say,
   });
-  cleanUps.push(() => bare.remove());
-  return bare;
+  try {
+    say(`bench: ${await bench.run()}`);
+  } finally {
+    process.stdout.write(`\n${bench.table}\n`);
+    await cleanUps.run();
+  }
+  if (bench.lost > 0) process.exitCode = 1;
+  return bench.results;
 }
 
-async function cleanUp(): Promise<void> {
-  for (let step = cleanUps.pop(); step !== undefined; step = cleanUps.pop()) await step();
+function publish(report: ConsensusReport): void {
+  const text = readFileSync(README, "utf8");
+  const [begin, end] = [text.indexOf(README_BEGIN), text.indexOf(README_END)];
+  if (begin < 0 || end < begin) throw new Error(`${README} has no place for the table: ${README_BEGIN}`);
+  writeFileSync(PICTURE, drawLatencyOverLoad(report));
+  writeFileSync(MEASURED, `${JSON.stringify(report, null, 2)}\n`);
+  const day = new Date(report.atWallMs).toISOString().slice(0, 10);
+  const loads = report.loadAverages.map((load) => load.toFixed(1)).join(" before and ");
+  const table = `${markdown(report)}\n\n${report.place}, ${day}; load of the machine ${loads} after.`;
+  writeFileSync(README, `${text.slice(0, begin)}${README_BEGIN}\n\n${table}\n\n${text.slice(end)}`);
+  say(`bench: wrote ${PICTURE}, ${MEASURED} and the table in ${README}`);
 }
 
-function idsOf(user: string): { readonly uid: number; readonly gid: number } {
-  const id = (option: string): number => Number(Bun.spawnSync(["id", option, user]).stdout.toString());
-  return { uid: id("-u"), gid: id("-g") };
+function chosenParts(names: readonly string[]): ReadonlySet<Part> {
+  const all: readonly Part[] = [...CONSENSUS_PARTS, ...FAILOVER_PARTS];
+  const groups: Readonly<Record<string, readonly Part[]>> = {
+    consensus: CONSENSUS_PARTS,
+    failover: FAILOVER_PARTS,
+  };
+  if (names.length === 0) return new Set(all);
+  return new Set(
+    names.flatMap((name) => {
+      const chosen = groups[name] ?? all.filter((part) => part === name);
+      if (chosen.length === 0) throw new Error(`there is no part ${name}; --help lists them`);
+      return chosen;
+    }),
+  );
+}
+
+function chosenRounds(): FailoverRounds {
+  if (flags.rounds === undefined) return flags.full ? FULL_ROUNDS : QUICK_ROUNDS;
+  const count = Number(flags.rounds);
+  if (!Number.isSafeInteger(count) || count < 1)
+    throw new Error(`--rounds ${flags.rounds}: a number from 1 is wanted`);
+  return { crash: count, switchover: count, death: count, bringUp: count };
+}
+
+function place(): string {
+  return `${cpus().length} cores, Linux ${release()}, Bun ${Bun.version}`;
+}
+
+function etcdVersion(program: string): string {
+  const said = Bun.spawnSync([program, "--version"]).stdout.toString();
+  return `etcd ${/etcd Version: (\S+)/.exec(said)?.[1] ?? "of an unknown version"}`;
+}
+
+function loadNow(): number {
+  return loadavg()[0] ?? Number.NaN;
 }
 
 function randomInteger(min: number, max: number): number {
   return randomInt(min, max + 1);
-}
-
-function chosenParts(text: string | undefined): ReadonlySet<Part> {
-  if (text === undefined) return new Set(PARTS);
-  const wanted = text.split(",");
-  const unknown = wanted.filter((each) => !PARTS.includes(each as Part));
-  if (unknown.length > 0) throw new Error(`--only ${unknown.join(",")}: there is only ${PARTS.join(", ")}`);
-  return new Set(PARTS.filter((part) => wanted.includes(part)));
-}
-
-function chosenRounds(isQuick: boolean, text: string | undefined): Rounds {
-  const usual = isQuick ? QUICK : USUAL;
-  if (text === undefined) return usual;
-  const count = Number(text);
-  if (!Number.isSafeInteger(count) || count < 1)
-    throw new Error(`--rounds ${text}: a number from 1 is wanted`);
-  return { crash: count, switchover: count, death: count, bringUp: count };
-}
-
-/** `when`: to find the moment in the logs. */
-function tell(name: string, samplesMs: readonly number[], floorMs: readonly number[], when = ""): void {
-  const [ours, floor] = [samplesMs, floorMs].map((each) => `${Math.round(each.at(-1) ?? 0)} ms`);
-  say(`bench: ${name}: ${ours}, floor ${floor} ${when}`.trimEnd());
 }
 
 function say(line: string): void {
