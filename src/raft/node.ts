@@ -44,7 +44,7 @@ export interface NodeOptions {
  * - an `Applied` with the same index and another term, or `status().appliedIndex` at or beyond the index without any
  *   `Applied` of the same index and term (entries of Raft's own have none): it is lost and will never happen.
  *   `onApplied` comes before `onStatus`, so whoever checks in `onStatus` has seen every answer;
- * - neither yet: unknown.
+ * - neither yet, or a snapshot has covered the index (`status().floorIndex` is at or beyond it, without an answer): unknown.
  */
 export class RaftNode {
   readonly #options: NodeOptions;

@@ -1,6 +1,7 @@
 import { assert, defined } from "../../base/assert.ts";
 import type { LogIndex, MemberId } from "../../base/ids.ts";
 import type { ClusterConfig, Entry, PlacedConfig } from "./message.ts";
+import { votersOf } from "./quorum.ts";
 
 /** Nobody votes: what a member that has not been told anything yet starts from. It can only listen. */
 export const EMPTY_CONFIG: ClusterConfig = { voters: [], outgoing: [], learners: [], learnersNext: [] };
@@ -29,6 +30,15 @@ export class Membership {
 
   get committed(): PlacedConfig {
     return defined(this.#placed[0], "there is always a configuration");
+  }
+
+  /**
+   * Votes in the latest configuration, or in one before it that may still turn out to count. Whoever is removed by a
+   * change that is not committed must campaign if need be: it may be the only one with a log that the others can vote for
+   * (thesis §4.2.2, figure 4.6).
+   */
+  countsAsVoter(id: MemberId): boolean {
+    return this.#placed.some(({ config }) => votersOf(config).includes(id));
   }
 
   /** Follows `RaftLog.append`: forgets what is overwritten, takes up what is new. */

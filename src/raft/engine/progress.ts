@@ -63,15 +63,20 @@ export class Progress {
     this.nextIndex = next(last.index);
   }
 
-  /** The follower holds everything up to `index`. @returns true if that is news. */
-  accepted(index: LogIndex): boolean {
+  /**
+   * The follower holds everything up to `index`.
+   *
+   * @param floor of the leader's log: a follower that does not reach it still needs its snapshot.
+   * @returns true if that is news.
+   */
+  accepted(index: LogIndex, floor: LogIndex): boolean {
     if (index < this.matchIndex) return false;
     const isNews = index > this.matchIndex;
     this.matchIndex = index;
     this.nextIndex = Math.max(this.nextIndex, next(index)) as LogIndex;
     if (this.state === "replicate") this.#release(index);
     // Also when nothing is new: a follower that has everything would otherwise be probed for ever (etcd PR 10308).
-    else this.#enter("replicate", next(index));
+    else if (this.state === "probe" || index >= floor) this.#enter("replicate", next(index));
     return isNews;
   }
 

@@ -43,9 +43,8 @@ function hearsQuorum(state: EngineState, leader: LeaderRole): boolean {
 
 /** Asks everybody whether this is still their leader, for reads that wait for that. */
 export function beatForReads(state: EngineState, leader: LeaderRole): void {
-  if (!takesRound(state, leader)) return;
-  beat(state, leader);
-  // A group of one confirms itself.
+  if (takesRound(state, leader)) beat(state, leader);
+  // Not only when a follower answers: a group of one confirms itself, and a group may become smaller while a read waits.
   confirmReads(state, leader);
 }
 
@@ -126,7 +125,7 @@ export function handleAppendResponse(state: EngineState, leader: LeaderRole, mes
     message.index <= state.log.last.index,
     "a follower that matches holds nothing that its leader lacks",
   );
-  if (progress.accepted(message.index)) advanceCommit(state, leader);
+  if (progress.accepted(message.index, state.log.floor.index)) advanceCommit(state, leader);
   continueTransfer(state, leader, message.from);
 }
 

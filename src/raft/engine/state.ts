@@ -117,12 +117,9 @@ export class EngineState {
     this.resetPatience();
   }
 
-  /** A vote counts from everybody; only voters of the latest configuration may ask for votes. */
+  /** A vote counts from everybody; only voters may ask for votes. */
   get isPromotable(): boolean {
-    return (
-      votersOf(this.membership.latest.config).includes(this.id) &&
-      this.log.commitIndex >= this.#promotableFrom
-    );
+    return this.membership.countsAsVoter(this.id) && this.log.commitIndex >= this.#promotableFrom;
   }
 
   /** The latest configuration is not committed yet. */

@@ -13,7 +13,7 @@ function at(index: number): LogIndex {
 /** Follows the stream: holds everything up to `match`, and was sent one entry per message up to before `next`. */
 function replicating(match: number, next: number): Progress {
   const progress = new Progress(at(next));
-  progress.accepted(at(match));
+  progress.accepted(at(match), at(0));
   for (let index = progress.nextIndex as number; index < next; index += 1)
     progress.sent([entry(index, 1, "x")]);
   return progress;
@@ -67,7 +67,7 @@ describe("what an answer says of a follower", () => {
     { index: 6, isNews: true, match: 6, next: 7 },
   ])("it holds everything up to $index: match and next only grow", ({ index, isNews, match, next }) => {
     const progress = replicating(3, 5);
-    expect(progress.accepted(at(index))).toBe(isNews);
+    expect(progress.accepted(at(index), at(0))).toBe(isNews);
     expect(progress).toMatchObject({ matchIndex: match, nextIndex: next, state: "replicate" });
   });
 
@@ -76,7 +76,7 @@ describe("what an answer says of a follower", () => {
     { name: "waiting for a snapshot", progress: () => waitingForSnapshot(1) },
   ])("from $name it follows the stream, right after what it holds", ({ progress }) => {
     const follower = progress();
-    follower.accepted(at(5));
+    follower.accepted(at(5), at(0));
     expect(follower).toMatchObject({ state: "replicate", matchIndex: 5, nextIndex: 6 });
   });
 
@@ -177,7 +177,7 @@ describe("the window of what is under way", () => {
     { acknowledged: 4, room: 4 },
   ])("an answer up to $acknowledged of 4 gives $room back", ({ acknowledged, room }) => {
     const progress = replicating(0, 5);
-    progress.accepted(at(acknowledged));
+    progress.accepted(at(acknowledged), at(0));
     let count = 0;
     for (; !progress.isPaused(LIMITS); count += 1) progress.sent([entry(5 + count, 1, "x")]);
     expect(count).toBe(room);
@@ -186,10 +186,10 @@ describe("the window of what is under way", () => {
   test("an answer for part of a message gives nothing back", () => {
     const progress = replicating(0, 4);
     progress.sent([entry(4, 1), entry(5, 1)]);
-    progress.accepted(at(4));
+    progress.accepted(at(4), at(0));
     for (let index = 6; index < 9; index += 1) progress.sent([entry(index, 1)]);
     expect(progress.isPaused(LIMITS)).toBe(true);
-    progress.accepted(at(5));
+    progress.accepted(at(5), at(0));
     expect(progress.isPaused(LIMITS)).toBe(false);
   });
 
@@ -201,7 +201,7 @@ describe("the window of what is under way", () => {
     const progress = replicating(0, 1);
     for (let index = 1; index <= 4; index += 1) progress.sent([entry(index, 1, "x".repeat(50))]);
     leave(progress);
-    progress.accepted(at(4));
+    progress.accepted(at(4), at(0));
     for (let index = 5; index <= 7; index += 1) progress.sent([entry(index, 1, "x")]);
     expect(progress.isPaused(LIMITS)).toBe(false);
   });
