@@ -18,10 +18,12 @@ import type { MemberStatus, Observation } from "../cluster/observation.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import {
   EXIT_CONSENSUS_BROKEN,
+  EXIT_REMOVED,
   type FromWorker,
   type PeerCredentials,
   type RequestId,
   type ToWorker,
+  type WorkerStart,
 } from "./worker-protocol.ts";
 
 export interface ConsensusOptions {
@@ -34,6 +36,8 @@ export interface ConsensusOptions {
   readonly clock: Clock;
   /** Different on each member and at each start. */
   readonly seed: number;
+  /** For tests. */
+  readonly limits?: WorkerStart["limits"];
   readonly log: Log;
   /** The member must end with this exit code at once: nothing is written any more. */
   readonly onFatal: (exitCode: number, message: string) => void;
@@ -65,6 +69,8 @@ export async function startConsensus(options: ConsensusOptions): Promise<Consens
 
 /** The difference between two threads' clocks is the best of this many measurements. */
 const CLOCK_MEASUREMENTS = 5;
+/** More questions at a time are turned away: a worker that hangs must not cost memory. */
+const REQUESTS_MAX = 4096;
 /** A worker that does not close in this time is ended. */
 const CLOSE_DEADLINE_MS = 3000;
 
@@ -96,13 +102,13 @@ class ConsensusClient implements Consensus {
   }
 
   async start(options: ConsensusOptions): Promise<void> {
-    const { databasePath, credentials, listen, seed, signal } = options;
+    const { databasePath, credentials, listen, seed, limits = {}, signal } = options;
     signal?.throwIfAborted();
     const abort = () => this.#started.reject(signal?.reason);
     signal?.addEventListener("abort", abort, { once: true });
     try {
       await this.#measureClock();
-      this.#post({ type: "start", start: { databasePath, credentials, listen, seed } });
+      this.#post({ type: "start", start: { databasePath, credentials, listen, seed, limits } });
       await this.#started.promise;
     } finally {
       signal?.removeEventListener("abort", abort);
@@ -145,6 +151,9 @@ class ConsensusClient implements Consensus {
   propose(command: Command, deadlineMs: number): Promise<ProposeResult> {
     if (this.#isEnded)
       return Promise.resolve({ kind: "not-proposed", reason: "this member is shutting down" });
+    if (this.#requests.size >= REQUESTS_MAX) {
+      return Promise.resolve({ kind: "overloaded", reason: "too many questions wait for consensus already" });
+    }
     return new Promise((resolve) => {
       const requestId = this.#ask((message) => {
         if (message.type === "proposed") resolve(message.result);
@@ -161,7 +170,8 @@ class ConsensusClient implements Consensus {
   }
 
   call(to: MemberId, method: string, payload: unknown, deadlineMs: number): Promise<unknown> {
-    if (this.#isEnded) return Promise.reject(new Error("this member is shutting down"));
+    const refusal = this.#whyNot();
+    if (refusal !== null) return Promise.reject(new Error(refusal));
     return new Promise((resolve, reject) => {
       const requestId = this.#ask((message) => {
         if (message.type !== "called") return;
@@ -176,23 +186,32 @@ class ConsensusClient implements Consensus {
     this.#handler = handler;
   }
 
-  changeConfig({ voters }: ConfigTarget): void {
-    for (const id of voters) {
-      if (!this.raft.voterIds.includes(id)) this.#post({ type: "add-voter", id });
-    }
+  changeConfig(target: ConfigTarget): void {
+    this.#post({ type: "change-config", target });
   }
 
-  async barrier(deadlineMs: number): Promise<BarrierResult> {
-    const change = { kind: "progress-operation", operationId: "", phase: "read", message: "" } as const;
-    const command = { id: crypto.randomUUID(), atMs: 0, by: "local", change };
-    const result = await this.propose(command, deadlineMs);
-    return result.kind === "applied"
-      ? { kind: "reached", index: this.#appliedIndex }
-      : { kind: "unknown", reason: result.reason };
+  barrier(deadlineMs: number): Promise<BarrierResult> {
+    const refusal = this.#whyNot();
+    if (refusal !== null) return Promise.resolve({ kind: "unknown", reason: refusal });
+    return new Promise((resolve) => {
+      const requestId = this.#ask((message) => {
+        if (message.type === "barred") resolve(message.result);
+      });
+      this.#post({ type: "barrier", requestId, deadlineMs });
+    });
   }
 
   backup(): Promise<StateBackup> {
-    return Promise.reject(new Error("this member cannot write a backup yet"));
+    const refusal = this.#whyNot();
+    if (refusal !== null) return Promise.reject(new Error(refusal));
+    return new Promise((resolve, reject) => {
+      const requestId = this.#ask((message) => {
+        if (message.type !== "backed-up") return;
+        if (message.result.ok) resolve(message.result.backup);
+        else reject(new Error(message.result.message));
+      });
+      this.#post({ type: "backup", requestId });
+    });
   }
 
   transferLeadership(to: MemberId): void {
@@ -200,7 +219,8 @@ class ConsensusClient implements Consensus {
   }
 
   readEvents(afterId: number, countMax: number): Promise<readonly StoredEvent[]> {
-    if (this.#isEnded) return Promise.reject(new Error("this member is shutting down"));
+    const refusal = this.#whyNot();
+    if (refusal !== null) return Promise.reject(new Error(refusal));
     return new Promise((resolve) => {
       const requestId = this.#ask((message) => {
         if (message.type === "events") resolve(message.events);
@@ -251,6 +271,9 @@ class ConsensusClient implements Consensus {
         return;
       case "fatal":
         this.#fatal(message.exitCode, message.message);
+        return;
+      case "removed":
+        this.#fatal(EXIT_REMOVED, message.message);
         return;
       case "closed":
         this.#closed.resolve();
@@ -339,6 +362,14 @@ class ConsensusClient implements Consensus {
         this.#post({ type: "answer", requestId, answer: { ok: false, message: text } });
       },
     );
+  }
+
+  /** Why nothing can be asked now; null where it can. */
+  #whyNot(): string | null {
+    if (this.#isEnded) return "this member is shutting down";
+    return this.#requests.size < REQUESTS_MAX
+      ? null
+      : "overloaded: too many questions wait for consensus already";
   }
 
   #ask(resolve: (message: FromWorker) => void): RequestId {

@@ -3,52 +3,72 @@
  * hang for seconds, and heartbeats still go out.
  *
  * Whatever comes in during a turn of the event loop is only told to Raft; at the end of the turn it is made durable in
- * one transaction, sent, and reported to the main thread.
+ * one transaction, sent, and reported to the main thread. This file wires the parts and turns the wheel; what each part
+ * does stands beside it.
  */
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import type { LogIndex, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { apply } from "../cluster/apply.ts";
-import type { Command } from "../cluster/command.ts";
-import { decodeEntry, encodeCommand } from "../cluster/command-codec.ts";
-import type { RaftStatus } from "../cluster/consensus.ts";
 import { DEFAULT_SPEC, type Timing } from "../cluster/spec.ts";
-import type { ClusterState } from "../cluster/state.ts";
-import type { AgedStatus } from "../peer/status-codec.ts";
+import { featureLevelOf } from "../cluster/state.ts";
+import type { HostReport } from "../peer/status-codec.ts";
 import { type PeerAddress, PeerTransport } from "../peer/transport.ts";
 import type { Message } from "../raft/engine/message.ts";
 import { type NodeStatus, RaftNode } from "../raft/node.ts";
 import type { Applied } from "../raft/ports.ts";
+import { ballastPathOf, makeBallast } from "../store/ballast.ts";
 import { commandReply } from "../store/command-reply.ts";
 import { openDatabase } from "../store/database.ts";
 import { type StoreIdentity, verifyIdentity } from "../store/identity.ts";
 import { SqliteLogStore } from "../store/sqlite-log-store.ts";
-import { StoreError } from "../store/store-error.ts";
-import { ObservationBoard } from "./observation-board.ts";
-import { type Acceptance, Proposals } from "./proposals.ts";
+import { DiskFullError, StoreError } from "../store/store-error.ts";
+import { ConfigWish } from "./config-wish.ts";
+import { GuardedStore } from "./guarded-store.ts";
+import { IncomingCalls } from "./incoming-calls.ts";
+import { Lateness } from "./lateness.ts";
+import { LeaderWatch } from "./leader-watch.ts";
+import { ProposalDesk } from "./proposal-desk.ts";
+import { Proposals } from "./proposals.ts";
+import { Reads } from "./reads.ts";
+import { removalMessage, whyRemoved, writeRemovalNote } from "./removal-note.ts";
 import { seededRandom } from "./seeded-random.ts";
+import { SnapshotTraffic } from "./snapshot-traffic.ts";
+import { StatusExchange } from "./status-exchange.ts";
+import { newId } from "./system-random.ts";
 import { type TickMode, TickSchedule, type TickTiming, ticksOf } from "./tick-schedule.ts";
 import {
-  type Answer,
+  DIVERGED_METHOD,
+  formatProposal,
+  PROPOSE_METHOD,
+  parseAcceptance,
+  parseDivergence,
+  parseIndex,
+  parseProposal,
+  READ_INDEX_METHOD,
+} from "./worker-calls.ts";
+import { WorkerNews } from "./worker-news.ts";
+import {
   EXIT_CONSENSUS_BROKEN,
   EXIT_DISK_FAILED,
+  EXIT_DISK_FULL,
+  EXIT_DIVERGED,
   type FromWorker,
-  type RequestId,
   type ToWorker,
   type WorkerStart,
 } from "./worker-protocol.ts";
 
-/** The leader goes without asking the main thread. */
-const PROPOSE_METHOD = "consensus.propose";
-/** A larger command would not fit into the transport's frames. */
-const COMMAND_BYTES_MAX = 1024 * 1024;
-/** An unchanged status is sent again, and an unchanged digest, this often. */
-const REPEAT_MS = 500;
-/** The main thread learns this often that members were merely heard. */
-const HEARD_EVERY_MS = 100;
-/** The main thread answers other members within this time, or they are told that it did not. */
-const INCOMING_CALL_MS = 30_000;
 /** Handing leadership on at the end may take this long. */
 const HAND_OVER_MS = 1000;
+/** A member that is told to stop looks this often whether somebody else leads. */
+const HAND_OVER_LOOK_MS = 10;
+/** What stays in the log of a member whose disk is full: whoever is further behind gets a snapshot. */
+const TRAILING_ON_FULL_DISK = 64;
+/** Somebody may make room on a full disk at any time. */
+const ROOM_LOOK_MS = 10_000;
+/** The members that are asked such things answer at once, or not. */
+const SHORT_CALL_MS = 2000;
 
 export interface WorkerPorts {
   post(message: FromWorker): void;
@@ -59,35 +79,35 @@ export interface WorkerPorts {
 }
 
 export class ConsensusWorker {
+  readonly #start: WorkerStart;
   readonly #ports: WorkerPorts;
   readonly #log: Log;
   readonly #identity: StoreIdentity;
   readonly #store: SqliteLogStore;
+  readonly #guarded: GuardedStore;
   readonly #transport: PeerTransport;
-  readonly #board: ObservationBoard;
+  readonly #exchange: StatusExchange;
+  readonly #desk: ProposalDesk;
   readonly #proposals: Proposals;
+  readonly #reads: Reads;
+  readonly #wish = new ConfigWish();
+  readonly #snapshots: SnapshotTraffic;
+  readonly #incoming: IncomingCalls;
+  readonly #news: WorkerNews;
+  readonly #watch: LeaderWatch;
   readonly #schedule: TickSchedule;
-  readonly #seed: number;
-  readonly #wantedVoters = new Set<MemberId>();
-  readonly #incomingCalls = new Map<RequestId, (answer: Answer) => void>();
+  readonly #lateness = new Lateness();
   #node: RaftNode;
   #timing: Timing;
   #ticks: TickTiming;
   #raft: NodeStatus;
   #leadingSinceMs: number | null = null;
   #leaderHeardAtMs: number;
-  #ownStatus: { readonly status: AgedStatus["status"]; readonly atMs: number } | null = null;
-  #statusSentAtMs = Number.NEGATIVE_INFINITY;
-  #digestSentAtMs = Number.NEGATIVE_INFINITY;
-  #digestedNews = -1;
-  #posted: { state: ClusterState | null; boardVersion: number; heardAtMs: number } = {
-    state: null,
-    boardVersion: -1,
-    heardAtMs: Number.NEGATIVE_INFINITY,
-  };
-  #nextIncoming = 1;
+  #hasCompactedHard = false;
+  #roomLookedAtMs = Number.NEGATIVE_INFINITY;
   #wakeTimer: ReturnType<typeof setTimeout> | null = null;
   #isTurnPlanned = false;
+  #isLeaving = false;
   #isEnded = false;
 
   /**
@@ -96,8 +116,11 @@ export class ConsensusWorker {
    * @throws {StoreError} if the database is not usable, or not this member's.
    */
   constructor(start: WorkerStart, ports: WorkerPorts, log: Log) {
+    this.#start = start;
     this.#ports = ports;
     this.#log = log;
+    const removed = whyRemoved(start.databasePath);
+    if (removed !== null) throw new StoreError(removed);
     const database = openDatabase(start.databasePath);
     const identity = verifyIdentity(database);
     if (identity === null) {
@@ -106,51 +129,45 @@ export class ConsensusWorker {
     }
     this.#identity = identity;
     this.#store = new SqliteLogStore(database, { apply });
-    this.#seed = start.seed;
-    this.#board = new ObservationBoard(identity.memberId);
     const nowMs = ports.nowMs();
     this.#schedule = new TickSchedule(nowMs);
     this.#leaderHeardAtMs = nowMs;
-    this.#transport = new PeerTransport({
-      identity: {
-        clusterId: identity.clusterId,
-        memberId: identity.memberId,
-        recoveryEpoch: 0,
-        ...start.credentials,
+    this.#guarded = new GuardedStore({
+      store: this.#store,
+      freeBallast: () => this.#store.freeBallast(),
+      makeBallast: () => {
+        makeBallast(start.databasePath);
+        return existsSync(ballastPathOf(start.databasePath));
       },
-      listen: start.listen,
+      nowMs: () => this.#ports.nowMs(),
       log,
-      events: {
-        onMessage: (message) => this.#guard(() => this.#onMessage(message)),
-        onStatus: (from, status) =>
-          this.#guard(() => {
-            this.#board.takeStatus(from, status, this.#ports.nowMs());
-            this.#planTurn();
-          }),
-        onDigest: (from, digest) =>
-          this.#guard(() => {
-            // A deposed leader may still believe in itself.
-            if (from === this.#raft.leaderId) this.#board.takeDigest(digest, this.#ports.nowMs());
-            this.#planTurn();
-          }),
-        onCall: (from, method, payload) => this.#onCall(from, method, payload),
-        onBulkCall: () => Promise.reject(new Error("this member has no snapshot")),
-        onRemoved: (from, index) => this.#log.warn("raft.removed", { from, index }),
-        onHeard: (from) => this.#board.heard(from, this.#ports.nowMs()),
-        onConnected: (id, isConnected) => this.#guard(() => this.#onConnected(id, isConnected)),
-      },
     });
+    this.#transport = this.#makeTransport();
+    this.#exchange = this.#makeExchange();
+    this.#incoming = new IncomingCalls((requestId, from, method, payload) =>
+      this.#ports.post({ type: "incoming", requestId, from, method, payload }),
+    );
     this.#timing = this.#store.state?.spec.timing ?? DEFAULT_SPEC.timing;
     this.#ticks = ticksOf(this.#timing);
+    this.#snapshots = this.#makeSnapshots();
     this.#node = this.#makeNode();
     this.#raft = this.#node.status();
-    this.#proposals = new Proposals({
-      nowMs: () => this.#ports.nowMs(),
-      leader: () => (this.#raft.role === "leader" ? null : (this.#raft.leaderId ?? undefined)),
-      proposeHere: (command) => this.#proposeHere(command),
-      proposeThere: async (leader, command, deadlineMs) =>
-        parseAcceptance(await this.#transport.call(leader, PROPOSE_METHOD, { command }, deadlineMs)),
+    this.#desk = new ProposalDesk({
+      state: () => this.#store.state,
+      isDiskFull: () => this.#guarded.isFull,
+      propose: (data) => this.#node.propose([data]),
     });
+    this.#proposals = this.#makeProposals();
+    this.#reads = this.#makeReads();
+    this.#news = new WorkerNews({
+      post: (message) => this.#ports.post(message),
+      nowMs: () => this.#ports.nowMs(),
+      state: () => this.#store.state,
+      stateHash: () => this.#store.stateHash(),
+      appliedIndex: () => this.#store.appliedIndex,
+      board: this.#exchange.board,
+    });
+    this.#watch = this.#makeWatch();
   }
 
   /** Opens the peer port and begins to take part. Rejects if the port is not to be had. */
@@ -181,23 +198,31 @@ export class ConsensusWorker {
         this.#planTurn();
         return;
       }
+      case "barrier": {
+        const { requestId, deadlineMs } = message;
+        this.#reads.add(deadlineMs, (result) => this.#ports.post({ type: "barred", requestId, result }));
+        return;
+      }
       case "publish":
-        this.#publish(message.status, message.atMs);
+        this.#exchange.publish(message.status, message.atMs);
+        this.#planTurn();
         return;
       case "call": {
         const { requestId, to, method, payload, deadlineMs } = message;
-        const answer = (found: Answer) => this.#ports.post({ type: "called", requestId, answer: found });
         this.#transport.call(to, method, payload, deadlineMs).then(
-          (value) => answer({ ok: true, value }),
-          (error: unknown) => answer({ ok: false, message: messageOf(error) }),
+          (value) => this.#ports.post({ type: "called", requestId, answer: { ok: true, value } }),
+          (error: unknown) => {
+            const answer = { ok: false, message: messageOf(error) } as const;
+            this.#ports.post({ type: "called", requestId, answer });
+          },
         );
         return;
       }
       case "answer":
-        this.#incomingCalls.get(message.requestId)?.(message.answer);
+        this.#incoming.answer(message.requestId, message.answer);
         return;
-      case "add-voter":
-        this.#wantedVoters.add(message.id);
+      case "change-config":
+        this.#wish.want(message.target);
         this.#planTurn();
         return;
       case "transfer": {
@@ -211,6 +236,13 @@ export class ConsensusWorker {
         this.#ports.post({ type: "events", requestId, events: this.#store.readEvents(afterId, countMax) });
         return;
       }
+      case "backup":
+        this.#ports.post({
+          type: "backed-up",
+          requestId: message.requestId,
+          result: this.#snapshots.backup(),
+        });
+        return;
       case "close":
         this.#close();
         return;
@@ -228,8 +260,10 @@ export class ConsensusWorker {
     const sleepMs = this.#schedule.plan(this.#ports.nowMs(), this.#mode(), this.#ticks.heartbeatTicks);
     this.#wakeTimer = setTimeout(() => {
       this.#wakeTimer = null;
+      const nowMs = this.#ports.nowMs();
+      this.#lateness.add(this.#schedule.lateMs(nowMs), nowMs, this.#timing.heartbeatMs / 2);
       // After a pause the sockets may hold what we would otherwise miss; two turns, so that they have been read.
-      if (this.#schedule.isLate(this.#ports.nowMs())) {
+      if (this.#schedule.isLate(nowMs)) {
         setImmediate(() => setImmediate(() => this.#guard(() => this.#wake())));
       } else {
         this.#guard(() => this.#wake());
@@ -239,8 +273,16 @@ export class ConsensusWorker {
 
   #wake(): void {
     if (this.#isEnded) return;
-    for (let left = this.#schedule.takeDue(this.#ports.nowMs()); left > 0; left -= 1) this.#node.tick();
+    const { ticks, lostTicks } = this.#schedule.takeDue(this.#ports.nowMs());
+    for (let tick = 1; tick <= ticks; tick += 1) this.#node.tick(tick === ticks ? 1 + lostTicks : 1);
     this.#turn();
+    this.#snapshots.look();
+    this.#lookForRoom();
+    if (this.#leadingSinceMs !== null) {
+      const status = this.#node.status();
+      this.#watch.look(status, this.#leadingSinceMs);
+      if (this.#news.hasNewsOfFollowers(status)) this.#postRaft();
+    }
     this.#sleep();
   }
 
@@ -264,59 +306,80 @@ export class ConsensusWorker {
 
   #turn(): void {
     if (this.#isEnded) return;
-    this.#addWantedVoters();
-    this.#process();
+    if (this.#wish.attempt(this.#node, this.#raft)) this.#postRaft();
+    this.#write(() => this.#node.process());
+    this.#compactOnFullDisk();
     this.#followTiming();
-    this.#sendDigest();
-    this.#postChanges();
+    if (this.#raft.role === "leader") this.#exchange.sendDigest(this.#timing.heartbeatMs);
+    this.#postState();
+    this.#news.postObservations(this.#raft.role === "leader");
   }
 
   /** The only place where the disk is written. */
-  #process(): void {
+  #write(step: () => void): void {
     try {
-      this.#node.process();
+      step();
     } catch (error) {
-      this.#fail(EXIT_DISK_FAILED, `what had to be durable could not be written: ${messageOf(error)}`, error);
+      if (error instanceof DiskFullError) {
+        this.#fail(EXIT_DISK_FULL, `${error.message}. Start it again then`, error);
+      } else {
+        this.#fail(
+          EXIT_DISK_FAILED,
+          `what had to be durable could not be written: ${messageOf(error)}`,
+          error,
+        );
+      }
       throw new EndedError();
     }
   }
 
-  #makeNode(): RaftNode {
-    return new RaftNode({
-      id: this.#identity.memberId,
-      store: this.#store,
-      transport: this.#transport,
-      random: seededRandom(this.#seed),
-      timing: this.#ticks,
-      onApplied: (applied) => this.#onApplied(applied),
-      onStatus: (status) => this.#onStatus(status),
-    });
+  #compactOnFullDisk(): void {
+    if (!this.#guarded.isFull) {
+      this.#hasCompactedHard = false;
+    } else if (!this.#hasCompactedHard) {
+      this.#hasCompactedHard = true;
+      this.#write(() => {
+        this.#node.compact(TRAILING_ON_FULL_DISK);
+        this.#store.checkpoint();
+      });
+    }
+  }
+
+  #lookForRoom(): void {
+    const nowMs = this.#ports.nowMs();
+    if (!this.#guarded.isFull || nowMs - this.#roomLookedAtMs < ROOM_LOOK_MS) return;
+    this.#roomLookedAtMs = nowMs;
+    this.#guarded.lookForRoom();
   }
 
   #onApplied(applied: readonly Applied[]): void {
     // Whoever is told that a command was applied must find it in the state.
     this.#postState();
-    for (const item of applied) {
-      const reply = commandReply(item);
-      if (reply.kind === "applied") this.#proposals.applied(reply.commandId, reply.outcome);
-    }
+    for (const item of applied) this.#proposals.replied(commandReply(item));
   }
 
   #onStatus(status: NodeStatus): void {
     const before = this.#raft;
     this.#raft = status;
     const isLeading = status.role === "leader";
-    if (isLeading && before.role !== "leader") this.#leadingSinceMs = this.#ports.nowMs();
-    if (!isLeading) this.#leadingSinceMs = null;
+    if (isLeading !== (before.role === "leader")) {
+      this.#leadingSinceMs = isLeading ? this.#ports.nowMs() : null;
+      this.#watch.reset();
+      if (!isLeading) {
+        this.#wish.drop();
+        this.#snapshots.stopSending();
+      }
+    }
+    if (status.leaderId !== before.leaderId || status.term !== before.term) {
+      this.#snapshots.leaderChanged(status.leaderId, status.term);
+    }
     if (status.leaderId !== before.leaderId || status.role !== before.role) {
       this.#log.info("raft.role", { role: status.role, term: status.term, leaderId: status.leaderId });
-      this.#board.setLeader(status.leaderId);
-      this.#digestedNews = -1;
-      if (!isLeading) this.#wantedVoters.clear();
-      this.#sendStatus();
+      this.#exchange.leaderChanged();
       this.#sleep();
     }
     this.#proposals.raftChanged(status.term, status.leaderId, status.appliedIndex);
+    this.#reads.raftChanged();
     // What was proposed just now waits for the next turn.
     if (isLeading) this.#planTurn();
     this.#postRaft();
@@ -330,10 +393,164 @@ export class ConsensusWorker {
         this.#leaderHeardAtMs = nowMs;
         this.#schedule.leaderHeard(nowMs);
       }
-      if (type === "heartbeat" && nowMs - this.#statusSentAtMs >= REPEAT_MS) this.#sendStatus();
+      if (type === "heartbeat") this.#exchange.heartbeatHeard();
     }
     this.#node.receive(message);
     this.#planTurn();
+  }
+
+  // --- The parts --------------------------------------------------------------------------------------------------
+
+  #makeNode(): RaftNode {
+    return new RaftNode({
+      id: this.#identity.memberId,
+      store: this.#guarded,
+      transport: this.#transport,
+      random: seededRandom(this.#start.seed),
+      timing: this.#ticks,
+      limits: this.#start.limits ?? {},
+      onApplied: (applied) => this.#onApplied(applied),
+      onReads: (reads) => this.#reads.confirmed(reads),
+      onSnapshotNeeded: (to) => this.#snapshots.wanted(to),
+      onStatus: (status) => this.#onStatus(status),
+    });
+  }
+
+  #makeTransport(): PeerTransport {
+    const { clusterId, memberId, recoveryEpoch } = this.#identity;
+    return new PeerTransport({
+      identity: { clusterId, memberId, recoveryEpoch, ...this.#start.credentials },
+      listen: this.#start.listen,
+      log: this.#log,
+      events: {
+        onMessage: (message) => this.#guard(() => this.#onMessage(message)),
+        onStatus: (from, status) =>
+          this.#guard(() => {
+            this.#exchange.takeStatus(from, status);
+            this.#planTurn();
+          }),
+        onDigest: (from, digest) =>
+          this.#guard(() => {
+            this.#exchange.takeDigest(from, digest);
+            this.#planTurn();
+          }),
+        onCall: (from, method, payload) => this.#onCall(from, method, payload),
+        onBulkCall: (from, method, payload) => this.#snapshots.onBulkCall(from, method, payload),
+        onRemoved: (_, index) => this.#guard(() => this.#leave(index)),
+        onHeard: (from) => this.#exchange.board.heard(from, this.#ports.nowMs()),
+        onConnected: (id, isConnected) => this.#guard(() => this.#onConnected(id, isConnected)),
+      },
+    });
+  }
+
+  #makeExchange(): StatusExchange {
+    const selfId = this.#identity.memberId;
+    return new StatusExchange({
+      selfId,
+      nowMs: () => this.#ports.nowMs(),
+      leaderId: () => this.#raft.leaderId,
+      otherIds: () => (this.#store.state?.members ?? []).map(({ id }) => id).filter((id) => id !== selfId),
+      host: () => this.#host(),
+      isConnected: (id) => this.#transport.isConnected(id),
+      sendStatus: (to, status) => this.#transport.sendStatus(to, status),
+      sendDigest: (to, digest) => this.#transport.sendDigest(to, digest),
+    });
+  }
+
+  #makeProposals(): Proposals {
+    return new Proposals({
+      nowMs: () => this.#ports.nowMs(),
+      leader: () => this.#leader(),
+      proposeHere: (data) => this.#desk.take(data),
+      proposeThere: async (leader, data, deadlineMs) =>
+        parseAcceptance(await this.#transport.call(leader, PROPOSE_METHOD, formatProposal(data), deadlineMs)),
+      featureLevel: () => (this.#store.state === null ? 1 : featureLevelOf(this.#store.state)),
+      newClientId: newId,
+    });
+  }
+
+  #makeReads(): Reads {
+    return new Reads({
+      leader: () => this.#leader(),
+      appliedIndex: () => this.#store.appliedIndex,
+      readHere: (id) => {
+        const answer = this.#node.readIndex(id);
+        this.#planTurn();
+        return answer.ok ? null : `the leader cannot say what is agreed (${answer.reason})`;
+      },
+      readThere: async (leader, deadlineMs) => {
+        const index = parseIndex(await this.#transport.call(leader, READ_INDEX_METHOD, null, deadlineMs));
+        if (index === null) throw new Error("the leader did not say what is agreed");
+        return index;
+      },
+    });
+  }
+
+  #makeSnapshots(): SnapshotTraffic {
+    return new SnapshotTraffic({
+      dataDirectory: dirname(this.#start.databasePath),
+      clusterId: this.#identity.clusterId,
+      store: this.#store,
+      transport: this.#transport,
+      log: this.#log,
+      nowMs: () => this.#ports.nowMs(),
+      raft: () => this.#raft,
+      soon: (step) => setImmediate(() => this.#guard(step)),
+      reportSnapshot: (to) => {
+        this.#node.reportSnapshot(to);
+        this.#planTurn();
+      },
+      install: (from, { term, meta }, path) =>
+        this.#guard(() => {
+          const message = { type: "snapshot", from, to: this.#identity.memberId, term, meta } as const;
+          this.#node.receiveSnapshot(message, path);
+          this.#turn();
+        }),
+    });
+  }
+
+  #makeWatch(): LeaderWatch {
+    return new LeaderWatch({
+      selfId: this.#identity.memberId,
+      log: this.#log,
+      nowMs: () => this.#ports.nowMs(),
+      heartbeatMs: () => this.#timing.heartbeatMs,
+      own: () => ({
+        ...this.#host(),
+        slowCommits: this.#guarded.commits.slowCount(this.#ports.nowMs()),
+        lateSinceMs: this.#lateness.lateSinceMs,
+      }),
+      health: () => this.#exchange.health,
+      hashes: () => this.#exchange.hashes,
+      hashAt: (index) => this.#store.stateHashAt(index),
+      handOver: (to) => {
+        const answer = this.#node.transferLeadership(to);
+        this.#planTurn();
+        return answer.ok ? null : answer.reason;
+      },
+      accuse: (id, index, hash) => {
+        const told = this.#transport.call(id, DIVERGED_METHOD, { index, hash }, SHORT_CALL_MS);
+        told.catch((error: unknown) =>
+          this.#log.warn("state.not-told", { memberId: id, reason: messageOf(error) }),
+        );
+      },
+      endSelf: (index) => this.#endDiverged(index),
+    });
+  }
+
+  #host(): HostReport {
+    const nowMs = this.#ports.nowMs();
+    return {
+      commitWorstMs: this.#guarded.commits.worstMs(nowMs),
+      latenessMs: this.#lateness.p99Ms(nowMs),
+      isDiskFull: this.#guarded.isFull,
+      stateHash: this.#store.stateHash(),
+    };
+  }
+
+  /** Null: we lead. `undefined`: nobody is known to. */
+  #leader(): MemberId | null | undefined {
+    return this.#raft.role === "leader" ? null : (this.#raft.leaderId ?? undefined);
   }
 
   // --- Members ----------------------------------------------------------------------------------------------------
@@ -349,207 +566,132 @@ export class ConsensusWorker {
     this.#log.info("raft.timing-changed", { ...timing });
     // As after a restart: everything that counts is on disk.
     this.#node = this.#makeNode();
+    this.#reads.forgetQuestions();
     this.#node.campaign();
     this.#onStatus(this.#node.status());
     this.#sleep();
   }
 
   #connectPeers(): void {
+    const { memberId, promotableFrom, peers: known } = this.#identity;
     const peers = new Map<MemberId, PeerAddress>();
     // While a joiner replays the past, the state may name members that have moved or gone, and not yet its leader.
-    if (this.#store.appliedIndex <= this.#identity.promotableFrom) {
-      for (const peer of this.#identity.peers) peers.set(peer.id, peer);
-    }
-    for (const { id, peerAddress } of this.#store.state?.members ?? []) {
-      peers.set(id, { id, address: peerAddress });
-    }
-    peers.delete(this.#identity.memberId);
+    if (this.#store.appliedIndex <= promotableFrom) for (const peer of known) peers.set(peer.id, peer);
+    const { members = [], removed = [] } = this.#store.state ?? {};
+    for (const { id, peerAddress } of members) peers.set(id, { id, address: peerAddress });
+    peers.delete(memberId);
+    const index = this.#store.appliedIndex;
+    // First: who is connected now is told on that connection.
+    this.#transport.setRemoved(new Map(removed.map(({ id }) => [id, index])));
     this.#transport.setPeers([...peers.values()]);
+    if (removed.some(({ id }) => id === memberId)) this.#leave(index);
   }
 
   #onConnected(id: MemberId, isConnected: boolean): void {
-    this.#board.setConnected(id, isConnected);
-    if (isConnected && id === this.#raft.leaderId) this.#sendStatus();
-    // A member that just came finds out at once what is known.
-    if (isConnected) this.#digestedNews = -1;
+    this.#exchange.connected(id, isConnected);
+    if (!isConnected) this.#node.reportUnreachable(id);
     this.#planTurn();
-  }
-
-  /** One at a time, and only members that can answer: a voter counts from the moment it is added. */
-  #addWantedVoters(): void {
-    for (const id of this.#wantedVoters) {
-      if (this.#raft.config.voters.includes(id)) {
-        this.#wantedVoters.delete(id);
-        continue;
-      }
-      if (!this.#raft.isReady || this.#raft.isConfigPending || !this.#transport.isConnected(id)) continue;
-      const answer = this.#node.addVoter(id);
-      if (answer.ok) this.#wantedVoters.delete(id);
-      return;
-    }
-  }
-
-  // --- Observations -----------------------------------------------------------------------------------------------
-
-  #publish(status: AgedStatus["status"], atMs: number): void {
-    const nowMs = this.#ports.nowMs();
-    const ageMs = Math.max(0, nowMs - atMs);
-    const isNew = this.#board.takeStatus(this.#identity.memberId, { status, ageMs }, nowMs);
-    this.#ownStatus = { status, atMs };
-    if (isNew) this.#sendStatus();
-    this.#planTurn();
-  }
-
-  #sendStatus(): void {
-    const { leaderId } = this.#raft;
-    if (this.#ownStatus === null || leaderId === null || leaderId === this.#identity.memberId) return;
-    if (!this.#transport.isConnected(leaderId)) return;
-    const nowMs = this.#ports.nowMs();
-    const { status, atMs } = this.#ownStatus;
-    this.#statusSentAtMs = nowMs;
-    this.#transport.sendStatus(leaderId, { status, ageMs: Math.max(0, nowMs - atMs) });
-  }
-
-  #sendDigest(): void {
-    if (this.#raft.role !== "leader") return;
-    const nowMs = this.#ports.nowMs();
-    const sinceMs = nowMs - this.#digestSentAtMs;
-    const isChanged = this.#board.news !== this.#digestedNews;
-    if (sinceMs < (isChanged ? this.#timing.heartbeatMs : REPEAT_MS)) return;
-    this.#digestSentAtMs = nowMs;
-    this.#digestedNews = this.#board.news;
-    const digest = this.#board.digest(nowMs);
-    for (const { id } of this.#store.state?.members ?? []) {
-      if (id !== this.#identity.memberId) this.#transport.sendDigest(id, digest);
-    }
-  }
-
-  // --- Proposals and calls ----------------------------------------------------------------------------------------
-
-  #proposeHere(command: Command): Acceptance {
-    const refuse = (reason: string, isFinal: boolean): Acceptance => ({ ok: false, reason, isFinal });
-    const data = encodeCommand(command);
-    if (data.byteLength > COMMAND_BYTES_MAX) {
-      return refuse(`a command of ${data.byteLength} bytes is larger than ${COMMAND_BYTES_MAX}`, true);
-    }
-    // An entry that the state machine cannot take would stop every member, for ever: try it on what is agreed now.
-    try {
-      const entry = decodeEntry(data);
-      if (entry.kind === "command") apply(this.#store.state, entry.command);
-    } catch (error) {
-      return refuse(`the command cannot be understood: ${messageOf(error)}`, true);
-    }
-    const answer = this.#node.propose([data]);
-    if (!answer.ok) return refuse(`the leader does not take it now (${answer.reason})`, false);
-    const [id] = answer.ids;
-    return id === undefined ? refuse("the leader took nothing", false) : { ok: true, id };
   }
 
   #onCall(from: MemberId, method: string, payload: unknown): Promise<unknown> {
-    if (method === PROPOSE_METHOD) {
-      const { command } = (payload ?? {}) as { command?: unknown };
-      if (!isCommand(command)) return Promise.reject(new Error("a proposal without a command"));
-      if (this.#raft.role !== "leader") {
-        return Promise.resolve({ ok: false, reason: "this member does not lead (any more)", isFinal: false });
-      }
-      return new Promise((resolve) => {
-        this.#guard(() => {
-          resolve(this.#proposeHere(command));
+    switch (method) {
+      case PROPOSE_METHOD:
+        return this.#answer(() => {
+          const data = parseProposal(payload);
+          if (data === null) throw new Error("a proposal without a command");
+          const acceptance = this.#desk.take(data);
           this.#planTurn();
+          return acceptance;
         });
-      });
+      case READ_INDEX_METHOD:
+        return this.#reads.indexForOther();
+      case DIVERGED_METHOD:
+        return this.#answer(() => {
+          const told = parseDivergence(payload);
+          // Only what we have said ourselves is held against us; an old report is not.
+          const own = told === null ? null : this.#store.stateHashAt(told.index);
+          if (told !== null && own !== null && own !== told.hash && from === this.#raft.leaderId) {
+            this.#endDiverged(told.index);
+          }
+          return null;
+        });
+      default:
+        return this.#snapshots.onCall(from, method, payload) ?? this.#incoming.ask(from, method, payload);
     }
-    const requestId = this.#nextIncoming;
-    this.#nextIncoming += 1;
-    return new Promise((resolve, reject) => {
-      const end = (answer: Answer) => {
-        clearTimeout(timer);
-        this.#incomingCalls.delete(requestId);
-        if (answer.ok) resolve(answer.value);
-        else reject(new Error(answer.message));
-      };
-      const timer = setTimeout(() => end({ ok: false, message: "no answer in time" }), INCOMING_CALL_MS);
-      this.#incomingCalls.set(requestId, end);
-      this.#ports.post({ type: "incoming", requestId, from, method, payload });
-    });
+  }
+
+  /** What throws here is wrong with what was asked, and goes back to whoever asked. */
+  #answer(answer: () => unknown): Promise<unknown> {
+    return new Promise((resolve) => resolve(this.#isEnded ? null : answer()));
   }
 
   // --- To the main thread -----------------------------------------------------------------------------------------
 
   #postRaft(): void {
-    const { role, term, leaderId, isReady, commitIndex, lastIndex, config, isConfigPending } = this.#raft;
-    const raft: RaftStatus = {
-      role,
-      term,
-      leaderId,
-      leadingSinceMs: this.#leadingSinceMs,
-      isReady,
-      commitIndex,
-      lastIndex,
-      floorIndex: 0 as LogIndex,
-      voterIds: config.voters,
-      config,
-      isConfigPending,
-      configRefusal: null,
-      followers: [],
-      stateHash: null,
-    };
     this.#postState();
-    this.#ports.post({ type: "raft", raft, appliedIndex: this.#store.appliedIndex });
+    this.#news.postRaft(this.#node.status(), this.#leadingSinceMs, this.#wish.refusal);
   }
 
   #postState(): void {
-    const { state, appliedIndex } = this.#store;
-    if (state === null || state === this.#posted.state) return;
-    this.#posted.state = state;
+    const state = this.#news.postState();
+    if (state === null) return;
+    this.#exchange.keepOnly(new Set(state.members.map(({ id }) => id)));
     this.#connectPeers();
-    this.#board.keepOnly(new Set(state.members.map(({ id }) => id)));
-    this.#ports.post({ type: "state", state, appliedIndex });
-  }
-
-  #postChanges(): void {
-    this.#postState();
-    const nowMs = this.#ports.nowMs();
-    if (this.#board.version !== this.#posted.boardVersion) {
-      this.#posted.boardVersion = this.#board.version;
-      this.#posted.heardAtMs = nowMs;
-      this.#ports.post({ type: "observations", observations: this.#board.observations(nowMs) });
-      return;
-    }
-    // Who does not lead hears of the others in digests only.
-    const everyMs = this.#raft.role === "leader" ? HEARD_EVERY_MS : REPEAT_MS;
-    if (nowMs - this.#posted.heardAtMs >= everyMs && this.#board.size > 1) {
-      this.#posted.heardAtMs = nowMs;
-      const heard = this.#board.observations(nowMs).map(({ status, statusAtMs, heardAtMs }) => ({
-        memberId: status.memberId,
-        statusAtMs,
-        heardAtMs,
-      }));
-      this.#ports.post({ type: "heard", heard });
-    }
   }
 
   // --- The end ----------------------------------------------------------------------------------------------------
 
-  #close(): void {
+  /** Every orderly stop hands leadership on: then nobody has to notice that it is gone. */
+  #handOverThen(finish: () => void): void {
     const endsAtMs = this.#ports.nowMs() + HAND_OVER_MS;
-    const successor = this.#raft.config.voters.find((id) => this.#transport.isConnected(id));
-    if (this.#raft.role === "leader" && successor !== undefined) {
-      this.#node.transferLeadership(successor);
-      this.#planTurn();
-    }
-    const finish = () => {
+    const look = (): void => {
       if (this.#isEnded) return;
-      const isWaiting = this.#raft.role === "leader" && successor !== undefined;
-      if (isWaiting && this.#ports.nowMs() < endsAtMs) {
-        setTimeout(finish, 10);
-        return;
+      const status = this.#node.status();
+      if (status.role === "leader" && this.#ports.nowMs() < endsAtMs) {
+        // Whoever did not take it within an election time does not take it: ask the next.
+        const isAsked = status.isTransferring || this.#node.transferLeadership(null).ok;
+        if (isAsked) {
+          this.#planTurn();
+          setTimeout(() => this.#guard(look), HAND_OVER_LOOK_MS);
+          return;
+        }
       }
+      finish();
+    };
+    look();
+  }
+
+  #close(): void {
+    this.#handOverThen(() => {
       this.#end();
       this.#store.close();
       this.#ports.post({ type: "closed" });
-    };
-    finish();
+    });
+  }
+
+  /** This member was removed from its cluster. */
+  #leave(index: LogIndex): void {
+    if (this.#isLeaving) return;
+    this.#isLeaving = true;
+    const { databasePath } = this.#start;
+    writeRemovalNote(databasePath, index);
+    const message = removalMessage(index, dirname(databasePath));
+    this.#log.warn("raft.removed", { index, message });
+    // Not from within a turn: the one who leads may have to hand over first.
+    setImmediate(() =>
+      this.#guard(() =>
+        this.#handOverThen(() => {
+          this.#end();
+          this.#ports.post({ type: "removed", index, message });
+          this.#ports.killProcess();
+        }),
+      ),
+    );
+  }
+
+  #endDiverged(index: LogIndex): void {
+    const message = `the agreed state on this member is not what a majority has (at entry ${index}), so it takes no part any more. Remove it from the cluster, and let the host join as a new member with an empty data directory`;
+    this.#fail(EXIT_DIVERGED, message, null);
   }
 
   /** It could not start: gives the database and its lock back. */
@@ -560,8 +702,11 @@ export class ConsensusWorker {
 
   #end(): void {
     this.#proposals.close();
+    this.#reads.close();
+    this.#incoming.close();
     this.#isEnded = true;
     if (this.#wakeTimer !== null) clearTimeout(this.#wakeTimer);
+    this.#snapshots.close();
     this.#transport.close();
   }
 
@@ -591,25 +736,6 @@ export class ConsensusWorker {
 /** The worker has ended already; only unwinds. */
 class EndedError extends Error {
   override readonly name = "EndedError";
-}
-
-function isCommand(value: unknown): value is Command {
-  if (typeof value !== "object" || value === null) return false;
-  const { id, atMs, by, change } = value as Record<string, unknown>;
-  return (
-    typeof id === "string" &&
-    typeof atMs === "number" &&
-    typeof by === "string" &&
-    typeof change === "object" &&
-    change !== null
-  );
-}
-
-function parseAcceptance(value: unknown): Acceptance {
-  const { ok, id, reason, isFinal } = (value ?? {}) as Record<string, unknown>;
-  const { term, index } = (id ?? {}) as Record<string, unknown>;
-  if (ok === true && typeof term === "number" && typeof index === "number") return value as Acceptance;
-  return { ok: false, reason: typeof reason === "string" ? reason : "no answer", isFinal: isFinal === true };
 }
 
 function messageOf(error: unknown): string {

@@ -55,7 +55,7 @@ export class ObservationBoard {
   }
 
   /** @returns whether the status says something new; false also if it came too late to count. */
-  takeStatus(from: MemberId, { status, ageMs }: AgedStatus, nowMs: number): boolean {
+  takeStatus(from: MemberId, { status, ageMs }: Omit<AgedStatus, "host">, nowMs: number): boolean {
     const row = this.#row(from);
     if (!isNewer(row, status)) return false;
     if (row.status?.bootId === status.bootId && row.status.sequence === status.sequence) {

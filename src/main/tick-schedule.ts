@@ -31,6 +31,13 @@ export function ticksOf({ heartbeatMs, electionMsMin, electionMsMax }: SpecTimin
   };
 }
 
+export interface DueTicks {
+  /** While the process was awake, and at most one for the time by which it woke too late: patience counts these. */
+  readonly ticks: number;
+  /** The rest of the time by which it woke too late: a leader's authority lapses with it all the same. */
+  readonly lostTicks: number;
+}
+
 export class TickSchedule {
   /** Everything before this moment has been counted. */
   #countedToMs: number;
@@ -63,12 +70,18 @@ export class TickSchedule {
     return nowMs > this.#wakeAtMs + TICK_MS;
   }
 
-  /** How many ticks have passed while the process was awake; at most one for the time by which it woke too late. */
-  takeDue(nowMs: number): number {
+  /** What has passed since the last time. */
+  takeDue(nowMs: number): DueTicks {
     const isLate = this.isLate(nowMs);
     const upToMs = isLate ? this.#wakeAtMs + TICK_MS : nowMs;
     const ticks = Math.max(0, Math.floor((upToMs - this.#countedToMs) / TICK_MS));
+    const lostTicks = isLate ? Math.max(0, Math.floor((nowMs - upToMs) / TICK_MS)) : 0;
     this.#countedToMs = isLate ? nowMs : this.#countedToMs + ticks * TICK_MS;
-    return ticks;
+    return { ticks, lostTicks };
+  }
+
+  /** By how much a wake-up at `nowMs` is later than planned. */
+  lateMs(nowMs: number): number {
+    return Math.max(0, nowMs - this.#wakeAtMs);
   }
 }

@@ -5,9 +5,17 @@
 import type { LogIndex, MemberId } from "../base/ids.ts";
 import type { LogFields } from "../base/log.ts";
 import type { Command } from "../cluster/command.ts";
-import type { ProposeResult, RaftStatus, StoredEvent } from "../cluster/consensus.ts";
+import type {
+  BarrierResult,
+  ConfigTarget,
+  ProposeResult,
+  RaftStatus,
+  StateBackup,
+  StoredEvent,
+} from "../cluster/consensus.ts";
 import type { MemberStatus, Observation } from "../cluster/observation.ts";
 import type { ClusterState } from "../cluster/state.ts";
+import type { EngineLimits } from "../raft/engine/limits.ts";
 
 /** How this member proves who it is on the peer transport. */
 export interface PeerCredentials {
@@ -23,6 +31,8 @@ export interface WorkerStart {
   readonly listen: string;
   /** Different on each member and at each start. */
   readonly seed: number;
+  /** Where they differ from what is good for everybody; for tests. */
+  readonly limits?: Partial<EngineLimits>;
 }
 
 /** Numbers a question, for its answer. */
@@ -47,7 +57,9 @@ export type ToWorker =
       readonly deadlineMs: number;
     }
   | { readonly type: "answer"; readonly requestId: RequestId; readonly answer: Answer }
-  | { readonly type: "add-voter"; readonly id: MemberId }
+  | { readonly type: "change-config"; readonly target: ConfigTarget }
+  | { readonly type: "barrier"; readonly requestId: RequestId; readonly deadlineMs: number }
+  | { readonly type: "backup"; readonly requestId: RequestId }
   | { readonly type: "transfer"; readonly to: MemberId }
   | {
       readonly type: "read-events";
@@ -74,6 +86,8 @@ export type FromWorker =
   /** Nothing changed but when members were last heard. */
   | { readonly type: "heard"; readonly heard: readonly Heard[] }
   | { readonly type: "proposed"; readonly requestId: RequestId; readonly result: ProposeResult }
+  | { readonly type: "barred"; readonly requestId: RequestId; readonly result: BarrierResult }
+  | { readonly type: "backed-up"; readonly requestId: RequestId; readonly result: BackupResult }
   | { readonly type: "called"; readonly requestId: RequestId; readonly answer: Answer }
   | {
       readonly type: "incoming";
@@ -89,9 +103,15 @@ export type FromWorker =
       readonly event: string;
       readonly fields: LogFields;
     }
+  /** This member was removed from its cluster, as of this entry: it must end, and not start again. */
+  | { readonly type: "removed"; readonly index: LogIndex; readonly message: string }
   /** The member must end now, with this exit code. */
   | { readonly type: "fatal"; readonly exitCode: number; readonly message: string }
   | { readonly type: "closed" };
+
+export type BackupResult =
+  | { readonly ok: true; readonly backup: StateBackup }
+  | { readonly ok: false; readonly message: string };
 
 export interface Heard {
   readonly memberId: MemberId;
@@ -101,5 +121,11 @@ export interface Heard {
 
 /** The disk did not take what had to be durable (sysexits: EX_IOERR). */
 export const EXIT_DISK_FAILED = 74;
+/** The disk is full, and was before (sysexits: EX_CANTCREAT). Start it again once there is room. */
+export const EXIT_DISK_FULL = 73;
+/** What is stored here is not what a majority has (sysexits: EX_DATAERR). */
+export const EXIT_DIVERGED = 65;
+/** This member was removed from its cluster (sysexits: EX_NOPERM). A restart changes nothing. */
+export const EXIT_REMOVED = 77;
 /** Our own code broke a promise inside consensus (sysexits: EX_SOFTWARE). */
 export const EXIT_CONSENSUS_BROKEN = 70;

@@ -1,14 +1,28 @@
 /**
  * What members tell each other of themselves, as JSON, with ages instead of times: no clock is compared across hosts.
  */
-import { type MemberId, parseMemberId } from "../base/ids.ts";
+import { type LogIndex, type MemberId, parseMemberId } from "../base/ids.ts";
+import type { StateHash } from "../cluster/consensus.ts";
 import type { MemberStatus, PostgresStatus, Promises } from "../cluster/observation.ts";
 import { MalformedError } from "./malformed.ts";
+
+/** What a member measures of its machine and of what it applied, with each status. */
+export interface HostReport {
+  /** The slowest commit of the last ten seconds. */
+  readonly commitWorstMs: number;
+  /** 99 of 100 wake-ups of the last ten seconds were at most this late. */
+  readonly latenessMs: number;
+  readonly isDiskFull: boolean;
+  /** The agreed state as applied there; null where it keeps no hash. */
+  readonly stateHash: StateHash | null;
+}
 
 /** A member's status, and how long ago it was true when it was sent. */
 export interface AgedStatus {
   readonly status: MemberStatus;
   readonly ageMs: number;
+  /** Null from a member of release 0.1.0. */
+  readonly host: HostReport | null;
 }
 
 /** What the leader knows of a member, for the others. */
@@ -33,10 +47,26 @@ const POSTGRES_KINDS: ReadonlySet<string> = new Set<PostgresStatus["kind"]>([
 
 /** @throws {MalformedError} if it is not the status of `from`. */
 export function parseAgedStatus(value: unknown, from: MemberId): AgedStatus {
-  const { status, ageMs } = record(value, "a status");
+  const { status, ageMs, host } = record(value, "a status");
   const parsed = parseStatus(status);
   if (parsed.memberId !== from) throw new MalformedError(`a status of ${parsed.memberId}, sent by ${from}`);
-  return { status: parsed, ageMs: duration(ageMs) };
+  return { status: parsed, ageMs: duration(ageMs), host: host === undefined ? null : parseHost(host) };
+}
+
+function parseHost(value: unknown): HostReport {
+  const { commitWorstMs, latenessMs, isDiskFull, stateHash } = record(value, "a status' host");
+  if (typeof isDiskFull !== "boolean") throw new MalformedError("a host without isDiskFull");
+  return {
+    commitWorstMs: duration(commitWorstMs),
+    latenessMs: duration(latenessMs),
+    isDiskFull,
+    stateHash: stateHash === null ? null : parseStateHash(record(stateHash, "a state's hash")),
+  };
+}
+
+function parseStateHash(value: Record<string, unknown>): StateHash {
+  count(value, "index");
+  return { index: value["index"] as LogIndex, hash: text(value, "hash") };
 }
 
 /** @throws {MalformedError} if it is not a digest. */

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { MemberId } from "../../../src/base/ids.ts";
 import type { Consensus } from "../../../src/cluster/consensus.ts";
-import { M1, tokenCommand } from "../store/sample.ts";
+import { M1, M2, tokenCommand } from "../store/sample.ts";
 import { CLOCK, logged, Members, status, until } from "./members.ts";
 
 let members: Members;
@@ -12,6 +12,7 @@ beforeEach(() => {
 });
 afterEach(() => members.close());
 
+const M3 = "00000000-0000-4000-8000-000000000003" as MemberId;
 const id = (number: number) => `00000000-0000-4000-8000-00000000000${number}` as MemberId;
 const tokens = (consensus: Consensus) => consensus.state.tokens.map((token) => token.id);
 
@@ -150,7 +151,7 @@ describe("three members", () => {
     await until(starter, () => starter.raft.isReady);
     const two = await members.start(await members.join(starter));
     const three = await members.start(await members.join(starter));
-    await until(starter, () => starter.raft.voterIds.length === 3 && !starter.raft.isConfigPending);
+    await members.promote(starter, M2, M3);
     await starter.close();
     let first = spawnMember(path);
     await until(two, () => two.raft.leaderId !== null);

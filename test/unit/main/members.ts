@@ -94,8 +94,25 @@ export class Members {
         .filter(({ id }) => id !== seat.memberId)
         .map(({ id, peerAddress }) => ({ id, address: peerAddress })),
     });
-    leader.changeConfig({ voters: [...leader.raft.voterIds, seat.memberId], learners: [] });
+    const { voters, learners } = leader.raft.config;
+    leader.changeConfig({ voters, learners: [...learners, seat.memberId] });
     return seat;
+  }
+
+  /** Makes voters of those who learn, once they have caught up. */
+  async promote(leader: Consensus, ...ids: readonly MemberId[]): Promise<void> {
+    await until(leader, () =>
+      ids.every((id) => leader.raft.followers.some((one) => one.id === id && one.isCaughtUp)),
+    );
+    const { voters, learners } = leader.raft.config;
+    leader.changeConfig({
+      voters: [...voters, ...ids],
+      learners: learners.filter((id) => !ids.includes(id)),
+    });
+    await until(
+      leader,
+      () => ids.every((id) => leader.raft.voterIds.includes(id)) && !leader.raft.isConfigPending,
+    );
   }
 
   async start(seat: Seat): Promise<Consensus> {
@@ -117,8 +134,9 @@ export class Members {
     await until(first, () => first.raft.isReady);
     const others: Consensus[] = [];
     for (let count = 0; count < 2; count += 1) {
-      others.push(await this.start(await this.join(first)));
-      await until(first, () => first.raft.voterIds.length === count + 2 && !first.raft.isConfigPending);
+      const seat = await this.join(first);
+      others.push(await this.start(seat));
+      await this.promote(first, seat.memberId);
     }
     const [second, third] = others;
     if (second === undefined || third === undefined) throw new Error("two members joined");

@@ -7,21 +7,21 @@ const HEARTBEAT = 15;
 test("a leader sleeps until its next heartbeat, and counts all of it", () => {
   const schedule = new TickSchedule(1000);
   expect(schedule.plan(1000, "leading", HEARTBEAT)).toBe(75);
-  expect(schedule.takeDue(1075)).toBe(15);
+  expect(schedule.takeDue(1075)).toEqual({ ticks: 15, lostTicks: 0 });
   // A millisecond late is made good at the next one.
   expect(schedule.plan(1076, "leading", HEARTBEAT)).toBe(74);
-  expect(schedule.takeDue(1150)).toBe(15);
+  expect(schedule.takeDue(1150).ticks).toBe(15);
 });
 
 test("a follower counts from the last heartbeat, however rarely it wakes", () => {
   const schedule = new TickSchedule(0);
   expect(schedule.plan(0, "following", HEARTBEAT)).toBe(300);
   for (const heardAtMs of [75, 150, 225, 298]) schedule.leaderHeard(heardAtMs);
-  expect(schedule.takeDue(300)).toBe(0);
+  expect(schedule.takeDue(300)).toEqual({ ticks: 0, lostTicks: 0 });
   expect(schedule.plan(300, "following", HEARTBEAT)).toBe(298);
-  expect(schedule.takeDue(598)).toBe(60);
+  expect(schedule.takeDue(598).ticks).toBe(60);
   expect(schedule.plan(598, "watchful", HEARTBEAT)).toBe(10);
-  expect(schedule.takeDue(608)).toBe(2);
+  expect(schedule.takeDue(608).ticks).toBe(2);
 });
 
 test("a follower that hears nothing wakes before the shortest election, whatever the profile", () => {
@@ -32,14 +32,15 @@ test("a follower that hears nothing wakes before the shortest election, whatever
   }
 });
 
-test("time during which the process stood still counts as one tick at most", () => {
+test("time during which the process stood still counts as one tick of patience at most, and in full for authority", () => {
   const schedule = new TickSchedule(0);
   schedule.plan(0, "watchful", HEARTBEAT);
   expect(schedule.isLate(10 + TICK_MS)).toBe(false);
   expect(schedule.isLate(5000)).toBe(true);
-  expect(schedule.takeDue(5000)).toBe(3);
+  expect(schedule.lateMs(5000)).toBe(4990);
+  expect(schedule.takeDue(5000)).toEqual({ ticks: 3, lostTicks: 997 });
   schedule.plan(5000, "watchful", HEARTBEAT);
-  expect(schedule.takeDue(5010)).toBe(2);
+  expect(schedule.takeDue(5010)).toEqual({ ticks: 2, lostTicks: 0 });
 });
 
 test("the profiles keep their proportions in ticks", () => {

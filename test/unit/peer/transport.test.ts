@@ -129,7 +129,7 @@ describe("between members", () => {
     for (const message of [heartbeat, append]) one.transport.send(message);
     await two.journal.saw(/^message append/);
     expect(two.messages).toEqual([heartbeat, append]);
-    one.transport.sendStatus(M2, { status, ageMs: 3 });
+    one.transport.sendStatus(M2, { status, ageMs: 3, host: null });
     one.transport.sendDigest(M2, [{ status, statusAgeMs: 1, heardAgeMs: 2, isConnected: true }]);
     expect(await two.journal.saw(/^status/)).toBe(`status ${M1} 4`);
     expect(await two.journal.saw(/^digest/)).toBe(`digest ${M1} 1`);
