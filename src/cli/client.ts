@@ -27,9 +27,23 @@ export class ApiClient {
   }
 
   /** @throws {CliError} */
-  async post<T>(path: string, body: unknown, options: WriteOptions = {}): Promise<T> {
+  post<T>(path: string, body: unknown, options: WriteOptions = {}): Promise<T> {
+    return this.#write("POST", path, body, options);
+  }
+
+  /** @throws {CliError} */
+  patch<T>(path: string, body: unknown, options: WriteOptions = {}): Promise<T> {
+    return this.#write("PATCH", path, body, options);
+  }
+
+  /** @throws {CliError} */
+  delete<T>(path: string, options: WriteOptions = {}): Promise<T> {
+    return this.#write("DELETE", path, {}, options);
+  }
+
+  async #write<T>(method: string, path: string, body: unknown, options: WriteOptions): Promise<T> {
     const { idempotencyKey, deadlineMs = WRITE_DEADLINE_MS } = options;
-    const response = await this.#send("POST", path, {
+    const response = await this.#send(method, path, {
       deadlineMs,
       body: JSON.stringify(body),
       headers: {
@@ -39,6 +53,16 @@ export class ApiClient {
       isRepeatable: idempotencyKey !== undefined,
     });
     return (await response.json()) as T;
+  }
+
+  /** A file, as it comes. It may take as long as it takes. @throws {CliError} */
+  async download(
+    path: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly body: ReadableStream<Uint8Array>; readonly headers: Headers }> {
+    const { body, headers } = await this.#send("GET", path, { deadlineMs: null, signal });
+    if (body === null) throw new CliError(EXIT.failed, "the answer has no body");
+    return { body, headers };
   }
 
   /** A stream of Server-Sent Events. Only the answer's beginning has a deadline. @throws {CliError} */

@@ -1,9 +1,10 @@
-import type { ClusterDocument, OperationDocument } from "../api/documents.ts";
+import type { ClusterDocument, ConsensusDocument, OperationDocument } from "../api/documents.ts";
 import type { ApiClient } from "./client.ts";
 import { clientCommand, formatResult, openClient, printResult } from "./client-command.ts";
 import { CliError, EXIT } from "./exit-code.ts";
 import { followOperation, pause } from "./follow-operation.ts";
 import type { CliPorts } from "./ports.ts";
+import { renderConsensus } from "./render-members.ts";
 import { renderOperation, renderStatus } from "./render-status.ts";
 
 const WATCH_MS = 1_000;
@@ -81,6 +82,7 @@ export function statusCommand(ports: CliPorts) {
       "Shows the cluster as the asked member sees it: what is agreed, what is seen, and the reason of each member.",
     )
     .option("-w, --watch", "again each second, until Ctrl-C")
+    .option("-v, --verbose", "with the group that agrees")
     .option("--linearizable", "wait until everything that was agreed before is known to the asked member")
     .addHelpText(
       "after",
@@ -91,6 +93,9 @@ export function statusCommand(ports: CliPorts) {
       const path = options.linearizable === true ? "/v1/cluster?consistency=linearizable" : "/v1/cluster";
       if (options.watch !== true) {
         printResult(ports, options.output, await client.get<ClusterDocument>(path), renderStatus);
+        if (options.verbose === true && options.output === "table") {
+          ports.terminal.out(`\n${renderConsensus(await client.get<ConsensusDocument>("/v1/consensus"))}`);
+        }
         return;
       }
       const { terminal } = ports;

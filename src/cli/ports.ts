@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { Result } from "../base/result.ts";
+import type { RecoverPorts } from "./recover-ports.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** All that the command line asks of the rest. The three long-running commands live elsewhere; `main` hands them in. */
@@ -14,6 +15,10 @@ export interface CliPorts {
   newId(): string;
   /** Path of the API's Unix socket according to a member's configuration file. */
   socketPathOf(configPath: string): Promise<Result<string, string>>;
+  /** Asks on the terminal; null where the input ends. */
+  readLine(question: string): Promise<string | null>;
+  /** The offline tools. */
+  readonly recover: RecoverPorts;
   /** Each resolves with the exit code once the process should end. */
   run(options: RunOptions): Promise<number>;
   supervise(options: SuperviseOptions): Promise<number>;

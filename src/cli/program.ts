@@ -5,8 +5,10 @@ import { memberCommand } from "./member-commands.ts";
 import { eventsCommand, operationCommand } from "./operation-commands.ts";
 import type { CliPorts } from "./ports.ts";
 import { demoCommand, runCommand, superviseCommand } from "./process-commands.ts";
+import { recoverCommand } from "./recover-commands.ts";
 import { runCommandLine, settle } from "./run-command-line.ts";
 import { formCommand, joinCommand } from "./setup-commands.ts";
+import { backupStateCommand, consensusCommand } from "./state-commands.ts";
 import { versionCommand } from "./version-command.ts";
 
 const FIRST_MINUTES = `
@@ -51,6 +53,9 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(statusCommand(ports))
     .addCommand(switchoverCommand(ports))
     .addCommand(memberCommand(ports))
+    .addCommand(consensusCommand(ports))
+    .addCommand(backupStateCommand(ports))
+    .addCommand(recoverCommand(ports))
     .addCommand(operationCommand(ports))
     .addCommand(eventsCommand(ports))
     .addCommand(demoCommand(ports, finish))

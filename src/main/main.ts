@@ -24,6 +24,13 @@ const ports: CliPorts = {
     const directory = readDataDir(readFileSync(configPath, "utf8"), process.env);
     return directory.ok ? { ok: true, value: apiSocketPath(directory.value) } : directory;
   },
+  readLine: async (question) => (await import("./read-line.ts")).readLine(question),
+  recover: {
+    inspect: async (dataDir) => (await import("./recover-command.ts")).inspect(dataDir),
+    plan: async (request) => (await import("./recover-command.ts")).plan(request),
+    forceNewGroup: async (request) => (await import("./recover-command.ts")).forceNewGroup(request),
+    restore: async (request) => (await import("./recover-command.ts")).restore(request),
+  },
   run: async (options) => (await import("./run-command.ts")).run(options),
   supervise: async (options) => (await import("./supervise-command.ts")).supervise(options),
   demo: async (options) => {

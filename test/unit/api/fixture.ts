@@ -13,6 +13,7 @@ import type {
 import type { Log } from "../../../src/base/log.ts";
 import type { Lsn } from "../../../src/base/lsn.ts";
 import { ok } from "../../../src/base/result.ts";
+import { apply } from "../../../src/cluster/apply.ts";
 import type { Command, Outcome } from "../../../src/cluster/command.ts";
 import type { BarrierResult, Consensus, ProposeResult, StoredEvent } from "../../../src/cluster/consensus.ts";
 import { DEFAULT_TAGS, type Member } from "../../../src/cluster/member.ts";
@@ -152,6 +153,8 @@ export interface Fake {
   /** What `propose` answers; by default every command is accepted and `onCommand` may change the state. */
   answer: ProposeResult;
   onCommand: (command: Command) => void;
+  /** What `onCommand` made of the last command; null: `answer` stands. */
+  next: ProposeResult | null;
   /** What waiting for everything that is agreed comes to. */
   barrier: BarrierResult;
   /** A file that `backup` hands out; null: the disk is full. */
@@ -188,6 +191,7 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
     ]),
     answer: { kind: "applied", outcome: applied },
     onCommand: () => {},
+    next: null,
     barrier: { kind: "reached", index: 41 as LogIndex },
     backupPath: null,
     commands: [],
@@ -264,7 +268,9 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
     async propose(command) {
       fake.commands.push(command);
       if (fake.answer.kind === "applied" && fake.answer.outcome.ok) fake.onCommand(command);
-      return fake.answer;
+      const { next } = fake;
+      fake.next = null;
+      return next ?? fake.answer;
     },
     publish() {},
     async call() {
@@ -286,6 +292,20 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
     async close() {},
   };
   return fake;
+}
+
+/** From now on commands do what they would do in a real cluster, the same one once. */
+export function applyCommands(fake: Fake): void {
+  const seen = new Map<string, ProposeResult>();
+  fake.onCommand = (command) => {
+    const before = seen.get(command.id);
+    const { state, outcome } =
+      before === undefined ? apply(fake.state, command) : { state: fake.state, outcome: null };
+    fake.state = state;
+    const result: ProposeResult = before ?? { kind: "applied", outcome: outcome ?? { ok: true } };
+    seen.set(command.id, result);
+    fake.next = result;
+  };
 }
 
 /** Adds the operation that a command would begin. */

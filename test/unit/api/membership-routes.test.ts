@@ -10,9 +10,9 @@ import type {
   OperationDocument,
 } from "../../../src/api/documents.ts";
 import type { ProblemDocument } from "../../../src/api/problem.ts";
-import { apply } from "../../../src/cluster/apply.ts";
 import {
   ADMIN,
+  applyCommands,
   createFake,
   type Fake,
   M2,
@@ -28,15 +28,7 @@ import {
 function living(over: Parameters<typeof stateOf>[0] = {}): Fake {
   const fake = createFake();
   fake.state = stateOf({ featureLevel: 2, ...over });
-  const seen = new Set<string>();
-  fake.onCommand = (command) => {
-    if (seen.has(command.id)) return;
-    seen.add(command.id);
-    const { state, outcome } = apply(fake.state, command);
-    fake.state = state;
-    fake.answer = { kind: "applied", outcome: { ok: true } };
-    if (!outcome.ok) throw new Error(outcome.code);
-  };
+  applyCommands(fake);
   return fake;
 }
 
@@ -99,16 +91,7 @@ describe("DELETE /v1/members/{name}", () => {
   });
 
   test("says why not", async () => {
-    const fake = createFake();
-    fake.state = stateOf({ featureLevel: 2 });
-    const { outcome } = apply(fake.state, {
-      id: "c",
-      atMs: 1,
-      by: "x",
-      change: { kind: "remove-member", memberId: fake.selfId, operationId: "o" },
-    });
-    fake.answer = { kind: "applied", outcome };
-    expect(await read<ProblemDocument>(await ask(fake, "DELETE", "/v1/members/m1"))).toMatchObject({
+    expect(await read<ProblemDocument>(await ask(living(), "DELETE", "/v1/members/m1"))).toMatchObject({
       status: 409,
       code: "member-is-primary",
       hint: "Make another member primary first, with 'guacamole switchover'.",

@@ -3,10 +3,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createApi } from "../../../src/api/create-api.ts";
 import { listenApi } from "../../../src/api/listen-api.ts";
-import { ok } from "../../../src/base/result.ts";
+import { err, ok } from "../../../src/base/result.ts";
 import type { CliPorts } from "../../../src/cli/ports.ts";
 import { runProgram } from "../../../src/cli/program.ts";
+import type { RecoverPorts } from "../../../src/cli/recover-ports.ts";
 import { createFake, type Fake } from "../api/fixture.ts";
+
+const nothing = async () => err("nothing is there");
+const NOTHING_TO_RECOVER: RecoverPorts = {
+  inspect: nothing,
+  plan: nothing,
+  forceNewGroup: nothing,
+  restore: nothing,
+};
 
 /** What one command line did. */
 export interface Ran {
@@ -74,6 +83,8 @@ export async function startFakeMember(): Promise<FakeMember> {
         interrupted: interrupt.signal,
         newId: () => `key-${++ids}`,
         socketPathOf: async () => ok(socketPath),
+        readLine: async () => null,
+        recover: NOTHING_TO_RECOVER,
         run: start,
         supervise: start,
         demo: start,

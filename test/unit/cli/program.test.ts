@@ -58,6 +58,9 @@ describe("usage", () => {
       "status",
       "switchover",
       "member",
+      "consensus",
+      "backup-state",
+      "recover",
       "operation",
       "events",
       "demo",
@@ -86,7 +89,7 @@ describe("usage", () => {
       for (const word of ["switchover", "reinit", "linearizable"]) expect(out).toContain(word);
     }
     const { out } = await member.guacamole(["completion", "bash"]);
-    const script = `${out}\nCOMP_WORDS=(guacamole member re); COMP_CWORD=2; _guacamole; echo "\${COMPREPLY[@]}"`;
+    const script = `${out}\nCOMP_WORDS=(guacamole member rei); COMP_CWORD=2; _guacamole; echo "\${COMPREPLY[@]}"`;
     expect(Bun.spawnSync(["bash", "-c", script]).stdout.toString().trim()).toBe("reinit");
   });
 });
