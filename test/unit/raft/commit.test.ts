@@ -1,11 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { LogIndex, MemberId, Term } from "../../../src/base/ids.ts";
-import { Bench, logOf, M1, M2, M3, M4, M5, type MessageOf } from "../../support/raft-bench.ts";
+import { Bench, logOf, M1, M2, M3, M4, M5 } from "../../support/raft-bench.ts";
 import { RaftGroup, SEVEN } from "../../support/raft-group.ts";
-
-function _appendsTo(bench: Bench, to: MemberId): readonly MessageOf<"append">[] {
-  return bench.takeOf("append").filter((message) => message.to === to);
-}
 
 describe("what a leader counts", () => {
   test("a leader does not count itself before its disk has answered", () => {
