@@ -5,7 +5,7 @@ import { Database } from "bun:sqlite";
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { drizzle } from "drizzle-orm/bun-sqlite";
-import { migrate } from "./migrations.ts";
+import { migrate, verifySchema } from "./migrations.ts";
 import { DiskFullError, StoreError } from "./store-error.ts";
 
 export type Drizzle = ReturnType<typeof drizzle>;
@@ -50,6 +50,7 @@ export function openDatabase(path: string): StoreDatabase {
     refuseOldSqlite(raw);
     configure(raw);
     migrate(raw, path);
+    verifySchema(raw, path);
     return { path, raw, drizzle: drizzle({ client: raw }), close };
   } catch (error) {
     close();
@@ -67,6 +68,7 @@ function trackStatements(raw: Database): () => void {
   const statements: { finalize(): void }[] = [];
   const original = raw.prepare;
   Object.defineProperty(raw, "prepare", {
+    configurable: true,
     value: (...parameters: Parameters<Database["prepare"]>) => {
       const statement = original.apply(raw, parameters);
       statements.push(statement);
@@ -145,9 +147,14 @@ interface WalState {
   readonly checkpointed: number;
 }
 
-/** Whether SQLite undid what it was doing because there was no room; any other error of the disk is final. */
+/**
+ * Whether there was no room. SQLite has undone what it was doing then; any other error of the disk is final. (Where the
+ * kernel finds out only when it syncs, SQLite calls it an error of the disk, and so do we.)
+ */
 export function isDiskFull(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "SQLITE_FULL";
+  return (
+    error instanceof Error && "code" in error && (error.code === "SQLITE_FULL" || error.code === "ENOSPC")
+  );
 }
 
 function refuseOldSqlite(raw: Database): void {

@@ -65,7 +65,7 @@ export function verifyIdentity(database: StoreDatabase): StoreIdentity | null {
     if (marker === null) return null;
     throw forgotten(database.path, markerPath, marker);
   }
-  if (marker === null) {
+  if (marker === null || isRecoveryCut(marker, identity)) {
     writeMarker(markerPath, markerOf(identity));
   } else if (marker.clusterId !== identity.clusterId) {
     throw new StoreError(
@@ -103,7 +103,7 @@ export function formStore(input: FormInput): StoreIdentity {
     peers: [],
     recoveryEpoch: 0,
   };
-  begin(input.databasePath, identity, (database) => {
+  beginStore(input.databasePath, identity, (database) => {
     const last = input.entries.at(-1);
     if (last === undefined) throw new StoreError("a control plane is formed with at least its configuration");
     const store = new SqliteLogStore(database, input.rules, "beginning");
@@ -135,11 +135,16 @@ export interface JoinInput {
 export function joinStore(input: JoinInput): StoreIdentity {
   const { databasePath, ...rest } = input;
   const identity: StoreIdentity = { ...rest, origin: "join", recoveryEpoch: 0 };
-  begin(databasePath, identity, null);
+  beginStore(databasePath, identity, null);
   return identity;
 }
 
-function begin(
+/**
+ * Gives an empty database its identity, and in the same transaction whatever `fill` adds.
+ *
+ * @throws {StoreError} if the data directory has a history.
+ */
+export function beginStore(
   path: string,
   identity: StoreIdentity,
   fill: ((database: StoreDatabase) => void) | null,
@@ -165,7 +170,8 @@ function begin(
   }
 }
 
-function writeIdentity({ drizzle }: StoreDatabase, identity: StoreIdentity): void {
+/** Writes the identity, inside the caller's transaction. The marker is the caller's to write. */
+export function writeIdentity({ drizzle }: StoreDatabase, identity: StoreIdentity): void {
   const { clusterId, memberId, origin, promotableFrom, recoveryEpoch } = identity;
   const peers = JSON.stringify(identity.peers);
   const checksum = rowChecksum(
@@ -198,7 +204,15 @@ function readIdentity(database: StoreDatabase): StoreIdentity | null {
   };
 }
 
-function markerOf({ clusterId, memberId, origin }: StoreIdentity): Marker {
+/** A crash in the middle of a recovery: the transaction has happened or has not, and the database knows. */
+function isRecoveryCut(marker: Marker, identity: StoreIdentity): boolean {
+  const { recoveringTo, clusterId, memberId } = marker;
+  if (recoveringTo === undefined || memberId !== identity.memberId) return false;
+  return identity.clusterId === recoveringTo || identity.clusterId === clusterId;
+}
+
+/** What the marker beside a database of this identity says. */
+export function markerOf({ clusterId, memberId, origin }: StoreIdentity): Marker {
   return { clusterId, memberId, origin };
 }
 

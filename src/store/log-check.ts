@@ -9,7 +9,6 @@ import { chainHash } from "./chain.ts";
 import type { StoreDatabase } from "./database.ts";
 import { entryOf, hardOf, type LogStatements } from "./log-rows.ts";
 import { configOf, floorConfigOf } from "./placed-config.ts";
-import { verifyRows } from "./row-checksum.ts";
 import { StoreError } from "./store-error.ts";
 
 export interface VerifiedLog {
@@ -24,7 +23,7 @@ export interface VerifiedLog {
  * @throws {StoreError} naming the first thing that is wrong.
  */
 export function verifyLog(
-  { raw, path }: StoreDatabase,
+  { path }: StoreDatabase,
   statements: LogStatements,
   expected: "history" | "beginning",
 ): VerifiedLog {
@@ -33,7 +32,6 @@ export function verifyLog(
       `the log in ${path} is damaged: ${what}. Do not repair it by hand: remove this member from the cluster, and let the host join as a new one with an empty data directory`,
     );
   };
-  if (expected === "history") verifyRows(raw, path);
   const identity = statements.readIdentity.get();
   const hardRow = statements.readHard.get();
   const floorRow = statements.readFloor.get();
@@ -85,8 +83,10 @@ function walk(
       if (row.idx !== last.index + 1) refuse(`entry ${last.index + 1} is missing`);
       if (row.term < last.term) refuse(`the term of entry ${row.idx} is older than that of the one before`);
       const entry = entryOf(row);
-      chain = chainHash(chain, entry);
-      if (!Buffer.from(chain).equals(row.chain))
+      // A damaged row may have values of another type than its columns.
+      const hasBytes = entry.data instanceof Uint8Array && row.chain instanceof Uint8Array;
+      if (hasBytes) chain = chainHash(chain, entry);
+      if (!hasBytes || !Buffer.from(chain).equals(row.chain))
         refuse(`entry ${row.idx} is not what was written (hash chain)`);
       const config = configOf(entry);
       if (config !== null) configs.push(config);

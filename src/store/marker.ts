@@ -12,6 +12,8 @@ export interface Marker {
   readonly clusterId: ClusterId;
   readonly memberId: MemberId;
   readonly origin: "form" | "join" | "recover";
+  /** A recovery has begun that gives the database this cluster id; it has happened if the database has it. */
+  readonly recoveringTo?: ClusterId;
 }
 
 export interface StorePaths {
@@ -67,12 +69,16 @@ function parseMarker(text: string): Marker | null {
     return null;
   }
   if (typeof value !== "object" || value === null) return null;
-  const { clusterId, memberId, origin } = value as Record<string, unknown>;
+  const { clusterId, memberId, origin, recoveringTo } = value as Record<string, unknown>;
   if (typeof clusterId !== "string" || typeof memberId !== "string") return null;
   if (origin !== "form" && origin !== "join" && origin !== "recover") return null;
   const cluster = parseClusterId(clusterId);
   const member = parseMemberId(memberId);
-  return cluster.ok && member.ok ? { clusterId: cluster.value, memberId: member.value, origin } : null;
+  if (!cluster.ok || !member.ok) return null;
+  const marker: Marker = { clusterId: cluster.value, memberId: member.value, origin };
+  if (recoveringTo === undefined) return marker;
+  const next = typeof recoveringTo === "string" ? parseClusterId(recoveringTo) : null;
+  return next?.ok ? { ...marker, recoveringTo: next.value } : null;
 }
 
 function isMissing(error: unknown): boolean {

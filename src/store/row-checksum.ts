@@ -49,13 +49,26 @@ export function verifyRows(raw: Database, path: string): void {
       `the database ${path} is damaged: ${what}. Do not repair it by hand: remove this member from the cluster, and let the host join as a new one with an empty data directory`,
     );
   };
-  const structure = raw.query<{ quick_check: string }, []>("PRAGMA quick_check(1)").get()?.quick_check;
-  if (structure !== "ok") refuse(structure ?? "it cannot be checked");
-  for (const table of tables()) {
-    for (const row of rowsOf(raw, table)) {
-      if (row["checksum"] !== checksumOf(table, row)) refuse(`a row of ${table} is not what was written`);
+  try {
+    const structure = structureOf(raw);
+    if (structure !== "ok") refuse(structure);
+    for (const table of tables()) {
+      for (const row of rowsOf(raw, table)) {
+        if (row["checksum"] !== checksumOf(table, row)) refuse(`a row of ${table} is not what was written`);
+      }
     }
+  } catch (error) {
+    // What SQLite finds while it looks.
+    throw error instanceof StoreError
+      ? error
+      : refuse(error instanceof Error ? error.message : String(error));
   }
+}
+
+/** "ok", or the first thing that SQLite finds wrong, in one line. */
+function structureOf(raw: Database): string {
+  const found = raw.query<{ integrity_check: string }, []>("PRAGMA integrity_check(1)").get();
+  return found?.integrity_check.replaceAll("\n", " ") ?? "it cannot be checked";
 }
 
 /** Gives every row its checksum: after the migration that brought them, and where a test damages below them. */

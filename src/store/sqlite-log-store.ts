@@ -15,6 +15,7 @@ import { checkpointIfDue, checkpointWhole, isDiskFull, type StoreDatabase } from
 import { verifyLog } from "./log-check.ts";
 import { entryOf, type LogStatements, prepareLog, writeApplied, writeFloor, writeHard } from "./log-rows.ts";
 import { configOf } from "./placed-config.ts";
+import { verifyRows } from "./row-checksum.ts";
 import { readSnapshot, type SnapshotFile, writeSnapshotFile } from "./snapshot-file.ts";
 import { readRows, replaceRows } from "./snapshot-rows.ts";
 import type { StateHash } from "./state-hash.ts";
@@ -50,6 +51,7 @@ export class SqliteLogStore implements LogStore {
    * @throws {StoreError} if the database has no identity, or what it holds contradicts itself.
    */
   constructor(database: StoreDatabase, rules: Rules, expected: "history" | "beginning" = "history") {
+    if (expected === "history") verifyRows(database.raw, database.path);
     this.#database = database;
     this.#statements = prepareLog(database);
     this.#begin = database.raw.prepare("BEGIN IMMEDIATE");
@@ -163,6 +165,8 @@ export class SqliteLogStore implements LogStore {
   /**
    * Writes the state machine as of the applied index into a file: the same bytes on every member. Blocks until it is
    * durable under its name.
+   *
+   * @throws {DiskFullError} if there is no room; what had the name before still has it.
    */
   writeSnapshot(path: string): SnapshotFile {
     const { applied, configs, floorConfig } = this.#at;
@@ -176,7 +180,11 @@ export class SqliteLogStore implements LogStore {
       chain: Buffer.from(this.#chainAt(applied)).toString("hex"),
       stateHash: this.#machine.stateHash()?.hash ?? null,
     };
-    return writeSnapshotFile(path, header, readRows(this.#database));
+    try {
+      return writeSnapshotFile(path, header, readRows(this.#database));
+    } catch (error) {
+      throw isDiskFull(error) ? new DiskFullError(path, { cause: error }) : error;
+    }
   }
 
   /** Gives back the room that was kept for a full disk: enough to compact. False if it was given back before. */

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ClusterId, LogIndex, MemberId, Term } from "../../../src/base/ids.ts";
@@ -22,8 +22,19 @@ export const M2 = "00000000-0000-4000-8000-000000000002" as MemberId;
 export const RULES: Rules = { apply };
 
 /** Runs `body` with an empty directory that is removed afterwards. */
-export async function inDirectory(body: (directory: string) => void | Promise<void>): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), "guacamole-store-"));
+export function inDirectory(body: (directory: string) => void | Promise<void>): Promise<void> {
+  return within(tmpdir(), body);
+}
+
+/** The same on a disk of memory: for what is opened and closed hundreds of times, and need not survive anything. */
+export function inMemory(body: (directory: string) => void | Promise<void>): Promise<void> {
+  return within(existsSync(MEMORY) ? MEMORY : tmpdir(), body);
+}
+
+const MEMORY = "/dev/shm";
+
+async function within(parent: string, body: (directory: string) => void | Promise<void>): Promise<void> {
+  const directory = mkdtempSync(join(parent, "guacamole-store-"));
   try {
     await body(directory);
   } finally {
@@ -114,7 +125,13 @@ export function formIn(directory: string): string {
 }
 
 export function openStore(databasePath: string): SqliteLogStore {
-  return new SqliteLogStore(openDatabase(databasePath), RULES);
+  const database = openDatabase(databasePath);
+  try {
+    return new SqliteLogStore(database, RULES);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
 }
 
 /** Commits a batch; what it does not name is nothing, and durable. */

@@ -10,7 +10,17 @@ import { SqliteLogStore } from "../../../src/store/sqlite-log-store.ts";
 import { HASHES_MAX } from "../../../src/store/state-hash.ts";
 import type { Rules } from "../../../src/store/state-machine.ts";
 import { historyOf, live } from "./history.ts";
-import { command, entry, formIn, inDirectory, joinIn, openStore, tokenCommand, write } from "./sample.ts";
+import {
+  command,
+  entry,
+  formIn,
+  inDirectory,
+  inMemory,
+  joinIn,
+  openStore,
+  tokenCommand,
+  write,
+} from "./sample.ts";
 
 const index = (value: number) => value as LogIndex;
 const LAST = 90;
@@ -82,7 +92,7 @@ describe("the hash of what was applied", () => {
           maxLength: 12,
         }),
         (seed, steps) =>
-          inDirectory((directory) => {
+          inMemory((directory) => {
             const history = historyOf(seed, LAST);
             mkdirSync(join(directory, "plain"));
             const plain = openStore(formIn(join(directory, "plain")));
