@@ -76,9 +76,22 @@ describe("who may campaign", () => {
     expect(bench.take()).toMatchObject([{ type: "vote-response", isGranted: true }]);
   });
 
-  test("a member that is not in its latest configuration does not", () => {
-    expect(new Bench({ entries: [configEntry(1, 1, [M2, M3])] }).tick(200).status.role).toBe("follower");
+  test("a member that is in none of the configurations that may count does not", () => {
+    expect(new Bench({ entries: [configEntry(1, 1, [M2, M3])], commit: 1 }).tick(200).status.role).toBe(
+      "follower",
+    );
     expect(new Bench({ voters: [] }).tick(200).status.role).toBe("follower");
+  });
+
+  test("a member that a change removes does, while that is not committed: nobody else may be able to win (figure 4.6)", () => {
+    const entries = [configEntry(1, 1, [M1, M2, M3]), configEntry(2, 1, [M2, M3])];
+    const bench = new Bench({ entries, commit: 1 }).losePatience();
+    expect(bench.takeOf("pre-vote").map(({ to }) => to)).toEqual([M2, M3]);
+    // It does not count itself: the change counts already.
+    bench.receive(M2, 2, { type: "pre-vote-response", isGranted: true });
+    expect(bench.status.role).toBe("pre-candidate");
+    bench.receive(M3, 2, { type: "pre-vote-response", isGranted: true });
+    expect(bench.status.role).toBe("candidate");
   });
 
   test("a joiner does not while it replays history: an old configuration of one would elect it", () => {

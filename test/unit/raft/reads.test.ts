@@ -165,4 +165,15 @@ describe("a read", () => {
       expect(group.member(one).reads.at(-1)?.index).toBeGreaterThanOrEqual(committed);
     }
   });
+
+  test("that waits for a member which is removed meanwhile is answered", () => {
+    const bench = leader({ voters: [M1, M2] });
+    read(bench, 7);
+    bench.changeConfig([M1]);
+    bench.tick(TIMING.heartbeatTicks);
+    expect(bench.status).toMatchObject({ role: "leader", config: { voters: [M1] } });
+    expect(bench.reads).toMatchObject([{ id: 7 }]);
+    read(bench, 8);
+    expect(bench.reads).toMatchObject([{ id: 7 }, { id: 8 }]);
+  });
 });
