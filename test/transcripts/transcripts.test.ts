@@ -8,7 +8,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { play } from "./play.ts";
 
-const LEAST_TRANSCRIPTS = 9;
+const LEAST_TRANSCRIPTS = 45;
 const LEAST_WORDS_OF_PROSE = 25;
 const isRecording = process.env["RECORD"] === "1";
 
