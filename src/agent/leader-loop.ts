@@ -45,6 +45,7 @@ export class LeaderLoop {
   readonly #turning: Turning;
   #unsubscribe: () => void = () => {};
   #configAskedAtMs = Number.NEGATIVE_INFINITY;
+  #isConfigWanted = false;
   /** What was committed when this member's lead began: before it is applied, the state may lack members that the group has. */
   #ready: { readonly term: Term; readonly index: LogIndex } | null = null;
   #config: { readonly reason: Reason; readonly detail: string | null } | null = null;
@@ -99,6 +100,7 @@ export class LeaderLoop {
     if (!this.#isLeading() || raft.leadingSinceMs === null) {
       this.#decision = null;
       this.#config = null;
+      this.#isConfigWanted = false;
       return IDLE_MS;
     }
     const view: ClusterView = {
@@ -135,9 +137,22 @@ export class LeaderLoop {
       this.#options.log.info("group.decided", { decision: decision.kind, reason, detail });
     }
     this.#config = { reason, detail };
-    if (decision.kind === "hold" || nowMs - this.#configAskedAtMs < REPEAT_MS) return;
+    if (decision.kind === "hold") {
+      if (reason !== "voters-changing") this.#takeWishBack(group);
+      return;
+    }
+    if (nowMs - this.#configAskedAtMs < REPEAT_MS) return;
     this.#configAskedAtMs = nowMs;
+    this.#isConfigWanted = true;
     this.#options.consensus.changeConfig(decision.target);
+  }
+
+  /** What was wanted is tried until it is so: with members that may be gone by then. */
+  #takeWishBack({ raft }: GroupView): void {
+    if (!this.#isConfigWanted) return;
+    this.#isConfigWanted = false;
+    const { voters, learners } = raft.config;
+    this.#options.consensus.changeConfig({ voters, learners });
   }
 
   /** A decision is news when it changes. */

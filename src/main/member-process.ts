@@ -37,6 +37,7 @@ import type { Consensus } from "../cluster/consensus.ts";
 import { FEATURE_LEVEL } from "../cluster/feature-level.ts";
 import type { Member } from "../cluster/member.ts";
 import { DEFAULT_SPEC } from "../cluster/spec.ts";
+import { featureLevelOf } from "../cluster/state.ts";
 import { createAuthority, createKeyAndRequest, selfSigned, signMember } from "../peer/certificates.ts";
 import { commonNameOf } from "../peer/common-name.ts";
 import { Probe } from "../postgres/probe.ts";
@@ -51,8 +52,10 @@ import { apiSocketPath, formatHostPort, type MemberConfig, type PostgresConfig }
 import { startConsensus } from "./consensus-client.ts";
 import { readMemberTls, writeMemberTls } from "./member-files.ts";
 import { whyNoPeerPort } from "./peer-port.ts";
-import { SupervisorLink } from "./supervisor-link.ts";
+import { whyRemoved } from "./removal-note.ts";
+import { SupervisorLink, type SupervisorLinkOptions } from "./supervisor-link.ts";
 import { newId, newSecret, systemRandom } from "./system-random.ts";
+import { EXIT_REMOVED } from "./worker-protocol.ts";
 
 export interface MemberProcessOptions {
   readonly config: MemberConfig;
@@ -69,6 +72,13 @@ export interface MemberProcessOptions {
 /** Something in the surroundings stops the member from starting. The message says what, and what to do. */
 export class CannotStart extends Error {
   override readonly name = "CannotStart";
+  /** Null: as any other failure to start. */
+  readonly exitCode: number | null;
+
+  constructor(message: string, exitCode: number | null = null) {
+    super(message);
+    this.exitCode = exitCode;
+  }
 }
 
 interface ControlPlane {
@@ -104,6 +114,8 @@ export class MemberProcess {
     const { config, log, version } = this.#options;
     this.#lockDataDirectory();
     if (config.postgres !== null) this.#howToSupervise(config.postgres);
+    const removed = whyRemoved(this.#paths.database);
+    if (removed !== null) throw new CannotStart(removed, EXIT_REMOVED);
     const identity = loadIdentity(this.#paths.database);
     this.#memberId = identity?.memberId ?? null;
     await this.#listen(identity !== null);
@@ -341,7 +353,7 @@ export class MemberProcess {
 
   async #startControlPlane(memberId: MemberId): Promise<void> {
     this.#memberId = memberId;
-    const { config, clock, log, version, onFatal } = this.#options;
+    const { config, clock, log, version } = this.#options;
     const tls = readMemberTls(config.dataDir);
     const consensus = await startConsensus({
       databasePath: this.#paths.database,
@@ -355,14 +367,23 @@ export class MemberProcess {
       clock,
       seed: systemRandom.integer(0, 2 ** 31 - 1),
       log,
-      onFatal,
+      onFatal: (exitCode, message) => this.#onFatal(exitCode, message),
       signal: this.#startingPlane.signal,
     });
+    if (featureLevelOf(consensus.state) > FEATURE_LEVEL) {
+      await consensus.close();
+      throw new CannotStart(
+        `this cluster has agreed on feature level ${featureLevelOf(consensus.state)}, and release ${version} understands up to ${FEATURE_LEVEL}: install the release that it ran before`,
+      );
+    }
     const renewed = await defined(this.#listener, "the API listens before the control plane starts").renewTls(
       keyed(tls),
     );
     if (!renewed.ok) throw new CannotStart(renewed.error);
-    const supervisor = config.postgres === null ? null : this.#supervisorLink(config.postgres);
+    const supervisor =
+      config.postgres === null
+        ? null
+        : this.#supervisorLink(config.postgres, this.#howToSupervise(config.postgres));
     const probe = config.postgres === null ? null : this.#probe(config.postgres);
     const local =
       config.postgres === null || supervisor === null || probe === null
@@ -384,13 +405,42 @@ export class MemberProcess {
     leaderLoop.start();
   }
 
-  #supervisorLink(postgres: PostgresConfig): SupervisorLink {
+  #onFatal(exitCode: number, message: string): void {
+    const { onFatal } = this.#options;
+    if (exitCode !== EXIT_REMOVED) {
+      onFatal(exitCode, message);
+      return;
+    }
+    // Whatever goes wrong on the way: this member must end.
+    void this.#retire().finally(() => onFatal(exitCode, message));
+  }
+
+  /** This member was removed: nobody shall read from a server that follows no more. Its data is left as it is. */
+  async #retire(): Promise<void> {
+    const { config, log } = this.#options;
+    const plane = this.#plane;
+    await plane?.leaderLoop.stop();
+    await plane?.memberLoop.stop();
+    if (config.postgres === null) return;
+    const supervisor = plane?.supervisor ?? this.#supervisorLink(config.postgres, null);
+    try {
+      const stop = { kind: "stop", mode: "fast", deadlineMs: RETIRE_STOP_MS } as const;
+      const answer = await supervisor.request(stop, 2 * RETIRE_STOP_MS);
+      log.info("member.retired", { postgres: answer.ok ? "stopped" : answer.message });
+    } catch (error) {
+      // Without a supervisor there is no PostgreSQL of ours either.
+      log.info("member.retired", { postgres: error instanceof Error ? error.message : String(error) });
+    }
+    supervisor.close();
+  }
+
+  #supervisorLink(postgres: PostgresConfig, start: SupervisorLinkOptions["start"]): SupervisorLink {
     const { config, environment, clock, log } = this.#options;
     return new SupervisorLink({
       socketPath: config.supervisorSocket,
       dataDirectory: postgres.dataDir,
       user: postgres.user,
-      start: this.#howToSupervise(postgres),
+      start,
       tls: readMemberTls(config.dataDir),
       environment,
       clock,
@@ -453,6 +503,8 @@ export class MemberProcess {
 }
 
 const ADMIT_DEADLINE_MS = 10_000;
+/** How long sessions may hold up the stop of a removed member's PostgreSQL before it becomes an immediate one. */
+const RETIRE_STOP_MS = 10_000;
 
 const PEER_PORT_HINT =
   "Nothing was changed. Stop what uses it, or give [peer] listen in guacamole.toml (GUACAMOLE_PEER_LISTEN) another port and restart.";

@@ -56,7 +56,8 @@ export async function run({ configPath }: RunOptions): Promise<number> {
     const isExpected = [CannotStart, StoreError, ConsensusStartError].some((kind) => error instanceof kind);
     if (!isExpected) throw error;
     await member.stop();
-    return fail(error instanceof Error ? error.message : String(error), EXIT_FAILED);
+    const exitCode = error instanceof CannotStart ? error.exitCode : null;
+    return fail(error instanceof Error ? error.message : String(error), exitCode ?? EXIT_FAILED);
   }
   await interrupted();
   log.info("member.stopping", {});
