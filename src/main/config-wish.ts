@@ -12,8 +12,8 @@ const SENTENCES: Readonly<Record<Refusal, string>> = {
   "config-pending": "the change before it is not agreed yet",
   "no-voters": "nobody would vote",
   "too-many-voters": "too many members would vote",
-  "quorum-unreachable":
-    "too few of those who would vote are heard: start them, or let new ones receive the log as learners first",
+  "not-caught-up": "one that shall vote has not caught up yet: it receives the log as a learner first",
+  "quorum-unreachable": "too few of those who would vote are heard: start them first",
 };
 
 export class ConfigWish {

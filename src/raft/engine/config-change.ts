@@ -1,5 +1,5 @@
 import type { MemberId } from "../../base/ids.ts";
-import { isHeard } from "./followers.ts";
+import { isCaughtUp, isHeard } from "./followers.ts";
 import { encodeConfig } from "./membership.ts";
 import type { ClusterConfig, EntryId } from "./message.ts";
 import { hasQuorum, isJoint } from "./quorum.ts";
@@ -35,6 +35,8 @@ export type ConfigRefusal =
   | "config-pending"
   | "no-voters"
   | "too-many-voters"
+  /** One that does not vote yet is not heard, or far behind: a learner first, until it has what the others have. */
+  | "not-caught-up"
   /** Too few of the voters to be are heard now: the group would stand still from the change on. */
   | "quorum-unreachable";
 
@@ -64,7 +66,9 @@ export function changeConfig(state: EngineState, target: ConfigTarget): ConfigAn
   if (state.isConfigPending || isJoint(config)) return refuse("config-pending");
   if (changed.voters.length === 0) return refuse("no-voters");
   if (changed.voters.length > VOTERS_MAX) return refuse("too-many-voters");
-  // Whoever does not vote yet proves that it is there by receiving the log as a learner first.
+  const isNewcomer = (id: MemberId): boolean => id !== state.id && !config.voters.includes(id);
+  if (changed.voters.some((id) => isNewcomer(id) && !isCaughtUp(state, role, id)))
+    return refuse("not-caught-up");
   if (!hasQuorum(changed, (id) => id === state.id || isHeard(state, role, id)))
     return refuse("quorum-unreachable");
   return { ok: true, id: appendConfig(state, changed) };
