@@ -589,7 +589,8 @@ export class ConsensusWorker {
 
   #onConnected(id: MemberId, isConnected: boolean): void {
     this.#exchange.connected(id, isConnected);
-    if (!isConnected) this.#node.reportUnreachable(id);
+    if (isConnected) this.#snapshots.connected(id);
+    else this.#node.reportUnreachable(id);
     this.#planTurn();
   }
 

@@ -65,6 +65,11 @@ export class SnapshotTraffic {
     this.#ports.soon(() => this.#uploads.wanted(to));
   }
 
+  /** There is a way to this member again. */
+  connected(id: MemberId): void {
+    this.#ports.soon(() => this.#uploads.reconnected(id));
+  }
+
   /** Now and then. */
   look(): void {
     this.#uploads.look();

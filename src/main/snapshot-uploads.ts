@@ -70,6 +70,11 @@ export class SnapshotUploads {
     this.#startNext();
   }
 
+  /** A follower that was away may have been restarted, and know of no offer. */
+  reconnected(to: MemberId): void {
+    if (this.#current !== null && this.#active.has(to)) this.#offer(to, this.#current.snapshot);
+  }
+
   /** A chunk. Throws where there is none: the follower waits for another offer then. */
   read(from: MemberId, id: string, offset: number): Uint8Array {
     const current = this.#current;
@@ -140,8 +145,7 @@ export class SnapshotUploads {
   }
 
   #start(to: MemberId): void {
-    const upload = { lastMs: this.#ports.nowMs() };
-    this.#active.set(to, upload);
+    this.#active.set(to, { lastMs: this.#ports.nowMs() });
     let snapshot: StoredSnapshot;
     try {
       snapshot = this.#usable();
@@ -149,10 +153,14 @@ export class SnapshotUploads {
       this.#failed(to, error instanceof Error ? error.message : String(error));
       return;
     }
-    const { meta, bytes, sha256 } = snapshot;
+    this.#offer(to, snapshot);
+  }
+
+  #offer(to: MemberId, { meta, bytes, sha256 }: StoredSnapshot): void {
+    const upload = this.#active.get(to);
     this.#ports.log.info("snapshot.offered", { to, index: meta.index, bytes });
     this.#ports.offer(to, { id: sha256, bytes, term: this.#ports.term(), meta }).catch((error: unknown) => {
-      if (this.#active.get(to) !== upload) return;
+      if (upload === undefined || this.#active.get(to) !== upload) return;
       this.#failed(to, error instanceof Error ? error.message : String(error));
       this.#startNext();
     });

@@ -11,6 +11,7 @@ import type { MemberStatus } from "../../../src/cluster/observation.ts";
 import type { CertificateAuthority } from "../../../src/cluster/state.ts";
 import { type ConsensusOptions, startConsensus } from "../../../src/main/consensus-client.ts";
 import { createAuthority } from "../../../src/peer/certificates.ts";
+import type { EngineLimits } from "../../../src/raft/engine/limits.ts";
 import { bootstrapEntries } from "../../../src/raft/node.ts";
 import { formStore, joinStore } from "../../../src/store/identity.ts";
 import { storePaths } from "../../../src/store/marker.ts";
@@ -26,6 +27,15 @@ export const CLOCK: Clock = {
 const lines: string[] = [];
 const write = (event: string, fields = {}) => lines.push(`${event} ${JSON.stringify(fields)}`);
 export const LOG: Log = { error: write, warn: write, info: write, debug: write };
+/** A log of one member's own, so that a test can look for what it said. */
+function logOf(memberId: MemberId, journal: string[]): Log {
+  const note = (event: string, fields = {}) => {
+    journal.push(`${event} ${JSON.stringify(fields)}`);
+    write(`${memberId.slice(-2)} ${event}`, fields);
+  };
+  return { error: note, warn: note, info: note, debug: note };
+}
+
 /** What the members logged, for a test that failed. */
 export function logged(): string {
   return lines.join("\n");
@@ -38,8 +48,18 @@ export type Seat = Omit<ConsensusOptions, "clock" | "log" | "onFatal">;
 export class Members {
   readonly root = mkdtempSync(join(tmpdir(), "guacamole-members-"));
   readonly running = new Map<MemberId, Consensus>();
+  /** What each member logged, over all its lives. */
+  readonly journals = new Map<MemberId, string[]>();
+  /** Members that had to end: their exit codes and why. */
+  readonly fatal = new Map<MemberId, { readonly exitCode: number; readonly message: string }>();
+  readonly #starting = new Map<MemberId, AbortController>();
+  readonly #limits: Partial<EngineLimits>;
   readonly #authority: Promise<CertificateAuthority> = createAuthority(CLUSTER, Date.now());
   #next = 1;
+
+  constructor(limits: Partial<EngineLimits> = {}) {
+    this.#limits = limits;
+  }
 
   async #seat(memberId: MemberId): Promise<Seat> {
     const authority = await this.#authority;
@@ -50,13 +70,14 @@ export class Members {
       credentials: { certificatePem, privateKeyPem, authorityPem },
       listen: `127.0.0.1:${freePort()}`,
       seed: 1 + Math.floor(Math.random() * 1e9),
+      limits: this.#limits,
     };
   }
 
   /** The first member. */
-  async form(): Promise<Seat> {
+  async form(advertise?: string): Promise<Seat> {
     const seat = await this.#seat(M1);
-    const form = formCommand(await this.#authority, seat.listen);
+    const form = formCommand(await this.#authority, advertise ?? seat.listen);
     formStore({
       databasePath: seat.databasePath,
       clusterId: CLUSTER,
@@ -116,16 +137,40 @@ export class Members {
   }
 
   async start(seat: Seat): Promise<Consensus> {
+    const { memberId } = seat;
+    const journal = this.journal(memberId);
+    const abort = new AbortController();
+    this.#starting.set(memberId, abort);
     const consensus = await startConsensus({
       ...seat,
+      signal: abort.signal,
       clock: CLOCK,
-      log: LOG,
+      log: logOf(memberId, journal),
       onFatal: (exitCode, message) => {
-        throw new Error(`${exitCode}: ${message}`);
+        this.fatal.set(memberId, { exitCode, message });
+        this.running.delete(memberId);
       },
     });
-    this.running.set(seat.memberId, consensus);
+    this.running.set(memberId, consensus);
     return consensus;
+  }
+
+  journal(memberId: MemberId): string[] {
+    const journal = this.journals.get(memberId) ?? [];
+    this.journals.set(memberId, journal);
+    return journal;
+  }
+
+  /** Ends a start that has not found the agreed state yet. */
+  abort(memberId: MemberId): void {
+    this.#starting.get(memberId)?.abort(new Error("given up by the test"));
+  }
+
+  /** Ends it in order. */
+  async stop(memberId: MemberId): Promise<void> {
+    const consensus = this.running.get(memberId);
+    this.running.delete(memberId);
+    await consensus?.close();
   }
 
   /** Three members that vote. */
@@ -147,6 +192,11 @@ export class Members {
     await Promise.all([...this.running.values()].map((consensus) => consensus.close()));
     rmSync(this.root, { recursive: true, force: true });
   }
+}
+
+/** Resolves once `isTrue`, looking now and then: for what no member tells. */
+export async function eventually(isTrue: () => boolean): Promise<void> {
+  while (!isTrue()) await Bun.sleep(5);
 }
 
 /** Resolves once `isTrue`, looking at each change. */
