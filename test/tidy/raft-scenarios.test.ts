@@ -73,6 +73,7 @@ describe("each check finds what was planted", () => {
     '`test/unit/raft/a.test.ts`: `keeps "it"`',
     "`test/unit/raft/a.test.ts`: `counts …`, `a group`; `test/transcripts/a.txt`",
     "does not apply: nobody here does such a thing",
+    "does not apply: nobody does it, see `test/transcripts/a.txt`",
   ])("right: %s", (here) => expect(flaws(row(here), planted)).toEqual([]));
 
   test.each([
@@ -85,6 +86,7 @@ describe("each check finds what was planted", () => {
     "`test/unit/raft/a.test.ts`: `counts`",
     "`test/unit/raft/a.test.ts`: `no one keeps it`",
     "does not apply: no",
+    "does not apply: nobody does it, see `test/transcripts/b.txt`",
   ])("wrong: %s", (here) => expect(flaws(row(here), planted)).toHaveLength(1));
 
   test("a row that is missing, or there twice, or of nowhere", () => {
@@ -137,9 +139,11 @@ function flaws({ source, scenario, here }: Row, all: readonly SourceFile[]): rea
   const complain = (what: string): readonly string[] => [`${keyOf(source, scenario)}: ${what}`];
   const reason = NOT_APPLICABLE.exec(here)?.[1];
   if (reason !== undefined) {
-    return reason.split(/\s+/).length >= LEAST_WORDS_OF_A_REASON ? [] : complain("gives no reason");
+    if (reason.split(/\s+/).length < LEAST_WORDS_OF_A_REASON) return complain("gives no reason");
+    const strange = namesIn(reason).filter((name) => !all.some(({ path }) => path === name));
+    return strange.length === 0 ? [] : complain(`no such file: ${strange.join(", ")}`);
   }
-  const named = [...here.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? "");
+  const named = namesIn(here);
   if (named.length === 0) return complain(`names no test in backquotes, and no reason: "${here}"`);
   let file: SourceFile | undefined;
   let namesSinceFile = 1;
@@ -154,6 +158,11 @@ function flaws({ source, scenario, here }: Row, all: readonly SourceFile[]): rea
     else namesSinceFile += 1;
   }
   return namesSinceFile === 0 ? complain(`says which file, but not which test of it: ${file?.path}`) : [];
+}
+
+/** What stands in backquotes. */
+function namesIn(text: string): readonly string[] {
+  return [...text.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? "");
 }
 
 /** Whether a test or a group of tests is called so, or begins so where the name ends in `…`. */
