@@ -41,6 +41,10 @@ export class AskedProcess<Request> {
     return this.child.pid;
   }
 
+  get isRunning(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
   /** @throws what the process answers, or that it ended. */
   async ask<Value>(request: Request): Promise<Value> {
     const id = this.#next;

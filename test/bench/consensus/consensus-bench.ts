@@ -13,7 +13,8 @@ import type { ConsensusPart, Effort } from "./effort.ts";
 import { type EtcdTiming, EtcdTrio } from "./etcd-trio.ts";
 import type { LoadRequest, LoadTarget } from "./load-client.ts";
 import { MemberGroup } from "./member-group.ts";
-import type { Cell, Growth, Replacement, Restart, Steady, Subject } from "./report.ts";
+import type { Seat } from "./member-protocol.ts";
+import type { Cell, Growth, LongLog, Replacement, Restart, Steady, Subject } from "./report.ts";
 import { measureSyncFloor } from "./sync-floor.ts";
 
 export interface ConsensusBenchOptions {
@@ -198,29 +199,44 @@ export class ConsensusBench {
   // --- A long log -------------------------------------------------------------------------------------------------
 
   async #measureRestart(): Promise<void> {
-    const { effort, say, cleanUps } = this.#options;
-    const group = await this.#newGroup(3, 0);
-    const catchUpMs = await group.catchUp(() => group.fill(effort.entries));
-    const memory = largest(group.pids);
-    const { floor, last } = await group.logBounds();
-    await cleanUps.run();
-    const etcd = await this.#newEtcd(null);
-    let etcdCatchUpMs: number | null = null;
-    let etcdMemory: Memory | null = null;
-    if (etcd !== null) {
-      const port = await etcd.leaderPort();
-      const client = await this.#newLoadClient({ kind: "etcd", port, payloadBytes: PAYLOAD_BYTES });
-      etcdCatchUpMs = await etcd.catchUp(async () => {
-        await client.ask({ type: "fill", count: effort.entries });
-      });
-      etcdMemory = largest(etcd.pids);
-      await cleanUps.run();
-    }
+    const { effort, say } = this.#options;
     const { entries } = effort;
-    this.#restart = { entries, catchUpMs, etcdCatchUpMs, memory, etcdMemory, logEntries: last - floor };
-    say(
-      `bench: caught up with ${entries} entries: ours ${whole(catchUpMs)}, etcd ${whole(etcdCatchUpMs ?? undefined)}`,
-    );
+    const tell = (who: string, found: LongLog): LongLog => {
+      const { catchUpMs, restartMs, memory } = found;
+      say(
+        `bench: ${entries} entries, ${who}: caught up in ${whole(catchUpMs)}, restarted in ${whole(restartMs)}, ${Math.round(memory.pssMb)} MB`,
+      );
+      return found;
+    };
+    const kept = tell("nothing compacted", await this.#longLog({ trailingEntries: 10 * entries }));
+    const compacted = tell("as it comes", await this.#longLog({}));
+    const etcd = await this.#longLogOfEtcd();
+    if (etcd !== null) tell("etcd", etcd);
+    this.#restart = { entries, etcd, whole: kept, compacted };
+  }
+
+  async #longLog(limits: Seat["limits"]): Promise<LongLog> {
+    const group = await this.#newGroup(3, 0, limits);
+    const catchUpMs = await group.catchUp(() => group.fill(this.#options.effort.entries));
+    const restartMs = await group.catchUp(nothing);
+    const { floor, last } = await group.logBounds();
+    const memory = largest(group.pids);
+    await this.#options.cleanUps.run();
+    return { catchUpMs, restartMs, memory, logEntries: last - floor };
+  }
+
+  async #longLogOfEtcd(): Promise<LongLog | null> {
+    const etcd = await this.#newEtcd(null);
+    if (etcd === null) return null;
+    const port = await etcd.leaderPort();
+    const client = await this.#newLoadClient({ kind: "etcd", port, payloadBytes: PAYLOAD_BYTES });
+    const catchUpMs = await etcd.catchUp(async () => {
+      await client.ask({ type: "fill", count: this.#options.effort.entries });
+    });
+    const restartMs = await etcd.catchUp(nothing);
+    const memory = largest(etcd.pids);
+    await this.#options.cleanUps.run();
+    return { catchUpMs, restartMs, memory, logEntries: null };
   }
 
   // --- More members -----------------------------------------------------------------------------------------------
@@ -240,9 +256,10 @@ export class ConsensusBench {
 
   // --- Who is measured --------------------------------------------------------------------------------------------
 
-  async #newGroup(voters: number, learners: number): Promise<MemberGroup> {
+  async #newGroup(voters: number, learners: number, limits: Seat["limits"] = {}): Promise<MemberGroup> {
     const { integer, cleanUps } = this.#options;
-    const group = new MemberGroup({ voters, learners, integer, directory: this.#newDirectory("members") });
+    const directory = this.#newDirectory("members");
+    const group = new MemberGroup({ voters, learners, limits, integer, directory });
     cleanUps.add(() => group.remove());
     await group.start();
     return group;
@@ -272,6 +289,8 @@ export class ConsensusBench {
     return join(this.#options.directory, `${prefix}-${this.#made}`);
   }
 }
+
+async function nothing(): Promise<void> {}
 
 /** Of the processes the one that takes most. */
 function largest(pids: readonly number[]): Memory {

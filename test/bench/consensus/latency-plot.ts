@@ -48,20 +48,16 @@ export function drawLatencyOverLoad(report: ConsensusReport): string {
   ].join("\n")}\n`;
 }
 
+/** Tones in the middle: no page tells a picture whether it is light or dark itself. */
 const STYLE_SHEET = `<style>
-  text { font: 12px system-ui, sans-serif; fill: #444; }
-  .title { font-weight: 600; font-size: 14px; fill: #222; }
-  .grid { stroke: #8884; stroke-width: 1; }
+  text { font: 12px system-ui, sans-serif; fill: #768390; }
+  .title { font-weight: 600; font-size: 14px; }
+  .grid { stroke: #8885; stroke-width: 1; }
   .p50, .p99 { fill: none; stroke-width: 2.5; stroke-linejoin: round; }
   .p99 { stroke-dasharray: 5 4; stroke-width: 1.75; }
   .clients { font-size: 10px; }
-  .etcd { stroke: #b3541e; } .inside { stroke: #1a7f37; } .api { stroke: #0969da; }
-  circle.etcd { fill: #b3541e; } circle.inside { fill: #1a7f37; } circle.api { fill: #0969da; }
-  @media (prefers-color-scheme: dark) {
-    text { fill: #bbb; } .title { fill: #eee; }
-    .etcd { stroke: #f0a070; } .inside { stroke: #56d364; } .api { stroke: #79c0ff; }
-    circle.etcd { fill: #f0a070; } circle.inside { fill: #56d364; } circle.api { fill: #79c0ff; }
-  }
+  .etcd { stroke: #d2691e; } .inside { stroke: #2da44e; } .api { stroke: #3f8cf7; }
+  circle.etcd { fill: #d2691e; } circle.inside { fill: #2da44e; } circle.api { fill: #3f8cf7; }
 </style>`;
 
 function scaleOf(points: readonly Seen[]): Scale {

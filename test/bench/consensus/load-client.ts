@@ -94,8 +94,8 @@ function apiTarget({ origin, token, caPem, memberName }: LoadTarget & { kind: "a
     write: () => {
       writes += 1;
       const headers = { "content-type": "application/json", "idempotency-key": randomUUID() };
-      const tags = { failoverPriority: writes % PRIORITIES };
-      return send("PATCH", `/v1/members/${memberName}`, headers, JSON.stringify({ tags }));
+      const change = { failoverPriority: writes % PRIORITIES };
+      return send("PATCH", `/v1/members/${memberName}`, headers, JSON.stringify(change));
     },
     read: () => send("GET", "/v1/cluster?consistency=linearizable", {}, null),
     close: () => undefined,

@@ -15,6 +15,7 @@ export interface GroupOptions {
   readonly learners: number;
   /** Holds the data of all; removed with them. */
   readonly directory: string;
+  readonly limits: Seat["limits"];
   readonly integer: (min: number, max: number) => number;
 }
 
@@ -158,6 +159,7 @@ export class MemberGroup {
 
   async #findLeader(): Promise<GroupMember | null> {
     for (const member of this.#members) {
+      if (!member.process.isRunning) continue;
       const { raft } = await look(member);
       if (raft.role === "leader" && raft.isReady) return member;
     }
@@ -181,6 +183,7 @@ export class MemberGroup {
       },
       listen: `127.0.0.1:${port}`,
       seed: this.#options.integer(1, 1e9),
+      limits: this.#options.limits,
     };
   }
 

@@ -2,7 +2,7 @@
 import type { LogIndex, MemberId } from "../../../src/base/ids.ts";
 import type { ConfigTarget, RaftStatus } from "../../../src/cluster/consensus.ts";
 import type { CertificateAuthority } from "../../../src/cluster/state.ts";
-import type { PeerCredentials } from "../../../src/main/worker-protocol.ts";
+import type { PeerCredentials, WorkerStart } from "../../../src/main/worker-protocol.ts";
 import type { KnownPeer } from "../../../src/store/identity.ts";
 import type { Load } from "./closed-loop.ts";
 
@@ -15,6 +15,7 @@ export interface Seat {
   /** host:port. */
   readonly listen: string;
   readonly seed: number;
+  readonly limits: NonNullable<WorkerStart["limits"]>;
 }
 
 /** What a member needs to know before its log says it. */

@@ -21,12 +21,23 @@ export interface Growth {
 
 export interface Restart {
   readonly entries: number;
-  readonly etcdCatchUpMs: number | null;
+  /** As it comes; null where it is not on this machine. */
+  readonly etcd: LongLog | null;
+  /** Ours, kept from compacting its log. */
+  readonly whole: LongLog;
+  /** Ours as it comes: the log compacts itself. */
+  readonly compacted: LongLog;
+}
+
+export interface LongLog {
+  /** From the start of a follower that missed all entries until it has applied them. */
   readonly catchUpMs: number;
-  readonly etcdMemory: Memory | null;
+  /** The same for one that missed nothing. */
+  readonly restartMs: number;
+  /** Of the process that takes most. */
   readonly memory: Memory;
-  /** Entries that the log still holds, after it was compacted by itself. */
-  readonly logEntries: number;
+  /** Null: not known. */
+  readonly logEntries: number | null;
 }
 
 export interface Steady {
@@ -143,16 +154,16 @@ function replacementLines({ oursMs, etcdMs, etcdSameTimingMs }: Replacement): re
   ];
 }
 
-function restartLines(found: Restart): readonly string[] {
-  const { entries, catchUpMs, etcdCatchUpMs, memory, etcdMemory, logEntries } = found;
-  const etcdTime = etcdCatchUpMs === null ? NONE : whole(etcdCatchUpMs);
-  const etcdSize = etcdMemory === null ? NONE : megabytes(etcdMemory);
+function restartLines({ entries, etcd, whole: kept, compacted }: Restart): readonly string[] {
+  const row = (what: string, cell: (found: LongLog) => string): string =>
+    `| ${what} | ${etcd === null ? NONE : cell(etcd)} | ${cell(kept)} | ${cell(compacted)} |`;
   return [
-    `| ${thousands(entries)} entries | etcd | guacamole |`,
-    "| --- | --- | --- |",
-    `| a follower that missed them has caught up after its start | ${etcdTime} | ${whole(catchUpMs)} |`,
-    `| memory of the process afterwards | ${etcdSize} | ${megabytes(memory)} |`,
-    `| entries left in the log, which compacts itself | ${NONE} | ${thousands(logEntries)} |`,
+    `| after ${thousands(entries)} entries | etcd | guacamole, nothing compacted | guacamole as it comes |`,
+    "| --- | --- | --- | --- |",
+    row("entries left in the log", ({ logEntries }) => (logEntries === null ? NONE : thousands(logEntries))),
+    row("a follower starts again", ({ restartMs }) => whole(restartMs)),
+    row("one that missed all of them starts and catches up", ({ catchUpMs }) => whole(catchUpMs)),
+    row("memory of a process (proportional)", ({ memory }) => megabytes(memory)),
   ];
 }
 
