@@ -15,17 +15,23 @@ export function ballastPathOf(databasePath: string): string {
   return join(dirname(databasePath), "guacamole.ballast");
 }
 
-/** Makes it, if there is none and there is room for it twice. Never fails: a member without ballast is a member. */
-export function makeBallast(databasePath: string): void {
+/**
+ * Makes it, if there is none and there is room for it twice. Never fails: a member without ballast is a member.
+ *
+ * @returns whether there is one.
+ */
+export function makeBallast(databasePath: string): boolean {
   const path = ballastPathOf(databasePath);
   try {
-    if (statSync(path, { throwIfNoEntry: false })?.size === BALLAST_BYTES) return;
+    if (statSync(path, { throwIfNoEntry: false })?.size === BALLAST_BYTES) return true;
     const { bavail, bsize } = statfsSync(dirname(path));
-    if (bavail * bsize < 2 * BALLAST_BYTES) return;
+    if (bavail * bsize < 2 * BALLAST_BYTES) return false;
     fill(path);
+    return true;
   } catch {
     // Half a ballast would be taken for a whole one by whoever looks at the directory.
     rmSync(path, { force: true });
+    return false;
   }
 }
 

@@ -191,7 +191,8 @@ export function writeIdentity({ drizzle }: StoreDatabase, identity: StoreIdentit
     .run();
 }
 
-function readIdentity(database: StoreDatabase): StoreIdentity | null {
+/** The identity as the database has it, held against nothing. */
+export function readIdentity(database: StoreDatabase): StoreIdentity | null {
   const row = database.drizzle.select().from(raftIdentity).get();
   if (row === undefined) return null;
   return {

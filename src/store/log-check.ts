@@ -7,7 +7,7 @@ import type { EntryId, PlacedConfig } from "../raft/engine/message.ts";
 import type { StoredRaft } from "../raft/ports.ts";
 import { chainHash } from "./chain.ts";
 import type { StoreDatabase } from "./database.ts";
-import { entryOf, hardOf, type LogStatements } from "./log-rows.ts";
+import { entryOf, hardOf, type LogRow, type LogStatements } from "./log-rows.ts";
 import { configOf, floorConfigOf } from "./placed-config.ts";
 import { StoreError } from "./store-error.ts";
 
@@ -42,7 +42,8 @@ export function verifyLog(
   if (appliedRow === undefined) return refuse("how far it was applied is missing");
 
   const floor: EntryId = { term: floorRow.term as Term, index: floorRow.index as LogIndex };
-  const { last, lastChain, configs } = walk(statements, floor, floorRow.chain, refuse);
+  const { last, lastChain, configs, flaw } = walkLog(statements, floor, floorRow.chain);
+  if (flaw !== null) refuse(flaw);
   // Rows below the floor would be a second beginning.
   if (statements.anyBelow.get({ index: floor.index + 1 }) !== undefined)
     refuse("entries lie below its beginning");
@@ -67,12 +68,17 @@ export function verifyLog(
   };
 }
 
-function walk(
-  statements: LogStatements,
-  floor: EntryId,
-  floorChain: Uint8Array,
-  refuse: (what: string) => never,
-): { readonly last: EntryId; readonly lastChain: Uint8Array; readonly configs: readonly PlacedConfig[] } {
+interface Walk {
+  /** As far as the log is whole. */
+  readonly last: EntryId;
+  readonly lastChain: Uint8Array;
+  readonly configs: readonly PlacedConfig[];
+  /** What is wrong with the next entry; null at the end of the log. */
+  readonly flaw: string | null;
+}
+
+/** Follows the hash chain from the floor to the end, or to the first entry that is not what was written. */
+export function walkLog(statements: LogStatements, floor: EntryId, floorChain: Uint8Array): Walk {
   const portion = 1024;
   const configs: PlacedConfig[] = [];
   let last = floor;
@@ -80,18 +86,26 @@ function walk(
   for (;;) {
     const rows = statements.readLog.all(last.index + 1, portion);
     for (const row of rows) {
-      if (row.idx !== last.index + 1) refuse(`entry ${last.index + 1} is missing`);
-      if (row.term < last.term) refuse(`the term of entry ${row.idx} is older than that of the one before`);
+      const next = linkOf(row, last, chain);
+      if (typeof next === "string") return { last, lastChain: chain, configs, flaw: next };
       const entry = entryOf(row);
-      // A damaged row may have values of another type than its columns.
-      const hasBytes = entry.data instanceof Uint8Array && row.chain instanceof Uint8Array;
-      if (hasBytes) chain = chainHash(chain, entry);
-      if (!hasBytes || !Buffer.from(chain).equals(row.chain))
-        refuse(`entry ${row.idx} is not what was written (hash chain)`);
       const config = configOf(entry);
       if (config !== null) configs.push(config);
+      chain = next;
       last = { term: entry.term, index: entry.index };
     }
-    if (rows.length < portion) return { last, lastChain: chain, configs };
+    if (rows.length < portion) return { last, lastChain: chain, configs, flaw: null };
   }
+}
+
+/** The hash of a row that follows `last`, or what is wrong with it. */
+function linkOf(row: LogRow, last: EntryId, chain: Uint8Array): Uint8Array | string {
+  if (row.idx !== last.index + 1) return `entry ${last.index + 1} is missing`;
+  if (row.term < last.term) return `the term of entry ${row.idx} is older than that of the one before`;
+  // A damaged row may have values of another type than its columns.
+  const hasBytes = row.data instanceof Uint8Array && row.chain instanceof Uint8Array;
+  const hash = hasBytes ? chainHash(chain, entryOf(row)) : null;
+  if (hash === null || !Buffer.from(hash).equals(row.chain))
+    return `entry ${row.idx} is not what was written (hash chain)`;
+  return hash;
 }

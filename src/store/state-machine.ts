@@ -49,6 +49,7 @@ interface NewRow {
 
 export class StateMachine {
   readonly #rules: Rules;
+  readonly #database: StoreDatabase;
   readonly #statements: ReturnType<typeof prepare>;
   readonly #sessions: Sessions;
   #state: ClusterState | null = null;
@@ -64,6 +65,7 @@ export class StateMachine {
 
   constructor(database: StoreDatabase, rules: Rules, applied: LogIndex, stateHash: Uint8Array | null) {
     this.#rules = rules;
+    this.#database = database;
     this.#statements = prepare(database);
     this.#sessions = new Sessions(database);
     this.reload(applied, stateHash);
@@ -92,8 +94,7 @@ export class StateMachine {
 
   /** Takes everything from the rows again: after a rollback, and after a snapshot was installed. */
   reload(applied: LogIndex, stateHash: Uint8Array | null): void {
-    const row = this.#statements.readState.get();
-    this.#state = row === undefined ? null : (JSON.parse(row.state) as ClusterState);
+    this.#state = readState(this.#database);
     this.#storedState = this.#state;
     this.#text = new StateText(this.#state);
     this.#hash = new StateHashChain(applied, stateHash);
@@ -231,6 +232,12 @@ export class StateMachine {
   }
 }
 
+/** The agreed state as the database has it; null before the first command. */
+export function readState({ drizzle }: StoreDatabase): ClusterState | null {
+  const row = drizzle.select({ state: smState.state }).from(smState).get();
+  return row === undefined ? null : (JSON.parse(row.state) as ClusterState);
+}
+
 function repeated(command: Command, outcomeText: string, session: ClientSession | null): Effect {
   const reply: CommandReply = {
     kind: "applied",
@@ -245,7 +252,6 @@ function repeated(command: Command, outcomeText: string, session: ClientSession 
 function prepare({ raw, drizzle: db }: StoreDatabase) {
   const place = sql.placeholder;
   return {
-    readState: db.select({ state: smState.state }).from(smState).prepare(),
     writeState: hotStatement<[number, string, number]>(
       raw,
       db
