@@ -23,6 +23,13 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   initialize: (world, args) => each(args, (name) => world.initialize(name)),
   switchover: (world, args) => each(args, (name) => world.switchover(name)),
   reinitialize: (world, args) => each(args, (name) => world.reinitialize(name)),
+  join: (world, args) => each(args, (name) => world.join(name)),
+  remove: (world, args) => each(args, (name) => world.remove(name)),
+  replace: (world, args) => each(args, (name) => world.replace(name)),
+  // A member's name, and what is wanted of its vote.
+  vote: (world, [name, wish]) =>
+    world.wish(name ?? "", wish === "voter" || wish === "learner" ? wish : "auto"),
+  "show-group": (world) => world.showGroup(),
   "fence-needlessly": (world) => world.fenceNeedlessly(),
   "kill-postmaster": (world, args) => each(args, (name) => world.killPostmaster(name)),
   "power-off": (world, args) => each(args, (name) => world.powerOff(name)),

@@ -9,12 +9,18 @@
 import type { Epoch, LogIndex, MemberId } from "../../src/base/ids.ts";
 import { apply, cohortText } from "../../src/cluster/apply.ts";
 import type { Change } from "../../src/cluster/command.ts";
+import type { GroupConfig } from "../../src/cluster/consensus.ts";
+import { FEATURE_LEVEL } from "../../src/cluster/feature-level.ts";
+import type { VotingWish } from "../../src/cluster/member.ts";
 import type { MemberStatus, Observation, PostgresStatus } from "../../src/cluster/observation.ts";
-import { type ClusterState, memberName } from "../../src/cluster/state.ts";
+import { type ClusterState, memberById, memberByName, memberName } from "../../src/cluster/state.ts";
 import { isWritable } from "../../src/cluster/writable.ts";
 import type { ClusterDecision } from "../../src/decision/cluster-decision.ts";
+import { type ClusterView, silentMs } from "../../src/decision/cluster-view.ts";
 import { decideCluster } from "../../src/decision/decide-cluster.ts";
+import { decideConfig, type GroupView } from "../../src/decision/decide-config.ts";
 import { decideMember } from "../../src/decision/decide-member.ts";
+import { decideMembership } from "../../src/decision/decide-membership.ts";
 import type { Action, Plan } from "../../src/decision/plan.ts";
 import { REASONS } from "../../src/decision/reasons.ts";
 import { ModelPostgres, type WalRecord } from "../simulation/control-plane/model-postgres.ts";
@@ -26,6 +32,8 @@ const ELECTION_MS = 600;
 /** Nothing new for this long is rest: longer than any patience but that with a promotion. */
 const REST_MS = 5_000;
 const SETTLE_MS_MAX = 300_000;
+/** Before a silent voter is replaced: shorter than the real one, so that a story does not take as long. */
+const VOTER_SILENT_MS_MAX = 20_000;
 
 interface Host {
   readonly name: string;
@@ -58,12 +66,15 @@ export interface ScriptedWorldOptions {
 }
 
 export class ScriptedWorld {
-  readonly #hosts: readonly Host[];
+  #hosts: readonly Host[];
   readonly #states: ClusterState[];
   readonly #cut = new Set<string>();
   readonly #acknowledged = new Set<WalRecord>();
   readonly #epochWriters = new Map<Epoch, string>();
   #leader: Host;
+  #group: GroupConfig;
+  #groupHolding = "";
+  #identities = 0;
   #formerLeaderId: MemberId | null = null;
   #leadingSinceMs = 0;
   #leaderlessSinceMs: number | null = null;
@@ -77,15 +88,33 @@ export class ScriptedWorld {
 
   constructor({ members, synchronousStandbys, onQuorumLoss }: ScriptedWorldOptions) {
     const names = Array.from({ length: members }, (_, index) => `m${index + 1}`);
+    this.#hosts = names.map((name) => this.#newHost(name, id(name)));
+    this.#introduce();
+    this.#group = { voters: names.map(id), outgoing: [], learners: [], learnersNext: [] };
+    const blank = clusterState();
+    this.#states = [
+      clusterState({
+        featureLevel: FEATURE_LEVEL,
+        members: names.map((name) => member(name, { data: "none" })),
+        initialization: null,
+        reign: null,
+        systemIdentifier: null,
+        spec: { ...blank.spec, durability: { mode: "quorum", synchronousStandbys, onQuorumLoss } },
+      }),
+    ];
+    this.#leader = this.#hosts.find(({ name }) => name === "m2") ?? this.#host("m1");
+  }
+
+  #newHost(name: string, memberId: MemberId): Host {
     const world = {
       reach: (from: string, host: string) => this.#reachPostgres(from, host),
       newSystem: () => `${++this.#systems}`,
       corrupted: (what: string) => broken("F1", what),
     };
-    this.#hosts = names.map((name) => ({
+    return {
       name,
-      id: id(name),
-      postgres: new ModelPostgres(name, id(name), world),
+      id: memberId,
+      postgres: new ModelPostgres(name, memberId, world),
       isUp: true,
       isMemberUp: true,
       isDiskBroken: false,
@@ -98,19 +127,12 @@ export class ScriptedWorld {
       told: "",
       observations: new Map(),
       reign: { epoch: null, sinceMs: 0, fencedSinceMs: null },
-    }));
+    };
+  }
+
+  /** Every PostgreSQL may become an upstream of every other. */
+  #introduce(): void {
     for (const { postgres } of this.#hosts) postgres.standbys = this.#hosts.map((host) => host.postgres);
-    const blank = clusterState();
-    this.#states = [
-      clusterState({
-        members: names.map((name) => member(name, { data: "none" })),
-        initialization: null,
-        reign: null,
-        systemIdentifier: null,
-        spec: { ...blank.spec, durability: { mode: "quorum", synchronousStandbys, onQuorumLoss } },
-      }),
-    ];
-    this.#leader = this.#host("m2");
   }
 
   /** What happened since the last time somebody asked, a line each. */
@@ -163,6 +185,48 @@ export class ScriptedWorld {
   reinitialize(name: string): void {
     const operationId = `reinitialize-${this.#states.length}`;
     this.#ask({ kind: "reinitialize-member", memberId: id(name), operationId });
+  }
+
+  /** A new machine is let in. */
+  join(name: string): void {
+    this.#letIn(name, id(name), {});
+  }
+
+  remove(name: string): void {
+    this.#ask({ kind: "remove-member", memberId: this.#memberId(name), operationId: `remove-${name}` });
+  }
+
+  /** The machine comes back with empty disks, and takes its name under a new identity. */
+  replace(name: string): void {
+    const replaces = this.#memberId(name);
+    this.#hosts = this.#hosts.filter((host) => host.name !== name);
+    this.#letIn(name, id(`x${900 + ++this.#identities}`), { replaces });
+  }
+
+  wish(name: string, voting: VotingWish): void {
+    this.#ask({ kind: "set-member-voting", memberId: this.#memberId(name), voting });
+  }
+
+  #letIn(name: string, memberId: MemberId, token: { readonly replaces?: MemberId }): void {
+    const tokenId = `token-${this.#states.length}`;
+    const expiresAtMs = this.#nowMs + SETTLE_MS_MAX;
+    const made = { kind: "create-join-token", tokenId, secretHash: "", expiresAtMs, ...token } as const;
+    this.#ask(made);
+    this.#hosts = [...this.#hosts, this.#newHost(name, memberId)].sort((a, b) => (a.name < b.name ? -1 : 1));
+    this.#introduce();
+    const joiner = { ...member(name, { data: "none" }), id: memberId };
+    this.#ask({ kind: "add-member", member: joiner, joinTokenId: tokenId });
+  }
+
+  #memberId(name: string): MemberId {
+    const found = memberByName(this.#latest(), name);
+    if (found === undefined) throw new Error(`'${name}' is no member`);
+    return found.id;
+  }
+
+  /** Who votes, who learns. */
+  showGroup(): void {
+    this.#told.push(this.#groupLine());
   }
 
   /** A leader that is wrong about a healthy primary. */
@@ -277,6 +341,10 @@ export class ScriptedWorld {
     if (!leader.isMemberUp) return;
     const reached = this.#hosts.filter((host) => this.#canSpeak(leader, host));
     for (const host of reached) {
+      if (this.#isRemoved(host)) {
+        this.#leave(host);
+        continue;
+      }
       host.known = (this.#hasMajority(leader) ? this.#states.length - 1 : host.known) as LogIndex;
       leader.observations.set(host.id, this.#observe(host));
     }
@@ -302,6 +370,7 @@ export class ScriptedWorld {
       detail: host.plan?.detail ?? null,
       leading: null,
       version: "model",
+      featureLevel: FEATURE_LEVEL,
     };
     return { status, statusAtMs: this.#nowMs, heardAtMs: this.#nowMs, isConnected: true };
   }
@@ -314,7 +383,15 @@ export class ScriptedWorld {
     }
     this.#leaderlessSinceMs = null;
     for (let turns = 0; turns < 20; turns += 1) {
-      const decision = this.#decide();
+      const view = this.#view();
+      const group = this.#groupView(view);
+      this.#changeGroup(group);
+      if (!this.#group.voters.includes(this.#leader.id)) {
+        this.#electAnother("the leader votes no more");
+        return;
+      }
+      const urgent = decideCluster(view);
+      const decision = urgent.kind === "hold" ? (decideMembership(view, group) ?? urgent) : urgent;
       if (decision.kind === "transfer-leadership") {
         this.#handLeadershipTo(this.#hostById(decision.to), REASONS[decision.reason]);
         return;
@@ -327,20 +404,63 @@ export class ScriptedWorld {
     }
   }
 
-  #decide(): ClusterDecision {
+  #view(): ClusterView {
     const state = this.#latest();
     const epoch = state.reign?.epoch ?? 0;
     if (epoch !== this.#reignSeen.epoch) this.#reignSeen = { epoch, sinceMs: this.#nowMs };
-    return decideCluster({
+    return {
       state,
       selfId: this.#leader.id,
       observations: this.#leader.observations,
-      voterIds: this.#hosts.map((host) => host.id),
+      voterIds: this.#group.voters,
       nowMs: this.#nowMs,
       leadingSinceMs: this.#leadingSinceMs,
       reignSinceMs: this.#reignSeen.sinceMs,
       formerLeaderId: this.#formerLeaderId,
+    };
+  }
+
+  /** Raft as far as it matters here: who is reached has everything, and a change counts as soon as it is made. */
+  #groupView(view: ClusterView): GroupView {
+    const others = [...this.#group.voters, ...this.#group.learners].filter(
+      (each) => each !== this.#leader.id,
+    );
+    const followers = others.map((each) => {
+      const host = this.#hosts.find((known) => known.id === each);
+      const isActive = host !== undefined && this.#canSpeak(this.#leader, host);
+      return { id: each, matchIndex: 0 as LogIndex, isActive, isCaughtUp: isActive };
     });
+    const silent = view.state.members.filter((each) => silentMs(view, each.id) >= VOTER_SILENT_MS_MAX);
+    return {
+      state: view.state,
+      selfId: this.#leader.id,
+      raft: { config: this.#group, followers, isReady: true, isConfigPending: false },
+      longSilentIds: new Set(silent.map((each) => each.id)),
+    };
+  }
+
+  #changeGroup(group: GroupView): void {
+    const decision = decideConfig(group);
+    const { reason, detail } = decision;
+    if (decision.kind === "target") {
+      this.#group = { ...decision.target, outgoing: [], learnersNext: [] };
+      this.#tell(`${this.#groupLine()} (${REASONS[reason]})`);
+    }
+    const holding = `${REASONS[reason]}${detail === null ? "" : ` (${detail})`}`;
+    const isNews = holding !== this.#groupHolding && decision.kind === "hold" && reason !== "voters-settled";
+    this.#groupHolding = holding;
+    if (isNews) this.#tell(`the group stays: ${holding}`);
+  }
+
+  /** A removed member hears of it from whoever it speaks to. */
+  #isRemoved(host: Host): boolean {
+    return memberById(this.#latest(), host.id) === undefined;
+  }
+
+  #leave(host: Host): void {
+    host.isMemberUp = false;
+    host.postgres.crash();
+    this.#tell(`${host.name}: hears that it was removed, stops PostgreSQL and ends`);
   }
 
   #hold({ reason, detail }: Extract<ClusterDecision, { kind: "hold" }>): void {
@@ -353,8 +473,14 @@ export class ScriptedWorld {
   #waitForElection(): void {
     this.#leaderlessSinceMs ??= this.#nowMs;
     if (this.#nowMs - this.#leaderlessSinceMs < ELECTION_MS) return;
-    const candidate = this.#hosts.find((host) => host.isMemberUp && this.#hasMajority(host));
-    if (candidate !== undefined) this.#handLeadershipTo(candidate, "the leader was lost");
+    this.#electAnother("the leader was lost");
+  }
+
+  #electAnother(why: string): void {
+    const candidate = this.#hosts.find(
+      (host) => host.isMemberUp && this.#group.voters.includes(host.id) && this.#hasMajority(host),
+    );
+    if (candidate !== undefined) this.#handLeadershipTo(candidate, why);
   }
 
   #handLeadershipTo(host: Host, why: string): void {
@@ -380,7 +506,8 @@ export class ScriptedWorld {
       return;
     }
     this.#states.push(applied.state);
-    const what = applied.events.map(({ message }) => message).join("; ") || change.kind;
+    const told = change.kind === "progress-operation" ? change.message : change.kind;
+    const what = applied.events.map(({ message }) => message).join("; ") || told;
     this.#tell(`agreed: ${what} (${why})`);
   }
 
@@ -467,7 +594,9 @@ export class ScriptedWorld {
   }
 
   #hasMajority(host: Host): boolean {
-    return this.#hosts.filter((other) => this.#canSpeak(host, other)).length * 2 > this.#hosts.length;
+    const { voters } = this.#group;
+    const reached = this.#hosts.filter((other) => voters.includes(other.id) && this.#canSpeak(host, other));
+    return reached.length * 2 > voters.length;
   }
 
   // --- Invariants -------------------------------------------------------------------------------------------------
@@ -507,6 +636,17 @@ export class ScriptedWorld {
     const how = reign.fence !== null ? "fenced" : isServing ? "takes writes" : "does not take writes";
     const name = memberName(state, reign.primaryId);
     return `epoch ${reign.epoch}: ${name} reigns, ${how}; synchronous standbys: ${cohortText(state, reign.cohort)}`;
+  }
+
+  #groupLine(): string {
+    const named = (ids: readonly MemberId[]) =>
+      ids
+        .map((each) => memberName(this.#latest(), each))
+        .sort()
+        .join(", ");
+    const { voters, learners } = this.#group;
+    const learning = learners.length === 0 ? "" : `; ${named(learners)} learn`;
+    return `the group: ${named(voters)} vote${learning}`;
   }
 
   #hostLine({ name, isUp, isMemberUp, postgres, isOccupied, plan }: Host): string {

@@ -72,6 +72,11 @@ export class ModelPostgres {
     this.isReceiving = false;
   }
 
+  /** `application_name`, as its upstream sees it. */
+  get standbyName(): string {
+    return this.effective?.memberName ?? this.name;
+  }
+
   /** A commit on a primary; it is acknowledged only when `acknowledged` says so. */
   write(record: WalRecord): void {
     this.wal.push(record);
@@ -82,7 +87,7 @@ export class ModelPostgres {
     const rule = this.effective?.synchronousStandbyNames ?? null;
     if (rule === null) return this.wal.length;
     const flushed = standbys
-      .filter((standby) => rule.names.includes(standby.name) && standby.isReceivingFrom(this))
+      .filter((standby) => rule.names.includes(standby.standbyName) && standby.isReceivingFrom(this))
       .map((standby) => standby.wal.length)
       .sort((a, b) => b - a);
     return flushed[rule.k - 1] ?? 0;
@@ -328,12 +333,12 @@ export class ModelPostgres {
   #connections(): readonly StandbyConnection[] {
     return this.standbys
       .filter((standby) => standby.isReceivingFrom(this))
-      .map(({ name, wal }) => ({
-        name,
+      .map(({ standbyName, wal }) => ({
+        name: standbyName,
         state: "streaming",
         flushedLsn: wal.length as Lsn,
         replayedLsn: wal.length as Lsn,
-        syncState: this.effective?.synchronousStandbyNames?.names.includes(name) ? "quorum" : "async",
+        syncState: this.effective?.synchronousStandbyNames?.names.includes(standbyName) ? "quorum" : "async",
       }));
   }
 }
