@@ -32,8 +32,15 @@ export const REGISTER: Model<string, RegisterInput, RegisterOutput> = {
   keyOf: (state) => state,
   withoutUnseen(history) {
     const seen = new Set(history.flatMap(({ answer }) => (answer === null ? [] : [answer.output.before])));
-    // What an open comparison waits for decides whether it has an effect, so such a value counts as seen.
-    for (const { input } of history) if (input.kind === "compare-and-set") seen.add(input.expected);
+    // An open comparison that had an effect saw what it waited for.
+    let left = history.filter(({ answer }) => answer === null).map(({ input }) => input);
+    for (let count = -1; count !== seen.size; ) {
+      count = seen.size;
+      for (const input of left) {
+        if (input.kind === "compare-and-set" && seen.has(input.value)) seen.add(input.expected);
+      }
+      left = left.filter((input) => input.kind === "compare-and-set" && !seen.has(input.value));
+    }
     return history.filter(
       ({ input, answer }) => answer !== null || (input.kind !== "read" && seen.has(input.value)),
     );
@@ -73,6 +80,16 @@ export const LIST: Model<string, ListInput, ListOutput> = {
     return history.filter(
       ({ input, answer }) => answer !== null || (input.kind === "append" && seen.has(input.value)),
     );
+  },
+  /** A list only grows, so each of its states begins like the longest that was seen, or goes on where that ends. */
+  rulesOut(history) {
+    const lists = history.flatMap(({ answer }) => (answer === null ? [] : [answer.output.list]));
+    const longest = lists.reduce((a, b) => (b.length > a.length ? b : a), "");
+    return (state) =>
+      !`${longest},`.startsWith(`${state},`) &&
+      !`${state},`.startsWith(`${longest},`) &&
+      longest !== "" &&
+      state !== "";
   },
   describe(input, output) {
     const what = input.kind === "read" ? "read" : `append '${input.value}'`;

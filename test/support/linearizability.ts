@@ -32,6 +32,11 @@ export interface Model<State, Input, Output> {
   keyOf(state: State): string;
   /** Drops open operations whose effect nobody can have seen: each that stays doubles the search. */
   withoutUnseen(history: History<Input, Output>): History<Input, Output>;
+  /**
+   * Whether a state can lead to all the answers of a history; without it the search tries every order of what is open.
+   * Only states that no order of this history passes through may be ruled out.
+   */
+  rulesOut?(history: History<Input, Output>): (state: State) => boolean;
   describe(input: Input, output: Output | null): string;
 }
 
@@ -89,6 +94,7 @@ function search<State, Input, Output>(
 ): Found {
   const timeline = new Timeline(history);
   const visited = new Set<string>();
+  const isRuledOut = model.rulesOut?.(history) ?? (() => false);
   const choices: Choice<State>[] = [];
   let state = model.initial;
   let longest: readonly number[] = [];
@@ -98,7 +104,11 @@ function search<State, Input, Output>(
     if (operation !== null) {
       const { input, answer } = defined(history[operation], "a call is of an operation");
       const after = model.step(state, input, answer === null ? null : answer.output);
-      if (after !== null && isNew(visited, timeline.keyWith(operation), model.keyOf(after))) {
+      if (
+        after !== null &&
+        !isRuledOut(after) &&
+        isNew(visited, timeline.keyWith(operation), model.keyOf(after))
+      ) {
         if (visited.size > VISITED_MAX) return { outcome: "gave-up", longest };
         choices.push({ call: at, before: state });
         timeline.lift(at);

@@ -21,6 +21,21 @@ export class SeededRandom implements Random {
     return items[this.integer(0, items.length - 1)];
   }
 
+  /** A whole number from 0 on: mostly small, now and then several times `mean`. */
+  exponential(mean: number): number {
+    return Math.floor(-Math.log(1 - this.#fraction()) * mean);
+  }
+
+  /** The same items in another order. */
+  shuffle<T>(items: readonly T[]): readonly T[] {
+    const shuffled = [...items];
+    for (let at = shuffled.length - 1; at > 0; at -= 1) {
+      const other = this.integer(0, at);
+      [shuffled[at], shuffled[other]] = [shuffled[other] as T, shuffled[at] as T];
+    }
+    return shuffled;
+  }
+
   /** An independent source: what it is asked for does not change what this one answers next. */
   fork(): SeededRandom {
     return new SeededRandom(this.integer(0, 0xffffffff));
