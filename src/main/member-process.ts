@@ -311,7 +311,7 @@ export class MemberProcess {
     if (consensus === undefined) return err(refusal(503, "not-formed", "This member belongs to no cluster."));
     const memberId = newId() as MemberId;
     const { authority, clusterId, name: clusterName } = consensus.state;
-    const subject = { memberId, name: request.name, hosts: request.hosts };
+    const subject = { memberId, name: request.name, hosts: request.hosts, clusterId };
     const signed = await signMember(authority, request.csrPem, subject, clock.wallMs());
     if (!signed.ok) return err(refusal(422, "invalid-request", signed.error));
     const member: Member = {

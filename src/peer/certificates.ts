@@ -47,6 +47,8 @@ export interface MemberSubject {
   readonly name: string;
   /** Host names and addresses under which it is reached. */
   readonly hosts: readonly string[];
+  /** Of which cluster. Absent: the one that the authority was made for, which a recovered group is not any more. */
+  readonly clusterId?: ClusterId;
 }
 
 /** A new authority for a new cluster, valid for ten years. */
@@ -109,7 +111,10 @@ export async function signMember(
   const issuer = new X509Certificate(authority.certificatePem);
   const certificate = await X509CertificateGenerator.create({
     serialNumber: serialNumber(),
-    subject: subjectName(commonNameOf(subject.memberId), organizationOf(authority.certificatePem)),
+    subject: subjectName(
+      commonNameOf(subject.memberId),
+      subject.clusterId ?? organizationOf(authority.certificatePem),
+    ),
     issuer: issuer.subject,
     notBefore: new Date(wallMs - HOUR_MS),
     notAfter: new Date(wallMs + YEAR_MS),
