@@ -77,8 +77,8 @@ export class Member {
     const skew = world.swarm.clockSkewUnits;
     disk.beforeCompaction = () => this.#observeNow();
     disk.beforeConfig = () => {
-      // What a follower has just been told to be committed may come with this very transaction.
-      if ((this.status?.commitIndex ?? 0) <= disk.current.last.index) this.#observeNow();
+      // Of one that led when this turn began: what others are told to be committed may come with this very transaction.
+      if (this.isLeading && this.#status?.term === this.status?.term) this.#observeNow();
     };
     this.#tickUnits = 10 + random.integer(-skew, skew);
   }

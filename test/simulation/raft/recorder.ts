@@ -187,9 +187,12 @@ export class Recorder implements DiskWatcher {
 
   /** What a configuration may follow: quorums of one that follows another must meet. */
   #checkConfig(id: MemberId, disk: SimulatedDisk, batch: StoreBatch, entry: Entry): void {
-    const isAllowed = this.#named.has(keyOf(entry)) || this.#committed.at(-1)?.term === entry.term;
+    const isAllowed =
+      this.#named.has(keyOf(entry)) || this.#committed.some(({ term }) => term === entry.term);
+    // Whoever was deposed within the same turn may have committed before that what nobody has looked at.
+    const isDeposed = (batch.hard ?? disk.current.hard).term > entry.term;
     check(
-      isAllowed || entry.index === 1,
+      isAllowed || isDeposed || entry.index === 1,
       () => `a configuration, ${nameOf(entry)}, before anything of its own term was committed (on ${id})`,
     );
     const before = configBefore(disk, batch, entry);

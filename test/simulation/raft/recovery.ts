@@ -23,6 +23,8 @@ export function recover(world: World): void {
   electsAndAgrees(world, core);
   holdsWhatWasAcknowledged(world, core);
   keepsItsLeader(world, core);
+  losesADeafLeader(world, core);
+  electsAndAgrees(world, core);
   servesReads(world);
   takesInANewcomer(world, core);
   electsAndAgrees(world, core);
@@ -97,6 +99,10 @@ function isAgreed(world: World, leader: Member, core: readonly Member[]): boolea
   const { status } = leader;
   if (status === null || status.isConfigPending || status.config.outgoing.length > 0) return false;
   if (!status.config.voters.includes(leader.id)) return false;
+  const lags = status.followers.some(
+    ({ id, isCaughtUp }) => !isCaughtUp && belonging(status.config, core).some((each) => each.id === id),
+  );
+  if (lags) return false;
   return (
     belonging(status.config, core).every(
       ({ disk, status: own }) =>
@@ -171,6 +177,22 @@ function restartTheOthers(world: World, others: readonly Member[], electionTicks
     });
     at += world.random.integer(5, 60);
   }
+}
+
+/** A leader that everybody hears and that hears nobody must give way, or the group would wait for it for ever. */
+function losesADeafLeader(world: World, core: readonly Member[]): void {
+  const leader = defined(leaderOf(world), "there is a leader by now");
+  const { config, term } = defined(leader.status, "a leader has a status");
+  const others = core.filter((member) => member !== leader && config.voters.includes(member.id));
+  if (others.length * 2 <= config.voters.length) return;
+  world.note(() => `${leader.id} hears nobody any more`);
+  for (const { id } of world.members()) if (id !== leader.id) world.network.cut(id, leader.id);
+  expectSoon(
+    world,
+    () => `${leader.id} hears nobody, and nobody takes over`,
+    () => world.members().some((member) => member.isLeading && (member.status?.term ?? 0) > term),
+  );
+  world.network.healAll();
 }
 
 function servesReads(world: World): void {
