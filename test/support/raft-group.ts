@@ -100,7 +100,7 @@ export class RaftGroup {
       bench.take();
     }
     const candidate = this.member(id);
-    for (let tick = 0; tick < TIMING.electionTicksMax && !candidate.hasSent("pre-vote"); tick += 1) {
+    for (let tick = 0; tick < 2 * TIMING.electionTicksMax && !candidate.hasSent("pre-vote"); tick += 1) {
       candidate.tick();
     }
     return this.exchange();

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { Bench, id, M1, M2, M3, M4, M5, TIMING } from "../../support/raft-bench.ts";
+import { Bench, type BenchOptions, id, M1, M2, M3, M4, M5, TIMING } from "../../support/raft-bench.ts";
 import { RaftGroup } from "../../support/raft-group.ts";
 
 const { electionTicksMin, electionTicksMax, heartbeatTicks } = TIMING;
@@ -108,5 +108,18 @@ describe("CheckQuorum in a group", () => {
     const bench = new Bench().becomeLeader().acknowledgeAll();
     expect(bench.tick(1, electionTicksMin - 1).status.role).toBe("leader");
     expect(bench.tick(1, 1).status.role).toBe("follower");
+  });
+
+  test("a leader that is heard but hears nobody makes room for one that does", () => {
+    const patience = (at: number): BenchOptions => ({ integer: (min) => min + 3 * at });
+    const group = new RaftGroup(
+      ...[M1, M2, M3].map((member, at) => new Bench({ ...patience(at), id: member })),
+    );
+    group.elect(M1).cut(M2, M1).cut(M3, M1);
+    group.tick(5 * electionTicksMin);
+    expect(group.roles).toEqual(["m1 pre-candidate 1", "m2 leader 2", "m3 follower 2"]);
+    expect(group.member(M2).propose("x")).toMatchObject({ ok: true });
+    group.exchange();
+    expect(group.member(M2).status.commitIndex).toBe(group.member(M2).status.lastIndex);
   });
 });

@@ -81,6 +81,20 @@ describe("a quorum of copies", () => {
     expect(bench.status.commitIndex).toBe(1 as LogIndex);
     expect(bench.persist(ready).status.commitIndex).toBe(2 as LogIndex);
   });
+
+  test("of the others commits before the own disk has it; it is stored and applied in one transaction then", () => {
+    const bench = new Bench().becomeLeader().acknowledgeAll();
+    bench.engine.propose([new Uint8Array(1)]);
+    for (const from of [M2, M3])
+      bench.step(from, 1, { type: "append-response", index: 2 as LogIndex, rejection: null });
+    expect(bench.status).toMatchObject({ commitIndex: 2, appliedIndex: 1 });
+    const before = bench.store.batches.length;
+    bench.settle();
+    expect(bench.store.batches.slice(before)).toMatchObject([
+      { entries: [{ index: 2 }], committed: [{ index: 2 }] },
+    ]);
+    expect(bench.status.appliedIndex).toBe(2 as LogIndex);
+  });
 });
 
 describe("entries of earlier leaders", () => {

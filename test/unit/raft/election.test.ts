@@ -273,6 +273,14 @@ describe("patience", () => {
     }
     expect(conflicts / rounds).toBeLessThan(0.3);
   });
+
+  test.each([
+    { timing: { heartbeatTicks: 0 }, complaint: "a heartbeat takes at least one tick" },
+    { timing: { heartbeatTicks: 10 }, complaint: "leaders beat faster than followers lose patience" },
+    { timing: { electionTicksMax: 10 }, complaint: "there is room for chance between the patience limits" },
+  ])("with limits that cannot work is refused at start: $complaint", ({ timing, complaint }) => {
+    expect(() => stateOf({ ...TIMING, ...timing })).toThrow(complaint);
+  });
 });
 
 describe("the roles", () => {
@@ -437,7 +445,7 @@ describe("what counts for a candidate", () => {
   });
 });
 
-function stateOf(): EngineState {
+function stateOf(timing = TIMING): EngineState {
   const store = new MemoryLogStore();
   const { floor, last, hard, applied, promotableFrom } = store.load();
   return new EngineState({
@@ -445,7 +453,7 @@ function stateOf(): EngineState {
     log: new RaftLog(store, { floor, last, commit: hard.commit, applied }, 10),
     membership: new Membership({ index: 0 as LogIndex, config: config([M1, M2, M3]) }),
     promotableFrom,
-    timing: TIMING,
+    timing,
     limits: DEFAULT_LIMITS,
     random: { integer: (min) => min },
     hard,

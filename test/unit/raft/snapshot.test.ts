@@ -316,6 +316,15 @@ describe("a leader whose follower lacks what was compacted away", () => {
       { id: M3, state: "probe" },
     ]);
   });
+
+  test("is not misled by a late answer from before it: the one snapshot goes on", () => {
+    const bench = leader();
+    bench.acknowledge(M2, 0).acknowledge(M2, 2);
+    expect(stateOf(bench)).toMatchObject({ state: "snapshot", matchIndex: 2 });
+    expect(bench.snapshotsWanted).toEqual([M2]);
+    bench.acknowledge(M2, 5);
+    expect(stateOf(bench)).toMatchObject({ state: "replicate", matchIndex: 5 });
+  });
 });
 
 describe("a slow member", () => {
@@ -387,5 +396,19 @@ describe("a slow member", () => {
     expect(group.member(M3).status.lastIndex).toBe(0 as LogIndex);
     group.heal().elect(M1).beat(M1).beat(M1);
     expect(group.member(M3).status.appliedIndex).toBe(group.member(M1).status.appliedIndex);
+  });
+
+  test("that was cut off when it was added, of a leader with nothing but a compacted log, catches up, too", () => {
+    const bench = new Bench({ voters: [M1] }).becomeLeader();
+    const joiner = new Bench({ id: M2, voters: [] });
+    const group = new RaftGroup(bench, joiner).isolate(M2);
+    bench.propose("a", "b");
+    bench.changeConfig([M1], [M2]);
+    group.exchange().tick(2 * electionTicksMin);
+    bench.engine.compactedTo(bench.store.compact(bench.status.lastIndex));
+    expect(bench.snapshotsWanted).toEqual([]);
+    group.heal().beat(M1).beat(M1);
+    expect(joiner.status).toMatchObject({ appliedIndex: 4, config: config([M1], [M2]), leaderId: M1 });
+    expect(bench.status.followers).toMatchObject([{ id: M2, state: "replicate", isCaughtUp: true }]);
   });
 });

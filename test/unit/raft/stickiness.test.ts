@@ -93,4 +93,9 @@ describe("loyalty in a group", () => {
     bench.receive(M3, 7, VOTE);
     expect(bench.take()).toEqual([]);
   });
+
+  test("does not hold against the old leader itself, once it asks again", () => {
+    const group = RaftGroup.of(3).elect(M1).elect(M1);
+    expect(group.roles).toEqual(["m1 leader 2", "m2 follower 2", "m3 follower 2"]);
+  });
 });
