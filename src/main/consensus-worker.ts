@@ -27,7 +27,6 @@ import { DiskFullError, StoreError } from "../store/store-error.ts";
 import { ConfigWish } from "./config-wish.ts";
 import { GuardedStore } from "./guarded-store.ts";
 import { IncomingCalls } from "./incoming-calls.ts";
-import { Lateness } from "./lateness.ts";
 import { LeaderWatch } from "./leader-watch.ts";
 import { ProposalDesk } from "./proposal-desk.ts";
 import { Proposals } from "./proposals.ts";
@@ -37,15 +36,14 @@ import { seededRandom } from "./seeded-random.ts";
 import { SnapshotTraffic } from "./snapshot-traffic.ts";
 import { StatusExchange } from "./status-exchange.ts";
 import { newId } from "./system-random.ts";
-import { type TickMode, TickSchedule, type TickTiming, ticksOf } from "./tick-schedule.ts";
+import { type DueTicks, type TickMode, type TickTiming, ticksOf } from "./tick-schedule.ts";
+import { Waker } from "./waker.ts";
 import {
   DIVERGED_METHOD,
   formatProposal,
   PROPOSE_METHOD,
   parseAcceptance,
-  parseDivergence,
   parseIndex,
-  parseProposal,
   READ_INDEX_METHOD,
 } from "./worker-calls.ts";
 import { WorkerNews } from "./worker-news.ts";
@@ -58,6 +56,7 @@ import {
   type ToWorker,
   type WorkerStart,
 } from "./worker-protocol.ts";
+import { WorkerQuestions } from "./worker-questions.ts";
 
 /** Handing leadership on at the end may take this long. */
 const HAND_OVER_MS = 1000;
@@ -95,8 +94,8 @@ export class ConsensusWorker {
   readonly #incoming: IncomingCalls;
   readonly #news: WorkerNews;
   readonly #watch: LeaderWatch;
-  readonly #schedule: TickSchedule;
-  readonly #lateness = new Lateness();
+  readonly #waker: Waker;
+  readonly #questions: WorkerQuestions;
   #node: RaftNode;
   #timing: Timing;
   #ticks: TickTiming;
@@ -105,7 +104,6 @@ export class ConsensusWorker {
   #leaderHeardAtMs: number;
   #hasCompactedHard = false;
   #roomLookedAtMs = Number.NEGATIVE_INFINITY;
-  #wakeTimer: ReturnType<typeof setTimeout> | null = null;
   #isTurnPlanned = false;
   #isLeaving = false;
   #isEnded = false;
@@ -130,7 +128,7 @@ export class ConsensusWorker {
     this.#identity = identity;
     this.#store = new SqliteLogStore(database, { apply });
     const nowMs = ports.nowMs();
-    this.#schedule = new TickSchedule(nowMs);
+    this.#waker = this.#makeWaker();
     this.#leaderHeardAtMs = nowMs;
     this.#guarded = new GuardedStore({
       store: this.#store,
@@ -168,6 +166,7 @@ export class ConsensusWorker {
       board: this.#exchange.board,
     });
     this.#watch = this.#makeWatch();
+    this.#questions = this.#makeQuestions();
   }
 
   /** Opens the peer port and begins to take part. Rejects if the port is not to be had. */
@@ -179,101 +178,18 @@ export class ConsensusWorker {
       this.#node.campaign();
       this.#turn();
       this.#postRaft();
-      this.#sleep();
+      this.#waker.sleep();
     });
   }
 
   /** What the main thread asks. `clock` and `start` are answered by whoever made this object. */
   receive(message: ToWorker): void {
-    this.#guard(() => this.#receive(message));
-  }
-
-  #receive(message: ToWorker): void {
-    switch (message.type) {
-      case "propose": {
-        const { requestId, command, deadlineMs } = message;
-        this.#proposals.add(command, deadlineMs, (result) => {
-          this.#ports.post({ type: "proposed", requestId, result });
-        });
-        this.#planTurn();
-        return;
-      }
-      case "barrier": {
-        const { requestId, deadlineMs } = message;
-        this.#reads.add(deadlineMs, (result) => this.#ports.post({ type: "barred", requestId, result }));
-        return;
-      }
-      case "publish":
-        this.#exchange.publish(message.status, message.atMs);
-        this.#planTurn();
-        return;
-      case "call": {
-        const { requestId, to, method, payload, deadlineMs } = message;
-        this.#transport.call(to, method, payload, deadlineMs).then(
-          (value) => this.#ports.post({ type: "called", requestId, answer: { ok: true, value } }),
-          (error: unknown) => {
-            const answer = { ok: false, message: messageOf(error) } as const;
-            this.#ports.post({ type: "called", requestId, answer });
-          },
-        );
-        return;
-      }
-      case "answer":
-        this.#incoming.answer(message.requestId, message.answer);
-        return;
-      case "change-config":
-        this.#wish.want(message.target);
-        this.#planTurn();
-        return;
-      case "transfer": {
-        const answer = this.#node.transferLeadership(message.to);
-        if (!answer.ok) this.#log.warn("raft.transfer-refused", { to: message.to, reason: answer.reason });
-        this.#planTurn();
-        return;
-      }
-      case "read-events": {
-        const { requestId, afterId, countMax } = message;
-        this.#ports.post({ type: "events", requestId, events: this.#store.readEvents(afterId, countMax) });
-        return;
-      }
-      case "backup":
-        this.#ports.post({
-          type: "backed-up",
-          requestId: message.requestId,
-          result: this.#snapshots.backup(),
-        });
-        return;
-      case "close":
-        this.#close();
-        return;
-      case "clock":
-      case "start":
-        return;
-    }
+    this.#guard(() => this.#questions.fromMain(message));
   }
 
   // --- Time -------------------------------------------------------------------------------------------------------
 
-  #sleep(): void {
-    if (this.#isEnded) return;
-    if (this.#wakeTimer !== null) clearTimeout(this.#wakeTimer);
-    const sleepMs = this.#schedule.plan(this.#ports.nowMs(), this.#mode(), this.#ticks.heartbeatTicks);
-    this.#wakeTimer = setTimeout(() => {
-      this.#wakeTimer = null;
-      const nowMs = this.#ports.nowMs();
-      this.#lateness.add(this.#schedule.lateMs(nowMs), nowMs, this.#timing.heartbeatMs / 2);
-      // After a pause the sockets may hold what we would otherwise miss; two turns, so that they have been read.
-      if (this.#schedule.isLate(nowMs)) {
-        setImmediate(() => setImmediate(() => this.#guard(() => this.#wake())));
-      } else {
-        this.#guard(() => this.#wake());
-      }
-    }, sleepMs);
-  }
-
-  #wake(): void {
-    if (this.#isEnded) return;
-    const { ticks, lostTicks } = this.#schedule.takeDue(this.#ports.nowMs());
+  #wake({ ticks, lostTicks }: DueTicks): void {
     for (let tick = 1; tick <= ticks; tick += 1) this.#node.tick(tick === ticks ? 1 + lostTicks : 1);
     this.#turn();
     this.#snapshots.look();
@@ -283,7 +199,7 @@ export class ConsensusWorker {
       this.#watch.look(status, this.#leadingSinceMs);
       if (this.#news.hasNewsOfFollowers(status)) this.#postRaft();
     }
-    this.#sleep();
+    this.#waker.sleep();
   }
 
   #mode(): TickMode {
@@ -376,7 +292,7 @@ export class ConsensusWorker {
     if (status.leaderId !== before.leaderId || status.role !== before.role) {
       this.#log.info("raft.role", { role: status.role, term: status.term, leaderId: status.leaderId });
       this.#exchange.leaderChanged();
-      this.#sleep();
+      this.#waker.sleep();
     }
     this.#proposals.raftChanged(status.term, status.leaderId, status.appliedIndex);
     this.#reads.raftChanged();
@@ -391,7 +307,7 @@ export class ConsensusWorker {
       const nowMs = this.#ports.nowMs();
       if (message.term >= this.#raft.term) {
         this.#leaderHeardAtMs = nowMs;
-        this.#schedule.leaderHeard(nowMs);
+        this.#waker.leaderHeard(nowMs);
       }
       if (type === "heartbeat") this.#exchange.heartbeatHeard();
     }
@@ -416,6 +332,40 @@ export class ConsensusWorker {
     });
   }
 
+  #makeWaker(): Waker {
+    return new Waker({
+      nowMs: () => this.#ports.nowMs(),
+      mode: () => this.#mode(),
+      heartbeatTicks: () => this.#ticks.heartbeatTicks,
+      heartbeatMs: () => this.#timing.heartbeatMs,
+      onWake: (due) => this.#guard(() => this.#wake(due)),
+    });
+  }
+
+  #makeQuestions(): WorkerQuestions {
+    return new WorkerQuestions({
+      proposals: this.#proposals,
+      reads: this.#reads,
+      desk: this.#desk,
+      snapshots: this.#snapshots,
+      incoming: this.#incoming,
+      post: (message) => this.#ports.post(message),
+      planTurn: () => this.#planTurn(),
+      publish: (status, atMs) => this.#exchange.publish(status, atMs),
+      call: (to, method, payload, deadlineMs) => this.#transport.call(to, method, payload, deadlineMs),
+      wantConfig: (target) => this.#wish.want(target),
+      transfer: (to) => {
+        const answer = this.#node.transferLeadership(to);
+        if (!answer.ok) this.#log.warn("raft.transfer-refused", { to, reason: answer.reason });
+      },
+      readEvents: (afterId, countMax) => this.#store.readEvents(afterId, countMax),
+      close: () => this.#close(),
+      leaderId: () => this.#raft.leaderId,
+      stateHashAt: (index) => this.#store.stateHashAt(index),
+      endDiverged: (index) => this.#endDiverged(index),
+    });
+  }
+
   #makeTransport(): PeerTransport {
     const { clusterId, memberId, recoveryEpoch } = this.#identity;
     return new PeerTransport({
@@ -434,7 +384,7 @@ export class ConsensusWorker {
             this.#exchange.takeDigest(from, digest);
             this.#planTurn();
           }),
-        onCall: (from, method, payload) => this.#onCall(from, method, payload),
+        onCall: (from, method, payload) => this.#questions.fromMember(from, method, payload),
         onBulkCall: (from, method, payload) => this.#snapshots.onBulkCall(from, method, payload),
         onRemoved: (_, index) => this.#guard(() => this.#leave(index)),
         onHeard: (from) => this.#exchange.board.heard(from, this.#ports.nowMs()),
@@ -518,7 +468,7 @@ export class ConsensusWorker {
       own: () => ({
         ...this.#host(),
         slowCommits: this.#guarded.commits.slowCount(this.#ports.nowMs()),
-        lateSinceMs: this.#lateness.lateSinceMs,
+        lateSinceMs: this.#waker.lateness.lateSinceMs,
       }),
       health: () => this.#exchange.health,
       hashes: () => this.#exchange.hashes,
@@ -542,7 +492,7 @@ export class ConsensusWorker {
     const nowMs = this.#ports.nowMs();
     return {
       commitWorstMs: this.#guarded.commits.worstMs(nowMs),
-      latenessMs: this.#lateness.p99Ms(nowMs),
+      latenessMs: this.#waker.lateness.p99Ms(nowMs),
       isDiskFull: this.#guarded.isFull,
       stateHash: this.#store.stateHash(),
     };
@@ -569,7 +519,7 @@ export class ConsensusWorker {
     this.#reads.forgetQuestions();
     this.#node.campaign();
     this.#onStatus(this.#node.status());
-    this.#sleep();
+    this.#waker.sleep();
   }
 
   #connectPeers(): void {
@@ -592,38 +542,6 @@ export class ConsensusWorker {
     if (isConnected) this.#snapshots.connected(id);
     else this.#node.reportUnreachable(id);
     this.#planTurn();
-  }
-
-  #onCall(from: MemberId, method: string, payload: unknown): Promise<unknown> {
-    switch (method) {
-      case PROPOSE_METHOD:
-        return this.#answer(() => {
-          const data = parseProposal(payload);
-          if (data === null) throw new Error("a proposal without a command");
-          const acceptance = this.#desk.take(data);
-          this.#planTurn();
-          return acceptance;
-        });
-      case READ_INDEX_METHOD:
-        return this.#reads.indexForOther();
-      case DIVERGED_METHOD:
-        return this.#answer(() => {
-          const told = parseDivergence(payload);
-          // Only what we have said ourselves is held against us; an old report is not.
-          const own = told === null ? null : this.#store.stateHashAt(told.index);
-          if (told !== null && own !== null && own !== told.hash && from === this.#raft.leaderId) {
-            this.#endDiverged(told.index);
-          }
-          return null;
-        });
-      default:
-        return this.#snapshots.onCall(from, method, payload) ?? this.#incoming.ask(from, method, payload);
-    }
-  }
-
-  /** What throws here is wrong with what was asked, and goes back to whoever asked. */
-  #answer(answer: () => unknown): Promise<unknown> {
-    return new Promise((resolve) => resolve(this.#isEnded ? null : answer()));
   }
 
   // --- To the main thread -----------------------------------------------------------------------------------------
@@ -706,7 +624,7 @@ export class ConsensusWorker {
     this.#reads.close();
     this.#incoming.close();
     this.#isEnded = true;
-    if (this.#wakeTimer !== null) clearTimeout(this.#wakeTimer);
+    this.#waker.stop();
     this.#snapshots.close();
     this.#transport.close();
   }

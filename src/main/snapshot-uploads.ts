@@ -38,8 +38,9 @@ export interface UploadPorts {
 export const UPLOADS_MAX = 2;
 /** A follower that pulls nothing for so long has lost its place. */
 export const STALLED_MS = 10_000;
-/** What failed is not tried again before this. */
-const COOL_MS = 500;
+/** What failed is not tried again before this; each further failure doubles it. */
+const COOL_MS_MIN = 500;
+const COOL_MS_MAX = 15_000;
 /** A file that nobody wanted for so long is removed. */
 const UNWANTED_MS = 10 * 60_000;
 
@@ -50,6 +51,8 @@ export class SnapshotUploads {
   readonly #waiting = new Set<MemberId>();
   /** Failed; Raft is told then. */
   readonly #cooling = new Map<MemberId, number>();
+  /** In a row. */
+  readonly #failures = new Map<MemberId, number>();
   #current: { readonly snapshot: StoredSnapshot; readonly file: number } | null = null;
   #wantedAtMs = 0;
   #hasLooked = false;
@@ -73,6 +76,9 @@ export class SnapshotUploads {
   /** A follower that was away may have been restarted, and know of no offer. */
   reconnected(to: MemberId): void {
     if (this.#current !== null && this.#active.has(to)) this.#offer(to, this.#current.snapshot);
+    if (!this.#cooling.delete(to)) return;
+    this.#failures.delete(to);
+    this.#ports.ended(to);
   }
 
   /** A chunk. Throws where there is none: the follower waits for another offer then. */
@@ -96,6 +102,7 @@ export class SnapshotUploads {
     if (error === null) {
       this.#ports.log.info("snapshot.sent", { to: from, index: this.#current.snapshot.meta.index });
       this.#active.delete(from);
+      this.#failures.delete(from);
       this.#ports.ended(from);
       if (this.#active.size === 0 && this.#waiting.size === 0 && this.#cooling.size === 0) this.#remove();
     } else {
@@ -128,6 +135,7 @@ export class SnapshotUploads {
     this.#active.clear();
     this.#waiting.clear();
     this.#cooling.clear();
+    this.#failures.clear();
   }
 
   close(): void {
@@ -193,7 +201,10 @@ export class SnapshotUploads {
 
   #failed(to: MemberId, reason: string): void {
     this.#active.delete(to);
-    this.#cooling.set(to, this.#ports.nowMs() + COOL_MS);
+    const failures = this.#failures.get(to) ?? 0;
+    this.#failures.set(to, failures + 1);
+    const coolMs = Math.min(COOL_MS_MIN * 2 ** failures, COOL_MS_MAX);
+    this.#cooling.set(to, this.#ports.nowMs() + coolMs);
     this.#ports.log.warn("snapshot.not-sent", { to, reason });
   }
 }
