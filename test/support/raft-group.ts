@@ -101,6 +101,8 @@ export class RaftGroup {
     }
     const candidate = this.member(id);
     for (let tick = 0; tick < 2 * TIMING.electionTicksMax && !candidate.hasSent("pre-vote"); tick += 1) {
+      // What it said as a leader a while ago is not what the others hear now.
+      candidate.take();
       candidate.tick();
     }
     return this.exchange();
