@@ -50,7 +50,7 @@ export function parseAgedStatus(value: unknown, from: MemberId): AgedStatus {
   const { status, ageMs, host } = record(value, "a status");
   const parsed = parseStatus(status);
   if (parsed.memberId !== from) throw new MalformedError(`a status of ${parsed.memberId}, sent by ${from}`);
-  return { status: parsed, ageMs: duration(ageMs), host: host === undefined ? null : parseHost(host) };
+  return { status: parsed, ageMs: duration(ageMs), host: (host ?? null) === null ? null : parseHost(host) };
 }
 
 function parseHost(value: unknown): HostReport {

@@ -267,7 +267,7 @@ test("a new leader is told at once what every member says of itself", async () =
   await until(two, () => two.raft.role === "leader" && two.raft.isReady);
   const sinceMs = two.raft.leadingSinceMs as number;
   for (const id of [M1, M3]) {
-    await until(two, () => (two.observations.get(id)?.heardAtMs ?? 0) >= sinceMs);
+    await eventually(() => (two.observations.get(id)?.heardAtMs ?? 0) >= sinceMs);
     expect(two.observations.get(id)?.status.reason).toBe("before");
   }
 }, 30_000);

@@ -52,6 +52,7 @@ export class Members {
   readonly journals = new Map<MemberId, string[]>();
   /** Members that had to end: their exit codes and why. */
   readonly fatal = new Map<MemberId, { readonly exitCode: number; readonly message: string }>();
+  readonly seats = new Map<MemberId, Seat>();
   readonly #starting = new Map<MemberId, AbortController>();
   readonly #limits: Partial<EngineLimits>;
   readonly #authority: Promise<CertificateAuthority> = createAuthority(CLUSTER, Date.now());
@@ -138,6 +139,7 @@ export class Members {
 
   async start(seat: Seat): Promise<Consensus> {
     const { memberId } = seat;
+    this.seats.set(memberId, seat);
     const journal = this.journal(memberId);
     const abort = new AbortController();
     this.#starting.set(memberId, abort);

@@ -97,5 +97,5 @@ test("its status is understood", () => {
     leading: null,
     version: "0.1.0",
   };
-  expect(parseAgedStatus({ status, ageMs: 3 }, M1)).toMatchObject({ status, ageMs: 3 });
+  expect(parseAgedStatus({ status, ageMs: 3 }, M1)).toMatchObject({ status, ageMs: 3, host: null });
 });
