@@ -6,6 +6,8 @@ import { COMMANDS } from "./commands.ts";
 import { Stage } from "./stage.ts";
 
 const PROMPT = "> ";
+/** A command goes on: one line would be too long to read. */
+const CONTINUATION = ">   ";
 const INDENT = "    ";
 /** Before a command: of what came of it, only who leads, follows and counts whom in the end. */
 const QUIETLY = "quietly";
@@ -14,22 +16,37 @@ const NEWS = /^ {2}((m\d+ (?:counts)?)(?:leads |follows |is )?.*)$/;
 /** @returns the text with what came of it this time. @throws if a command is wrong or an expectation fails. */
 export function play(text: string): string {
   let stage: Stage | null = null;
-  const lines: string[] = [];
-  for (const [index, line] of text.trimEnd().split("\n").entries()) {
-    if (line.startsWith(INDENT)) continue;
-    lines.push(line);
-    if (!line.startsWith(PROMPT)) continue;
+  const lines = text
+    .trimEnd()
+    .split("\n")
+    .map((line, index) => ({ line, number: index + 1 }));
+  const kept = lines.filter(({ line }) => !line.startsWith(INDENT));
+  const played: string[] = [];
+  for (const [index, { line, number }] of kept.entries()) {
+    played.push(line);
+    const isContinued = kept[index + 1]?.line.startsWith(CONTINUATION) === true;
+    if (!line.startsWith(PROMPT) || isContinued) continue;
+    const words = wordsUpTo(
+      kept.map((other) => other.line),
+      index,
+    );
     try {
-      const words = line.slice(PROMPT.length).trim().split(/\s+/);
       if (words[0] === "group") stage = formGroup(new Arguments(words.slice(1)));
-      else lines.push(...carryOut(stage, words).map((told) => `${INDENT}${told}`));
+      else played.push(...carryOut(stage, words).map((told) => `${INDENT}${told}`));
     } catch (error) {
-      throw new Error(`line ${index + 1}, '${line}': ${error instanceof Error ? error.message : error}`, {
+      throw new Error(`line ${number}, '${line}': ${error instanceof Error ? error.message : error}`, {
         cause: error,
       });
     }
   }
-  return `${lines.join("\n")}\n`;
+  return `${played.join("\n")}\n`;
+}
+
+/** The words of the command that ends in line `last`. */
+function wordsUpTo(lines: readonly string[], last: number): readonly string[] {
+  let first = last;
+  while (lines[first]?.startsWith(CONTINUATION) === true) first -= 1;
+  return lines.slice(first, last + 1).flatMap((line) => line.slice(PROMPT.length).trim().split(/\s+/));
 }
 
 function carryOut(stage: Stage | null, words: readonly string[]): readonly string[] {

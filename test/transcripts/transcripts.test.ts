@@ -68,6 +68,16 @@ describe("the runner", () => {
     expect(() => play(`${group}${line}\n`)).toThrow(complaint);
   });
 
+  test("takes a command that goes on in the next line for one", () => {
+    const story = "> group voters=m1,m2\n>   log=1,1\n> expect m2\n>   last=2 commit=2\n";
+    expect(play(story)).toBe(story);
+    expect(() => play(story.replace("last=2", "last=3"))).toThrow("line 4");
+  });
+
+  test("does not let two members apply different entries, whatever is recorded", () => {
+    expect(() => play("> group voters=m1,m2 log.m1=1,1 log.m2=1,2\n")).toThrow("applied 2/2 old");
+  });
+
   test("refuses a command before there is a group, and says in which line", () => {
     expect(() => play("Prose.\n> ticks m1\n")).toThrow("line 2, '> ticks m1': there is no group yet");
   });
