@@ -47,6 +47,8 @@ export function openDatabase(path: string): StoreDatabase {
     raw.close(true);
   };
   try {
+    // Before anything else looks at the file: otherwise SQLite puts an index beside the WAL, and on a full disk it cannot.
+    setting(raw, "locking_mode = EXCLUSIVE", "locking_mode", "exclusive");
     refuseOldSqlite(raw);
     configure(raw);
     migrate(raw, path);
@@ -94,8 +96,6 @@ function createPrivately(path: string): void {
 }
 
 function configure(raw: Database): void {
-  // Exclusive: two processes with one member's promises would vote twice. The lock is taken by the first write.
-  setting(raw, "locking_mode = EXCLUSIVE", "locking_mode", "exclusive");
   setting(raw, "journal_mode = WAL", "journal_mode", "wal");
   setting(raw, "synchronous = FULL", "synchronous", 2);
   setting(raw, "mmap_size = 0", "mmap_size", 0);
@@ -103,6 +103,7 @@ function configure(raw: Database): void {
   // SQLite's own checkpoint, at the end of a commit, keeps an error of the disk to itself: see `checkpointIfDue`.
   setting(raw, "wal_autocheckpoint = 0", "wal_autocheckpoint", 0);
   raw.run(`PRAGMA journal_size_limit = ${WAL_BYTES_MAX}`);
+  // Two processes with one member's promises would vote twice: the lock is taken by the first write, and kept.
   raw.run("BEGIN IMMEDIATE");
   raw.run("COMMIT");
 }
@@ -155,6 +156,19 @@ export function isDiskFull(error: unknown): boolean {
   return (
     error instanceof Error && "code" in error && (error.code === "SQLITE_FULL" || error.code === "ENOSPC")
   );
+}
+
+/**
+ * Runs a transaction of its own: all of it, durable, or nothing.
+ *
+ * @throws {DiskFullError} if there was no room; else what `body` throws.
+ */
+export function transactOnce({ raw, path }: StoreDatabase, body: () => void): void {
+  try {
+    raw.transaction(body).immediate();
+  } catch (error) {
+    throw isDiskFull(error) ? new DiskFullError(path, { cause: error }) : error;
+  }
 }
 
 function refuseOldSqlite(raw: Database): void {

@@ -5,7 +5,7 @@
 import { existsSync, statSync } from "node:fs";
 import type { ClusterId, LogIndex, MemberId } from "../base/ids.ts";
 import type { Entry } from "../raft/engine/message.ts";
-import { openDatabase, type StoreDatabase } from "./database.ts";
+import { openDatabase, type StoreDatabase, transactOnce } from "./database.ts";
 import { beginLog } from "./log-rows.ts";
 import { type Marker, markerPathOf, readMarker, writeMarker } from "./marker.ts";
 import { rowChecksum } from "./row-checksum.ts";
@@ -142,7 +142,7 @@ export function joinStore(input: JoinInput): StoreIdentity {
 /**
  * Gives an empty database its identity, and in the same transaction whatever `fill` adds.
  *
- * @throws {StoreError} if the data directory has a history.
+ * @throws {StoreError} if the data directory has a history, or the disk is full.
  */
 export function beginStore(
   path: string,
@@ -157,13 +157,11 @@ export function beginStore(
   }
   const database = openDatabase(path);
   try {
-    database.raw
-      .transaction(() => {
-        writeIdentity(database, identity);
-        beginLog(database);
-        fill?.(database);
-      })
-      .immediate();
+    transactOnce(database, () => {
+      writeIdentity(database, identity);
+      beginLog(database);
+      fill?.(database);
+    });
     writeMarker(markerPathOf(path), markerOf(identity));
   } finally {
     database.close();

@@ -13,7 +13,7 @@ import { defined } from "../base/assert.ts";
 import type { ClusterId, LogIndex, MemberId, Term } from "../base/ids.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import type { Entry, EntryId, HardState, PlacedConfig } from "../raft/engine/message.ts";
-import { openDatabase, type StoreDatabase } from "./database.ts";
+import { openDatabase, type StoreDatabase, transactOnce } from "./database.ts";
 import {
   beginStore,
   markerOf,
@@ -225,13 +225,11 @@ function recover(databasePath: string, { clusterId, followUp, rules }: RecoverIn
     };
     const markerPath = markerPathOf(databasePath);
     writeMarker(markerPath, { ...markerOf(old), recoveringTo: clusterId });
-    database.raw
-      .transaction(() => {
-        adopt(store);
-        append(store, identity.memberId, followUp);
-        writeIdentity(database, identity);
-      })
-      .immediate();
+    transactOnce(database, () => {
+      adopt(store);
+      append(store, identity.memberId, followUp);
+      writeIdentity(database, identity);
+    });
     writeMarker(markerPath, markerOf(identity));
     const adoptedCount = lastBefore.index - hard.commit;
     return { identity, lastBefore, adoptedCount, last: store.load().last, state: store.state };

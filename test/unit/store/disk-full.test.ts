@@ -4,8 +4,9 @@ import { closeSync, existsSync, openSync, rmSync, statfsSync, statSync, writeSyn
 import { join } from "node:path";
 import type { LogIndex, Term } from "../../../src/base/ids.ts";
 import { BALLAST_BYTES, ballastPathOf } from "../../../src/store/ballast.ts";
-import { isDiskFull } from "../../../src/store/database.ts";
+import { isDiskFull, openDatabase } from "../../../src/store/database.ts";
 import { loadIdentity } from "../../../src/store/identity.ts";
+import { storePaths } from "../../../src/store/marker.ts";
 import type { SqliteLogStore } from "../../../src/store/sqlite-log-store.ts";
 import { DiskFullError, StoreError } from "../../../src/store/store-error.ts";
 import { commandEntry, formIn, inDirectory, M1, openStore, tokenCommand, write } from "./sample.ts";
@@ -80,7 +81,7 @@ describe.skipIf(cannotMount)("a full disk", () => {
   test("leaves the ballast, which makes room to compact, which makes room to go on", () =>
     onTinyDisk(40 * MEGABYTE, (directory) => {
       const path = formIn(directory);
-      const store = openStore(path);
+      let store = openStore(path);
       expect(statSync(ballastPathOf(path)).size).toBe(BALLAST_BYTES);
       for (let turn = 0; turn < 20; turn += 1) append(store, 100);
       store.checkpoint();
@@ -89,6 +90,12 @@ describe.skipIf(cannotMount)("a full disk", () => {
       const { applied } = store.load();
       expect(errorOf(() => store.compact((applied - 10) as LogIndex))).toBeInstanceOf(DiskFullError);
       expect(store.load().floor.index as number).toBe(0);
+      // A restart does not make it worse: there is room for nothing, and nothing is needed to start.
+      store.close();
+      store = openStore(path);
+      expect(existsSync(`${path}-shm`)).toBe(false);
+      expect(errorOf(() => append(store, 400))).toBeInstanceOf(DiskFullError);
+      expect(store.load().applied).toBe(applied);
 
       expect(store.freeBallast()).toBe(true);
       expect(store.freeBallast()).toBe(false);
@@ -110,6 +117,11 @@ describe.skipIf(cannotMount)("a full disk", () => {
     onTinyDisk(MEGABYTE, (directory) => {
       fillUp(directory);
       expect(errorOf(() => formIn(directory))).toBeInstanceOf(StoreError);
+      rmSync(join(directory, "filler"));
+      // Now only the forming itself finds no room.
+      openDatabase(storePaths(directory).database).close();
+      fillUp(directory);
+      expect(errorOf(() => formIn(directory))).toBeInstanceOf(DiskFullError);
       rmSync(join(directory, "filler"));
       expect(loadIdentity(join(directory, "guacamole.db"))).toBeNull();
       formIn(directory);
