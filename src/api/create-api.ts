@@ -8,7 +8,7 @@ import { memberRoutes } from "./member-routes.ts";
 import { type Json, normalizeOpenApi } from "./openapi.ts";
 import type { ApiPorts } from "./ports.ts";
 import { probeRoutes } from "./probe-routes.ts";
-import { ApiProblem } from "./problem.ts";
+import { ApiProblem, notReadyProblem } from "./problem.ts";
 import { readJsonBody } from "./request-body.ts";
 import { describeRoute, NEED_KEY, rememberCaller } from "./route-context.ts";
 import { RouteTable } from "./route-table.ts";
@@ -36,6 +36,9 @@ export function createApi(ports: ApiPorts): Api {
     const url = new URL(request.url);
     const { need } = routes.find(request.method, url.pathname);
     const tokens = ports.consensus()?.state.tokens ?? null;
+    // A token that is not known yet is not a wrong one.
+    const isAsked = origin === "network" && need !== "none" && need !== "local";
+    if (tokens === null && isAsked && ports.memberId() !== null) throw notReadyProblem(true);
     const caller = authorize(need, origin, request.headers.get("authorization"), tokens);
     const headers = new Headers(request.headers);
     const hasBody = request.method !== "GET" && request.method !== "HEAD" && request.method !== "OPTIONS";

@@ -424,6 +424,14 @@ test("a member that is still starting says so, and is not asked to form again", 
   expect([form.status, (await problemOf(form)).code]).toEqual([409, "already-formed"]);
 });
 
+test("a member that is still starting knows no tokens yet, and calls none of them wrong", async () => {
+  const fake = createFake({ consensus: () => null });
+  for (const token of [ADMIN, "gcm_nobody_secret-secret-secret", null]) {
+    const response = await ask(fake, "/v1/cluster", { token });
+    expect([response.status, (await problemOf(response)).code]).toEqual([503, "starting"]);
+  }
+});
+
 test("F10: the leader's reason is the API's, in the same words", async () => {
   const fake = createFake();
   const leading = { reason: "waiting-for-pledges", text: "Too few standbys have promised. (missing: m3)" };
