@@ -14,7 +14,7 @@ import { apply } from "../cluster/apply.ts";
 import { DEFAULT_SPEC, type Timing } from "../cluster/spec.ts";
 import { featureLevelOf } from "../cluster/state.ts";
 import type { HostReport } from "../peer/status-codec.ts";
-import { type PeerAddress, PeerTransport } from "../peer/transport.ts";
+import { PeerTransport } from "../peer/transport.ts";
 import type { Message } from "../raft/engine/message.ts";
 import { type NodeStatus, RaftNode } from "../raft/node.ts";
 import type { Applied } from "../raft/ports.ts";
@@ -28,6 +28,7 @@ import { ConfigWish } from "./config-wish.ts";
 import { GuardedStore } from "./guarded-store.ts";
 import { IncomingCalls } from "./incoming-calls.ts";
 import { LeaderWatch } from "./leader-watch.ts";
+import { peersOf } from "./peer-list.ts";
 import { ProposalDesk } from "./proposal-desk.ts";
 import { Proposals } from "./proposals.ts";
 import { Reads } from "./reads.ts";
@@ -35,6 +36,7 @@ import { removalMessage, whyRemoved, writeRemovalNote } from "./removal-note.ts"
 import { seededRandom } from "./seeded-random.ts";
 import { SnapshotTraffic } from "./snapshot-traffic.ts";
 import { StatusExchange } from "./status-exchange.ts";
+import { type StepDownPorts, stepDownThen } from "./step-down.ts";
 import { newId } from "./system-random.ts";
 import { type DueTicks, type TickMode, type TickTiming, ticksOf } from "./tick-schedule.ts";
 import { Waker } from "./waker.ts";
@@ -58,14 +60,8 @@ import {
 } from "./worker-protocol.ts";
 import { WorkerQuestions } from "./worker-questions.ts";
 
-/** Handing leadership on at the end may take this long. */
-const HAND_OVER_MS = 1000;
-/** A member that is told to stop looks this often whether somebody else leads. */
-const HAND_OVER_LOOK_MS = 10;
 /** What stays in the log of a member whose disk is full: whoever is further behind gets a snapshot. */
 const TRAILING_ON_FULL_DISK = 64;
-/** Somebody may make room on a full disk at any time. */
-const ROOM_LOOK_MS = 10_000;
 /** The members that are asked such things answer at once, or not. */
 const SHORT_CALL_MS = 2000;
 
@@ -102,8 +98,6 @@ export class ConsensusWorker {
   #raft: NodeStatus;
   #leadingSinceMs: number | null = null;
   #leaderHeardAtMs: number;
-  #hasCompactedHard = false;
-  #roomLookedAtMs = Number.NEGATIVE_INFINITY;
   #isTurnPlanned = false;
   #isLeaving = false;
   #isEnded = false;
@@ -193,7 +187,7 @@ export class ConsensusWorker {
     for (let tick = 1; tick <= ticks; tick += 1) this.#node.tick(tick === ticks ? 1 + lostTicks : 1);
     this.#turn();
     this.#snapshots.look();
-    this.#lookForRoom();
+    this.#guarded.lookForRoom();
     if (this.#leadingSinceMs !== null) {
       const status = this.#node.status();
       this.#watch.look(status, this.#leadingSinceMs);
@@ -224,7 +218,12 @@ export class ConsensusWorker {
     if (this.#isEnded) return;
     if (this.#wish.attempt(this.#node, this.#raft)) this.#postRaft();
     this.#write(() => this.#node.process());
-    this.#compactOnFullDisk();
+    this.#guarded.makeRoom(() =>
+      this.#write(() => {
+        this.#node.compact(TRAILING_ON_FULL_DISK);
+        this.#store.checkpoint();
+      }),
+    );
     this.#followTiming();
     if (this.#raft.role === "leader") this.#exchange.sendDigest(this.#timing.heartbeatMs);
     this.#postState();
@@ -247,25 +246,6 @@ export class ConsensusWorker {
       }
       throw new EndedError();
     }
-  }
-
-  #compactOnFullDisk(): void {
-    if (!this.#guarded.isFull) {
-      this.#hasCompactedHard = false;
-    } else if (!this.#hasCompactedHard) {
-      this.#hasCompactedHard = true;
-      this.#write(() => {
-        this.#node.compact(TRAILING_ON_FULL_DISK);
-        this.#store.checkpoint();
-      });
-    }
-  }
-
-  #lookForRoom(): void {
-    const nowMs = this.#ports.nowMs();
-    if (!this.#guarded.isFull || nowMs - this.#roomLookedAtMs < ROOM_LOOK_MS) return;
-    this.#roomLookedAtMs = nowMs;
-    this.#guarded.lookForRoom();
   }
 
   #onApplied(applied: readonly Applied[]): void {
@@ -337,7 +317,7 @@ export class ConsensusWorker {
       nowMs: () => this.#ports.nowMs(),
       mode: () => this.#mode(),
       heartbeatTicks: () => this.#ticks.heartbeatTicks,
-      heartbeatMs: () => this.#timing.heartbeatMs,
+      lateLimitMs: () => this.#timing.electionMsMin / 2,
       onWake: (due) => this.#guard(() => this.#wake(due)),
     });
   }
@@ -523,18 +503,12 @@ export class ConsensusWorker {
   }
 
   #connectPeers(): void {
-    const { memberId, promotableFrom, peers: known } = this.#identity;
-    const peers = new Map<MemberId, PeerAddress>();
-    // While a joiner replays the past, the state may name members that have moved or gone, and not yet its leader.
-    if (this.#store.appliedIndex <= promotableFrom) for (const peer of known) peers.set(peer.id, peer);
-    const { members = [], removed = [] } = this.#store.state ?? {};
-    for (const { id, peerAddress } of members) peers.set(id, { id, address: peerAddress });
-    peers.delete(memberId);
-    const index = this.#store.appliedIndex;
+    const { state, appliedIndex } = this.#store;
+    const removed = state?.removed ?? [];
     // First: who is connected now is told on that connection.
-    this.#transport.setRemoved(new Map(removed.map(({ id }) => [id, index])));
-    this.#transport.setPeers([...peers.values()]);
-    if (removed.some(({ id }) => id === memberId)) this.#leave(index);
+    this.#transport.setRemoved(new Map(removed.map(({ id }) => [id, appliedIndex])));
+    this.#transport.setPeers(peersOf(this.#identity, state, appliedIndex));
+    if (removed.some(({ id }) => id === this.#identity.memberId)) this.#leave(appliedIndex);
   }
 
   #onConnected(id: MemberId, isConnected: boolean): void {
@@ -560,28 +534,18 @@ export class ConsensusWorker {
 
   // --- The end ----------------------------------------------------------------------------------------------------
 
-  /** Every orderly stop hands leadership on: then nobody has to notice that it is gone. */
-  #handOverThen(finish: () => void): void {
-    const endsAtMs = this.#ports.nowMs() + HAND_OVER_MS;
-    const look = (): void => {
-      if (this.#isEnded) return;
-      const status = this.#node.status();
-      if (status.role === "leader" && this.#ports.nowMs() < endsAtMs) {
-        // Whoever did not take it within an election time does not take it: ask the next.
-        const isAsked = status.isTransferring || this.#node.transferLeadership(null).ok;
-        if (isAsked) {
-          this.#planTurn();
-          setTimeout(() => this.#guard(look), HAND_OVER_LOOK_MS);
-          return;
-        }
-      }
-      finish();
+  #stepDownThen(finish: () => void): void {
+    const ports: StepDownPorts = {
+      node: () => this.#node,
+      nowMs: () => this.#ports.nowMs(),
+      planTurn: () => this.#planTurn(),
+      guard: (step) => this.#guard(step),
     };
-    look();
+    stepDownThen(ports, finish);
   }
 
   #close(): void {
-    this.#handOverThen(() => {
+    this.#stepDownThen(() => {
       this.#end();
       this.#store.close();
       this.#ports.post({ type: "closed" });
@@ -599,7 +563,7 @@ export class ConsensusWorker {
     // Not from within a turn: the one who leads may have to hand over first.
     setImmediate(() =>
       this.#guard(() =>
-        this.#handOverThen(() => {
+        this.#stepDownThen(() => {
           this.#end();
           this.#ports.post({ type: "removed", index, message });
           this.#ports.killProcess();

@@ -27,7 +27,10 @@ export interface HandOverView {
   readonly own: HostHealth & {
     /** Commits of the last ten seconds that took longer than `COMMIT_SLOW_MS`. */
     readonly slowCommits: number;
-    /** Since when the wake-ups are later than half a heartbeat; null: they are not. */
+    /**
+     * Since when the wake-ups are later than half an election timeout; null: they are not. A busy machine delays everybody's by
+     * a heartbeat or so, and nobody is helped by a leadership that wanders.
+     */
     readonly lateSinceMs: number | null;
   };
   /** Voters that are heard and have nearly the whole log. */
@@ -77,7 +80,7 @@ interface Trouble {
   readonly measure: (health: HostHealth) => number;
 }
 
-function troubleOf({ own, nowMs, heartbeatMs }: HandOverView): Trouble | null {
+function troubleOf({ own, nowMs }: HandOverView): Trouble | null {
   if (own.isDiskFull) return { reason: "the disk is full", measure: ({ commitWorstMs }) => commitWorstMs };
   const isSlow = own.slowCommits >= SLOW_COMMITS_MIN || own.commitWorstMs > COMMIT_HANGS_MS;
   if (isSlow) {
@@ -90,7 +93,7 @@ function troubleOf({ own, nowMs, heartbeatMs }: HandOverView): Trouble | null {
   const lateForMs = own.lateSinceMs === null ? 0 : nowMs - own.lateSinceMs;
   if (lateForMs < LATE_FOR_MS) return null;
   return {
-    reason: `this process wakes up to ${Math.round(own.latenessMs)} ms late, for ${Math.round(lateForMs / 1000)} s; a heartbeat is ${heartbeatMs} ms`,
+    reason: `this process wakes up to ${Math.round(own.latenessMs)} ms late, for ${Math.round(lateForMs / 1000)} s`,
     measure: ({ latenessMs }) => latenessMs,
   };
 }
@@ -102,7 +105,7 @@ function bestOf(view: HandOverView, measure: Trouble["measure"]): MemberId | nul
   for (const one of health) {
     if (!candidateIds.includes(one.memberId) || one.memberId === view.selfId) continue;
     if (nowMs - one.atMs > HEALTH_FRESH_MS || one.isDiskFull) continue;
-    const isWell = one.commitWorstMs <= COMMIT_SLOW_MS && one.latenessMs <= heartbeatMs / 2;
+    const isWell = one.commitWorstMs <= COMMIT_SLOW_MS && one.latenessMs <= heartbeatMs;
     if (!own.isDiskFull && (!isWell || measure(one) * BETTER_BY > measure(own))) continue;
     if (best === null || measure(one) < measure(best)) best = one;
   }

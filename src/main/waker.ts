@@ -6,7 +6,8 @@ export interface WakerPorts {
   nowMs(): number;
   mode(): TickMode;
   heartbeatTicks(): number;
-  heartbeatMs(): number;
+  /** Who wakes later than this, again and again, is about to lose its followers. */
+  lateLimitMs(): number;
   /** Time has passed. Whatever waited in the sockets was read before, if this thread was late. */
   onWake(due: DueTicks): void;
 }
@@ -32,12 +33,12 @@ export class Waker {
   sleep(): void {
     if (this.#isStopped) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    const { nowMs, mode, heartbeatTicks, heartbeatMs } = this.#ports;
+    const { nowMs, mode, heartbeatTicks, lateLimitMs } = this.#ports;
     const sleepMs = this.#schedule.plan(nowMs(), mode(), heartbeatTicks());
     this.#timer = setTimeout(() => {
       this.#timer = null;
       const wokenMs = nowMs();
-      this.lateness.add(this.#schedule.lateMs(wokenMs), wokenMs, heartbeatMs() / 2);
+      this.lateness.add(this.#schedule.lateMs(wokenMs), wokenMs, lateLimitMs());
       // After a pause the sockets may hold what we would otherwise miss; two turns, so that they have been read.
       if (this.#schedule.isLate(wokenMs)) setImmediate(() => setImmediate(() => this.#wake()));
       else this.#wake();

@@ -35,12 +35,12 @@ function view(own: Partial<HandOverView["own"]>, rest: Partial<HandOverView> = {
 }
 
 const SLOW = { slowCommits: 3, commitWorstMs: 400 };
-const LATE = { latenessMs: 60, lateSinceMs: NOW_MS - LATE_FOR_MS };
+const LATE = { latenessMs: 260, lateSinceMs: NOW_MS - LATE_FOR_MS };
 
 test("who is well stays, and so does who was slow once or twice", () => {
   expect(decideHandOver(view({})).kind).toBe("stay");
   expect(decideHandOver(view({ slowCommits: 2, commitWorstMs: 900 })).kind).toBe("stay");
-  expect(decideHandOver(view({ latenessMs: 60, lateSinceMs: NOW_MS - LATE_FOR_MS + 1 })).kind).toBe("stay");
+  expect(decideHandOver(view({ latenessMs: 260, lateSinceMs: NOW_MS - LATE_FOR_MS + 1 })).kind).toBe("stay");
 });
 
 test("a slow disk, one commit that hangs, and a late process hand on to the best", () => {
@@ -50,13 +50,13 @@ test("a slow disk, one commit that hangs, and a late process hand on to the best
     view(LATE, { health: [known(M2, { latenessMs: 1 }), known(M3, { latenessMs: 9 })] }),
   );
   expect(late).toMatchObject({ kind: "hand-over", to: M2 });
-  expect(late.reason).toContain("60 ms late");
+  expect(late.reason).toContain("260 ms late");
 });
 
 test.each([
   ["is slow as well", known(M2, { commitWorstMs: 251 })],
   ["is hardly better", known(M2, { commitWorstMs: 201 })],
-  ["is late", known(M2, { latenessMs: 38 })],
+  ["is late", known(M2, { latenessMs: 76 })],
   ["has a full disk", known(M2, { isDiskFull: true })],
   ["said so too long ago", known(M2, { atMs: NOW_MS - HEALTH_FRESH_MS - 1 })],
   ["is not behind the log closely enough", known("00000000-0000-4000-8000-000000000007" as MemberId)],
