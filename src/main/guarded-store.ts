@@ -11,6 +11,9 @@ import { DiskFullError } from "../store/store-error.ts";
 import { COMMIT_SLOW_MS } from "./hand-over.ts";
 import { RecentWorst } from "./recent-worst.ts";
 
+/** Room may be made on a full disk at any time. */
+const LOOK_EVERY_MS = 10_000;
+
 export interface GuardOptions {
   readonly store: LogStore;
   /** Gives up the room that is kept for this case. @returns whether there was any. */
@@ -25,6 +28,8 @@ export class GuardedStore implements LogStore {
   readonly commits = new RecentWorst(COMMIT_SLOW_MS);
   readonly #options: GuardOptions;
   #isFull = false;
+  #mustCompact = false;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: GuardOptions) {
     this.#options = options;
@@ -62,9 +67,19 @@ export class GuardedStore implements LogStore {
     return this.#withRoom(() => this.#options.store.compact(upTo));
   }
 
-  /** Somebody may have made room: takes the ballast back where there is plenty. */
+  /** After each turn: on a full disk `compact` is called once, with the room that the ballast gave back. */
+  makeRoom(compact: () => void): void {
+    if (!this.#mustCompact) return;
+    this.#mustCompact = false;
+    compact();
+  }
+
+  /** To be called often: somebody may have made room, and then there is ballast again. */
   lookForRoom(): void {
-    if (!this.#isFull || !this.#options.makeBallast()) return;
+    const nowMs = this.#options.nowMs();
+    if (!this.#isFull || nowMs - this.#lookedAtMs < LOOK_EVERY_MS) return;
+    this.#lookedAtMs = nowMs;
+    if (!this.#options.makeBallast()) return;
     this.#isFull = false;
     this.#options.log.info("disk.room", { message: "there is room on the disk again" });
   }
@@ -75,6 +90,7 @@ export class GuardedStore implements LogStore {
     } catch (error) {
       if (!(error instanceof DiskFullError) || this.#isFull) throw error;
       this.#isFull = true;
+      this.#mustCompact = true;
       const isFreed = this.#options.freeBallast();
       this.#options.log.error("disk.full", { message: error.message, isBallastFreed: isFreed });
       return write();

@@ -49,6 +49,13 @@ test("a full disk gives up the ballast, and the same batch is taken then; so it 
   expect([at.freed, guarded.isFull, lines]).toEqual([1, true, ["disk.full"]]);
   guarded.commit(BATCH);
   expect(at.freed).toBe(1);
+  let compacted = 0;
+  for (let turn = 0; turn < 2; turn += 1) {
+    guarded.makeRoom(() => {
+      compacted += 1;
+    });
+  }
+  expect(compacted).toBe(1);
   const compacting = world([full(), "taken"]);
   compacting.guarded.compact(5 as LogIndex);
   expect([compacting.at.freed, compacting.guarded.isFull]).toEqual([1, true]);
@@ -64,6 +71,10 @@ test("full again is the end, at once or later, unless there was room in between"
   between.guarded.lookForRoom();
   expect(between.guarded.isFull).toBe(true);
   between.at.hasRoom = true;
+  between.at.nowMs += 9999;
+  between.guarded.lookForRoom();
+  expect(between.guarded.isFull).toBe(true);
+  between.at.nowMs += 1;
   between.guarded.lookForRoom();
   expect([between.guarded.isFull, between.lines]).toEqual([false, ["disk.full", "disk.room"]]);
   between.guarded.commit(BATCH);
