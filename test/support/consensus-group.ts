@@ -15,7 +15,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ClusterDocument } from "../../src/api/documents.ts";
+import type { ClusterDocument, ConsensusDocument } from "../../src/api/documents.ts";
 import { assert, defined } from "../../src/base/assert.ts";
 import { ApiClient } from "../../src/cli/client.ts";
 import { remember, removed } from "./left-behind.ts";
@@ -66,6 +66,7 @@ const DIRECTORY_OWNER = /^guacamole-group-(\d+)-/;
 const START_MS_MAX = 30_000;
 const STOP_MS_MAX = 15_000;
 const AGREE_MS_MAX = 30_000;
+const ASK_MS_MAX = 1_000;
 const POLL_MS = 20;
 const LOG_LINES_SHOWN = 60;
 
@@ -76,6 +77,8 @@ export function loopbackHosts(size: number): readonly GroupHost[] {
 
 export class ConsensusGroup {
   readonly members: readonly GroupMember[];
+  /** Running, but no part of the group at the moment. */
+  readonly outsiders = new Set<GroupMember>();
   readonly #root: string;
   #access: GroupAccess | null = null;
 
@@ -111,15 +114,24 @@ export class ConsensusGroup {
     this.#access = { token, caPem };
     await this.until("the first member leads", AGREE_MS_MAX, async () => (await this.leader()) === first);
     for (const member of others) await this.join(member, first);
+    await this.untilAllVote();
+  }
+
+  async untilAllVote(): Promise<void> {
+    const names = this.members.map(({ name }) => name).join();
     await this.until("all of them vote", AGREE_MS_MAX, async () => {
       const seen = await Promise.all(this.members.map((member) => this.ask(member)));
-      return seen.every((each) => each?.raft.voters.length === this.members.length);
+      return seen.every((each) => each?.raft.voters.toSorted().join() === names);
     });
   }
 
   /** Admits a member that has started and belongs to nothing yet. */
-  async join(member: GroupMember, through: GroupMember): Promise<void> {
-    const made = await through.local.post<{ token: string }>("/v1/members", {});
+  async join(
+    member: GroupMember,
+    through: GroupMember,
+    admission: { readonly replaces?: string } = {},
+  ): Promise<void> {
+    const made = await through.local.post<{ token: string }>("/v1/members", admission);
     await member.local.post("/v1/join", { address: through.apiAddress, token: made.token });
   }
 
@@ -138,8 +150,16 @@ export class ConsensusGroup {
     await this.until(`${member.name} answers`, START_MS_MAX, async () => {
       if (child.exitCode !== null)
         throw new Error(`${member.name} ended with ${child.exitCode} as it started`);
-      return answers(member);
+      return (await this.#get(member, "/liveness")) !== null;
     });
+  }
+
+  /** Returns once it has ended by itself. @returns its exit code. */
+  async ended(member: GroupMember): Promise<number> {
+    const child = defined(member.process, `${member.name} runs`);
+    await this.until(`${member.name} has ended by itself`, STOP_MS_MAX, async () => child.exitCode !== null);
+    member.process = null;
+    return defined(child.exitCode, "it has ended");
   }
 
   /** SIGKILL: nothing of it has a chance to say goodbye. */
@@ -154,12 +174,9 @@ export class ConsensusGroup {
 
   /** As `systemctl stop` does it; it has to end by itself, and well. */
   async stop(member: GroupMember): Promise<void> {
-    const child = defined(member.process, `${member.name} runs`);
     signal(member, "SIGTERM");
-    await this.until(`${member.name} has ended`, STOP_MS_MAX, async () => child.exitCode !== null);
-    if (child.exitCode !== 0)
-      throw new Error(`${member.name} was asked to end and ended with ${child.exitCode}`);
-    member.process = null;
+    const exitCode = await this.ended(member);
+    if (exitCode !== 0) throw new Error(`${member.name} was asked to end and ended with ${exitCode}`);
   }
 
   pause(...members: readonly GroupMember[]): void {
@@ -171,39 +188,27 @@ export class ConsensusGroup {
   }
 
   /** What a member says of the cluster; null where it does not answer. */
-  async ask(member: GroupMember): Promise<ClusterDocument | null> {
-    try {
-      return await member.local.get<ClusterDocument>("/v1/cluster", 1_000);
-    } catch (error) {
-      // Not there (yet, or any more): what the caller polls for.
-      if (error instanceof Error && error.name === "CliError") return null;
-      throw error;
-    }
+  ask(member: GroupMember): Promise<ClusterDocument | null> {
+    return this.#get<ClusterDocument>(member, "/v1/cluster");
   }
 
   /** What a member holds as agreed, and up to where, as text to compare; empty where it does not answer. */
   async agreedBy(member: GroupMember): Promise<string> {
     const seen = await this.ask(member);
-    if (seen === null) return "";
-    const { generation, freshness, raft, members, reign, switchover, runningOperations } = seen;
-    const agreed = members.map(({ id, name, kind, apiAddress, peerAddress, tags, data }) => {
+    const consensus = await this.consensus(member);
+    if (seen === null || consensus === null) return "";
+    const agreed = seen.members.map(({ id, name, kind, apiAddress, peerAddress, tags, data }) => {
       return { id, name, kind, apiAddress, peerAddress, tags, data };
     });
-    const { term, leader, voters, commitIndex } = raft;
-    const { index } = freshness;
-    const all = {
-      index,
-      commitIndex,
-      term,
-      leader,
-      voters,
-      generation,
-      agreed,
-      reign,
-      switchover,
-      runningOperations,
-    };
-    return JSON.stringify(all);
+    const { term, leader, commitIndex, appliedIndex, group, featureLevel, stateHash, removed } = consensus;
+    const { generation, reign, switchover } = seen;
+    const raft = { term, leader, commitIndex, appliedIndex, group, featureLevel, stateHash, removed };
+    return JSON.stringify({ raft, generation, agreed, reign, switchover });
+  }
+
+  /** As `ask`. */
+  consensus(member: GroupMember): Promise<ConsensusDocument | null> {
+    return this.#get<ConsensusDocument>(member, "/v1/consensus");
   }
 
   /** Whom all members that answer hold for the leader in the newest term; null while they do not agree. */
@@ -231,11 +236,15 @@ export class ConsensusGroup {
 
   /** How a member's part in Raft changed since it was made, oldest first. */
   roleChanges(member: GroupMember): readonly RoleChange[] {
-    return logLines(member).flatMap((line) => {
-      if (!line.includes('"raft.role"')) return [];
+    return this.logged(member, "raft.role").map((line) => {
       const { role, term } = JSON.parse(line) as RoleChange;
-      return [{ role, term }];
+      return { role, term };
     });
+  }
+
+  /** The lines of its log about one event. */
+  logged(member: GroupMember, event: string): readonly string[] {
+    return logLines(member).filter((line) => line.includes(`"event":"${event}"`));
   }
 
   /** Polls until `condition`; the error says what was waited for. */
@@ -260,8 +269,18 @@ export class ConsensusGroup {
 
   async remove(): Promise<void> {
     await this.kill(...this.members.filter((member) => member.process !== null));
-    rmSync(this.#root, { recursive: true, force: true });
+    removeDirectory(this.#root);
     removed(this);
+  }
+
+  async #get<T>(member: GroupMember, path: string): Promise<T | null> {
+    try {
+      return await member.local.get<T>(path, ASK_MS_MAX);
+    } catch (error) {
+      // Not there (yet, or any more): what the caller polls for.
+      if (error instanceof Error && error.name === "CliError") return null;
+      throw error;
+    }
   }
 
   #prepare(host: GroupHost, index: number): GroupMember {
@@ -302,16 +321,6 @@ witness = true
   }
 }
 
-async function answers(member: GroupMember): Promise<boolean> {
-  try {
-    await member.local.get("/liveness", 1_000);
-    return true;
-  } catch (error) {
-    if (error instanceof Error && error.name === "CliError") return false;
-    throw error;
-  }
-}
-
 function signal({ name, process: child }: GroupMember, how: NodeJS.Signals): void {
   // A member that ended by itself is a fault that the caller finds: it no longer answers.
   if (child === null || child.exitCode !== null) process.stdout.write(`${name} had ended before ${how}\n`);
@@ -329,8 +338,18 @@ function removeLeftovers(): void {
     if (owner === undefined || existsSync(`/proc/${owner}`)) continue;
     const directory = join(tmpdir(), name);
     for (const pid of processesNaming(`${directory}/`)) process.kill(pid, "SIGKILL");
-    rmSync(directory, { recursive: true, force: true });
+    removeDirectory(directory);
   }
+}
+
+/** With what is mounted in it. */
+function removeDirectory(directory: string): void {
+  for (const line of readFileSync("/proc/self/mounts", "utf8").split("\n")) {
+    const place = line.split(" ")[1];
+    // At once out of sight, and gone with the last process that has a file open there.
+    if (place?.startsWith(`${directory}/`)) Bun.spawnSync(["umount", "--lazy", place]);
+  }
+  rmSync(directory, { recursive: true, force: true });
 }
 
 function processesNaming(text: string): readonly number[] {

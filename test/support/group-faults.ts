@@ -1,8 +1,17 @@
 /** What can be done to the processes and to the network of a group of three. */
 
 import { expect } from "bun:test";
+import { readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { defined } from "../../src/base/assert.ts";
+import { EXIT_DISK_FULL } from "../../src/main/worker-protocol.ts";
+import type { ConsensusGroup, GroupMember } from "./consensus-group.ts";
 import type { Fault } from "./group-trial.ts";
 import type { NamespaceHost, NamespaceNetwork } from "./network-namespaces.ts";
+import { fillDisk, freeDisk } from "./small-disk.ts";
+
+const NOTICED_MS_MAX = 30_000;
+const ELECTED_MS_MAX = 20_000;
 
 /** Of processes: they are killed, they stand still, they are asked to end. */
 export const PROCESS_FAULTS: readonly Fault[] = [
@@ -80,14 +89,13 @@ export const PROCESS_FAULTS: readonly Fault[] = [
   {
     title: "the leader is asked to end",
     async strike({ group, leader, term, followers }) {
+      const before = followers.map((member) => group.roleChanges(member).length);
       await group.stop(leader);
       const next = await group.agreedLeader();
       // Handed on: one term later, and nobody had to find out by silence.
       expect(next.term).toBe(term + 1);
-      const asked = followers
-        .flatMap((member) => group.roleChanges(member))
-        .filter((each) => each.term >= term);
-      expect(asked.filter(({ role }) => role === "pre-candidate")).toEqual([]);
+      const changes = followers.flatMap((member, at) => group.roleChanges(member).slice(before[at]));
+      expect(changes).not.toContainEqual({ role: "pre-candidate", term });
       return { able: followers, mend: () => group.start(leader) };
     },
   },
@@ -103,7 +111,7 @@ export const PROCESS_FAULTS: readonly Fault[] = [
 
 /** Of the network between members, whose hosts are those of `network`. Clients still reach everybody. */
 export function networkFaults(network: NamespaceNetwork): readonly Fault[] {
-  const hostOf = ({ host }: { readonly host: { readonly address: string } }): NamespaceHost => {
+  const hostOf = ({ host }: GroupMember): NamespaceHost => {
     const found = network.hosts.find(({ address }) => address === host.address);
     if (found === undefined) throw new Error(`${host.address} is none of this network's hosts`);
     return found;
@@ -183,13 +191,36 @@ export function networkFaults(network: NamespaceNetwork): readonly Fault[] {
       },
     },
     {
+      title: "the leader is cut off, and killed and started there",
+      async strike({ group, leader, followers }) {
+        for (const other of followers) network.cutBothWays(hostOf(leader), hostOf(other));
+        await group.until("the others have a leader", ELECTED_MS_MAX, () =>
+          isLedByAnother(group, leader, followers[0]),
+        );
+        await group.kill(leader);
+        await group.start(leader);
+        return { able: followers, mend };
+      },
+    },
+    {
+      title: "the leader is cut off, and all are killed before they reach each other again",
+      async strike({ group, leader, followers }) {
+        for (const other of followers) network.cutBothWays(hostOf(leader), hostOf(other));
+        return {
+          able: followers,
+          mend: async () => {
+            await group.kill(...group.members);
+            network.mend();
+            await Promise.all(group.members.map((member) => group.start(member)));
+          },
+        };
+      },
+    },
+    {
       title: "the leader is cut off, and then its successor instead",
       async strike({ group, leader, followers: [one, other], random }) {
         for (const each of [one, other]) network.cutBothWays(hostOf(leader), hostOf(each));
-        await group.until("another leads", 20_000, async () => {
-          const seen = await group.ask(one);
-          return seen !== null && seen.raft.leader !== null && seen.raft.leader !== leader.name;
-        });
+        await group.until("another leads", ELECTED_MS_MAX, () => isLedByAnother(group, leader, one));
         const successor = (await group.ask(one))?.raft.leader === one.name ? one : other;
         network.mend();
         if (random.chance(50)) await group.agreedLeader();
@@ -199,4 +230,91 @@ export function networkFaults(network: NamespaceNetwork): readonly Fault[] {
       },
     },
   ];
+}
+
+/** Of disks. The last member needs a small one of its own (`giveSmallDisk`). */
+export const DISK_FAULTS: readonly Fault[] = [
+  {
+    title: "the disk of the last member is full",
+    async strike({ group }) {
+      const victim = lastOf(group);
+      await fillUntilNoticed(group, victim);
+      await group.until("another leads", ELECTED_MS_MAX, () => isLedByAnother(group, victim, firstOf(group)));
+      return { able: group.othersThan(victim), mend: () => makeRoom(group, victim) };
+    },
+  },
+  {
+    title: "the disk of the last member is full, and its ballast is not enough",
+    async strike({ group }) {
+      const victim = lastOf(group);
+      await fillUntilNoticed(group, victim);
+      fillDisk(victim);
+      expect(await group.ended(victim)).toBe(EXIT_DISK_FULL);
+      return {
+        able: group.othersThan(victim),
+        mend: () => makeRoom(group, victim),
+      };
+    },
+  },
+  {
+    title: "the last member loses its disk, and is replaced under a new id",
+    async strike({ group }) {
+      const victim = lastOf(group);
+      await group.kill(victim);
+      wipe(victim);
+      return {
+        able: group.othersThan(victim),
+        mend: async () => {
+          group.outsiders.add(victim);
+          await group.start(victim);
+          await group.join(victim, firstOf(group), { replaces: victim.name });
+          await group.untilAllVote();
+          group.outsiders.delete(victim);
+        },
+      };
+    },
+  },
+];
+
+async function fillUntilNoticed(group: ConsensusGroup, victim: GroupMember): Promise<void> {
+  const before = group.logged(victim, "disk.full").length;
+  fillDisk(victim);
+  await group.until("it says that its disk is full", NOTICED_MS_MAX, async () => {
+    return group.logged(victim, "disk.full").length > before;
+  });
+}
+
+/** A member that was left with its ballast goes on with it; one that used it up has ended, and is started again. */
+async function makeRoom(group: ConsensusGroup, victim: GroupMember): Promise<void> {
+  const before = group.logged(victim, "disk.room").length;
+  freeDisk(victim);
+  if (victim.process !== null && victim.process.exitCode === null) {
+    await group.until("it says that there is room again", NOTICED_MS_MAX, async () => {
+      return group.logged(victim, "disk.room").length > before || victim.process?.exitCode !== null;
+    });
+  }
+  if (victim.process !== null && victim.process.exitCode !== null)
+    expect(await group.ended(victim)).toBe(EXIT_DISK_FULL);
+  if (victim.process === null) await group.start(victim);
+}
+
+function firstOf(group: ConsensusGroup): GroupMember {
+  return defined(group.members[0], "a group has members");
+}
+
+function lastOf(group: ConsensusGroup): GroupMember {
+  return defined(group.members.at(-1), "a group has members");
+}
+
+function wipe({ dataDirectory }: GroupMember): void {
+  for (const name of readdirSync(dataDirectory)) rmSync(join(dataDirectory, name), { recursive: true });
+}
+
+async function isLedByAnother(
+  group: ConsensusGroup,
+  former: GroupMember,
+  asked: GroupMember,
+): Promise<boolean> {
+  const leader = (await group.ask(asked))?.raft.leader ?? null;
+  return leader !== null && leader !== former.name;
 }

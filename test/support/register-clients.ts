@@ -1,5 +1,5 @@
 /**
- * Clients that write and read the failover priorities of members through the API, with TLS and a token, and remember
+ * Clients that write and read the failover priorities of members (of all but the last, which may be replaced) through the API, with TLS and a token, and remember
  * what they called, when, and what they were told. Each member has clients of its own, so that one which is cut off is
  * asked on and on.
  *
@@ -12,7 +12,7 @@ import type { MemberDocument } from "../../src/api/documents.ts";
 import type { ProblemDocument } from "../../src/api/problem.ts";
 import { assert, defined } from "../../src/base/assert.ts";
 import type { BlindInput, BlindOutput } from "./blind-register.ts";
-import type { GroupAccess, GroupMember } from "./consensus-group.ts";
+import type { ConsensusGroup, GroupMember } from "./consensus-group.ts";
 import type { Operation } from "./linearizability.ts";
 import { realClock } from "./postgres-clock.ts";
 import type { SeededRandom } from "./seeded-random.ts";
@@ -23,7 +23,10 @@ export const FIRST_PRIORITY = 0;
 const CLIENTS_PER_MEMBER = 2;
 const REQUEST_MS_MAX = 1_500;
 const ATTEMPTS_MAX = 3;
-const PAUSE_MS_MAX = 60;
+/** So many writes are tried once only, and may stay open. */
+const IMPATIENT_PERCENT = 30;
+const PAUSE_MS_MAX = 30;
+const READER_PAUSE_MS = 4;
 const TOKEN_PAUSE_MS = 250;
 const READ_AT_LAST_MS_MAX = 20_000;
 
@@ -46,17 +49,19 @@ export class RegisterClients {
   readonly wrongs: string[] = [];
   /** Ids of tokens whose making was acknowledged: a set that only grows. */
   readonly tokens: string[] = [];
+  readonly #group: ConsensusGroup;
   readonly #members: readonly GroupMember[];
-  readonly #access: GroupAccess;
+  readonly #keys: readonly string[];
   readonly #random: SeededRandom;
   readonly #acknowledged: Acknowledged[] = [];
   #lastValue = FIRST_PRIORITY;
   #isStopping = false;
   #running: Promise<void>[] = [];
 
-  constructor(members: readonly GroupMember[], access: GroupAccess, random: SeededRandom) {
-    this.#members = members;
-    this.#access = access;
+  constructor(group: ConsensusGroup, random: SeededRandom) {
+    this.#group = group;
+    this.#members = group.members;
+    this.#keys = group.members.slice(0, -1).map(({ name }) => name);
     this.#random = random;
   }
 
@@ -65,6 +70,7 @@ export class RegisterClients {
     for (const member of this.#members) {
       for (let count = 0; count < CLIENTS_PER_MEMBER; count += 1)
         this.#running.push(this.#live(member, this.#random.fork()));
+      this.#running.push(this.#readOnly(member, this.#random.fork()));
     }
     this.#running.push(this.#makeTokens(this.#random.fork()));
   }
@@ -95,7 +101,7 @@ export class RegisterClients {
   /** What each member holds of each key in the end, as part of the history. */
   async readEverything(): Promise<void> {
     for (const member of this.#members) {
-      for (const { name: key } of this.#members) {
+      for (const key of this.#keys) {
         const untilMs = realClock.nowMs() + READ_AT_LAST_MS_MAX;
         while (!(await this.#read(member, key))) {
           if (realClock.nowMs() > untilMs) throw new Error(`${member.name} cannot read in the end`);
@@ -113,7 +119,7 @@ export class RegisterClients {
 
   async #live(home: GroupMember, random: SeededRandom): Promise<void> {
     while (!this.#isStopping) {
-      const key = defined(random.pick(this.#members), "there are members").name;
+      const key = this.#pickKey(random);
       if (random.chance(50)) await this.#read(home, key);
       else
         await this.#write(
@@ -123,6 +129,18 @@ export class RegisterClients {
         );
       await realClock.sleep(random.integer(1, PAUSE_MS_MAX));
     }
+  }
+
+  /** Often, and of one member alone: a leader that does not know yet that it is none is so for a moment only. */
+  async #readOnly(home: GroupMember, random: SeededRandom): Promise<void> {
+    while (!this.#isStopping) {
+      await this.#read(home, this.#pickKey(random));
+      await realClock.sleep(READER_PAUSE_MS);
+    }
+  }
+
+  #pickKey(random: SeededRandom): string {
+    return defined(random.pick(this.#keys), "there are keys");
   }
 
   /** @returns whether it was answered. */
@@ -141,7 +159,8 @@ export class RegisterClients {
     const value = this.#lastValue;
     const calledAt = realClock.nowMs();
     let isOpen = false;
-    for (let attempt = 0; attempt < ATTEMPTS_MAX && !(attempt > 0 && this.#isStopping); attempt += 1) {
+    const attempts = random.chance(IMPATIENT_PERCENT) ? 1 : ATTEMPTS_MAX;
+    for (let attempt = 0; attempt < attempts && !(attempt > 0 && this.#isStopping); attempt += 1) {
       if (attempt > 0) await realClock.sleep(random.integer(1, PAUSE_MS_MAX));
       const through = defined(members[attempt % members.length], "there are members");
       const askedAt = realClock.nowMs();
@@ -182,12 +201,12 @@ export class RegisterClients {
       const response = await fetch(`https://${member.apiAddress}${path}`, {
         method,
         headers: {
-          authorization: `Bearer ${this.#access.token}`,
+          authorization: `Bearer ${this.#group.access.token}`,
           ...(body === undefined ? {} : { "content-type": "application/json" }),
           ...(idempotencyKey === undefined ? {} : { "idempotency-key": idempotencyKey }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        tls: { ca: this.#access.caPem },
+        tls: { ca: this.#group.access.caPem },
         signal: AbortSignal.timeout(REQUEST_MS_MAX),
       });
       if (response.ok) return { kind: "ok", body: await response.json() };
@@ -201,6 +220,8 @@ export class RegisterClients {
     const { code, detail } = parseProblem(text);
     if (status === 503 && NOTHING_WAS_DONE.includes(code)) return { kind: "nothing-happened" };
     if (status === 504) return { kind: "unknown" };
+    // It knows no token before it belongs to the group.
+    if (status === 401 && this.#group.outsiders.has(member)) return { kind: "nothing-happened" };
     this.wrongs.push(`${member.name} answered ${what} with ${status} ${code}: ${detail}`);
     return { kind: "unknown" };
   }
