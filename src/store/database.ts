@@ -5,6 +5,7 @@ import { Database } from "bun:sqlite";
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { drizzle } from "drizzle-orm/bun-sqlite";
+import { syncDirectory } from "./durable-file.ts";
 import { migrate, verifySchema } from "./migrations.ts";
 import { DiskFullError, StoreError } from "./store-error.ts";
 
@@ -84,7 +85,7 @@ function trackStatements(raw: Database): () => void {
 
 function createPrivately(path: string): void {
   try {
-    if (!existsSync(dirname(path))) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeDirectory(dirname(path));
     closeSync(openSync(path, "a", 0o600));
     chmodSync(path, 0o600);
   } catch (error) {
@@ -93,6 +94,14 @@ function createPrivately(path: string): void {
       { cause: error },
     );
   }
+}
+
+/** With all above it, and so that it is still there after a power failure. */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return;
+  makeDirectory(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
+  syncDirectory(dirname(path));
 }
 
 function configure(raw: Database): void {
@@ -120,7 +129,8 @@ function setting(raw: Database, assignment: string, name: string, wanted: string
 }
 
 /**
- * Copies a grown WAL into the database. To be called between transactions, with `synchronous = FULL`.
+ * Copies a grown WAL into the database. To be called between transactions. It syncs in its own order, whatever a commit
+ * waits for.
  *
  * @throws what the disk answers, except that it is full: then the WAL goes on growing, and the next commit says so.
  */

@@ -94,7 +94,7 @@ export function writeSnapshotFile(
 export function verifySnapshot(path: string, clusterId: ClusterId | null): SnapshotFile {
   const whole = new Bun.CryptoHasher("sha256");
   const { header, records } = readSnapshot(path, clusterId, (chunk) => whole.update(chunk));
-  for (const record of records) if (record.length < 2) throw damaged(path, "a row is not whole");
+  while (records.next().done !== true);
   return fileOf(path, header, statSync(path).size, whole.digest("hex"));
 }
 
@@ -110,24 +110,27 @@ export function readSnapshot(
   onChunk: (chunk: Uint8Array) => void = () => undefined,
 ): { readonly header: SnapshotHeader; readonly records: Generator<SnapshotRecord> } {
   const lines = readLines(path, onChunk);
-  const first = lines.next();
-  const header = first.done === true ? null : headerOf(path, first.value);
-  if (header === null) throw new StoreError(`${path} is not a snapshot of guacamole`);
-  if (clusterId !== null && header.clusterId !== clusterId) {
+  try {
+    const line = lines.next().value ?? new Uint8Array();
+    const header = headerOf(path, line);
+    if (clusterId !== null && header.clusterId !== clusterId) {
+      throw new StoreError(
+        `the snapshot ${path} is of cluster ${header.clusterId}, not of ${clusterId}: take one of the right cluster`,
+      );
+    }
+    return { header, records: recordsOf(path, lines, new Bun.CryptoHasher("sha256").update(line)) };
+  } catch (error) {
+    // Nobody will read on: the file is closed.
     lines.return(undefined);
-    throw new StoreError(
-      `the snapshot ${path} is of cluster ${header.clusterId}, not of ${clusterId}: take one of the right cluster`,
-    );
+    throw error;
   }
-  const hasher = new Bun.CryptoHasher("sha256").update(first.value as Uint8Array);
-  return { header, records: recordsOf(path, lines, hasher) };
 }
 
 function* recordsOf(
   path: string,
-  lines: Generator<Uint8Array>,
+  lines: Generator<Uint8Array, undefined>,
   hasher: Bun.CryptoHasher,
-): Generator<SnapshotRecord> {
+): Generator<SnapshotRecord, undefined> {
   let count = 0;
   for (const line of lines) {
     const value = parse(line);
@@ -147,10 +150,10 @@ function* recordsOf(
   throw damaged(path, "its end is missing");
 }
 
-/** Null if this is no snapshot at all. */
-function headerOf(path: string, line: Uint8Array): SnapshotHeader | null {
+function headerOf(path: string, line: Uint8Array): SnapshotHeader {
   const value = parse(line) as (Partial<SnapshotHeader> & { format?: unknown; version?: unknown }) | null;
-  if (value === null || value.format !== FORMAT || typeof value.version !== "number") return null;
+  if (value === null || value.format !== FORMAT || typeof value.version !== "number")
+    throw new StoreError(`${path} is not a snapshot of guacamole`);
   if (value.version > VERSION) {
     throw new StoreError(
       `the snapshot ${path} was written by a newer version of guacamole (format ${value.version}, this version reads ${VERSION}): use that version or a later one`,
@@ -195,7 +198,7 @@ function isRecord(value: readonly unknown[]): value is SnapshotRecord {
 }
 
 /** Each line with its line break; a last one without is not a line. */
-function* readLines(path: string, onChunk: (chunk: Uint8Array) => void): Generator<Uint8Array> {
+function* readLines(path: string, onChunk: (chunk: Uint8Array) => void): Generator<Uint8Array, undefined> {
   const file = openToRead(path);
   try {
     let rest: Uint8Array[] = [];

@@ -10,11 +10,13 @@ import { storePaths } from "../../../src/store/marker.ts";
 import type { SqliteLogStore } from "../../../src/store/sqlite-log-store.ts";
 import { DiskFullError, StoreError } from "../../../src/store/store-error.ts";
 import { commandEntry, formIn, inDirectory, M1, openStore, tokenCommand, write } from "./sample.ts";
-import { canMount, onTinyDisk } from "./tiny-disk.ts";
+import { canMount, canMountImages, onLyingDisk, onTinyDisk } from "./tiny-disk.ts";
 
 const MEGABYTE = 1024 * 1024;
 // Without the right to mount there is no small disk to fill.
-const cannotMount = !canMount();
+const cannotMount = !(await canMount());
+// Nor is there everywhere a loop device to put a file system on.
+const cannotMountImages = !(await canMountImages());
 
 function append(store: SqliteLogStore, count: number): void {
   const first = store.load().last.index + 1;
@@ -179,6 +181,34 @@ describe("what the disk answers", () => {
       expect(raw.inTransaction).toBe(false);
       raw.close();
     }),
+  );
+
+  test.skipIf(cannotMountImages)(
+    "no room when it is asked to keep what it took: the store takes nothing more",
+    () =>
+      onLyingDisk(10 * MEGABYTE, (directory, mend) => {
+        const path = formIn(directory);
+        const store = openStore(path);
+        let acknowledged = 0;
+        const failure = errorOf(() => {
+          for (let turn = 0; turn < 200; turn += 1) {
+            append(store, 200);
+            acknowledged = store.load().last.index;
+          }
+        });
+        expect(failure).not.toBeInstanceOf(DiskFullError);
+        expect(failure).toMatchObject({ code: "SQLITE_IOERR_FSYNC" });
+        expect(() => append(store, 1)).toThrow("after a failed commit");
+        expect(() => store.compact(store.appliedIndex)).toThrow("after a failed commit");
+        store.close();
+        mend();
+        const again = openStore(path);
+        expect(again.load().last.index as number).toBeGreaterThanOrEqual(acknowledged);
+        expect(again.load().applied).toBe(again.load().last.index);
+        expect(again.state?.tokens).toHaveLength(again.appliedIndex - 1);
+        expect(acknowledged).toBeGreaterThan(200);
+        again.close();
+      }),
   );
 
   test("any other failure: not that it is full, and the store takes nothing more", () =>

@@ -1,44 +1,87 @@
-/** A file system of a few megabytes, made of memory and gone afterwards. */
-import { mkdtempSync, rmSync } from "node:fs";
+/** Disks that fail for real: file systems in memory, mounted for a test and gone afterwards. */
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** Mounts a tmpfs on `directory`. False where this process may not. */
-function mount(directory: string, bytes: number): boolean {
-  const { exitCode } = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", directory], {
-    stderr: "ignore",
-  });
-  return exitCode === 0;
+function mustSucceed(...parameters: string[]): void {
+  const { exitCode, stderr } = Bun.spawnSync(parameters, { stdout: "ignore" });
+  if (exitCode !== 0) throw new Error(`${parameters.join(" ")}: ${stderr}`);
 }
 
-function unmount(directory: string): void {
-  const { exitCode, stderr } = Bun.spawnSync(["umount", directory]);
-  if (exitCode !== 0) throw new Error(`cannot unmount ${directory}: ${stderr}`);
-}
-
-/** Runs `body` with a directory on a disk that holds `bytes`. */
-export async function onTinyDisk(
-  bytes: number,
+/** Runs `body` with a directory, and what `mount` made of it; undone in the reverse order. */
+async function onMount(
+  mount: (directory: string, undo: (...command: string[]) => void) => void,
   body: (directory: string) => void | Promise<void>,
 ): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), "guacamole-tiny-"));
+  const directory = mkdtempSync(join(tmpdir(), "guacamole-disk-"));
+  const undone: string[][] = [];
   try {
-    if (!mount(directory, bytes)) throw new Error("only root can mount a file system");
-    try {
-      await body(directory);
-    } finally {
-      unmount(directory);
-    }
+    mount(directory, (...command) => undone.unshift(command));
+    await body(directory);
   } finally {
+    for (const command of undone) mustSucceed(...command);
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
+/** Runs `body` with a directory on a disk that holds `bytes`, and says so at the write. */
+export async function onTinyDisk(
+  bytes: number,
+  body: (directory: string) => void | Promise<void>,
+): Promise<void> {
+  await onMount((directory, undo) => {
+    mustSucceed("mount", "-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", directory);
+    undo("umount", directory);
+  }, body);
+}
+
+/**
+ * Runs `body` with a directory on a disk that takes every write and fails when it is asked to keep it: a file system that
+ * believes to have more room than what it lies on. `mend` makes the disk a good one, as after another start of the
+ * machine: what was never kept is gone.
+ */
+export async function onLyingDisk(
+  bytes: number,
+  body: (directory: string, mend: () => void) => void | Promise<void>,
+): Promise<void> {
+  await onMount(
+    (directory, undo) => {
+      const [below, above] = [join(directory, "below"), join(directory, "above")];
+      const image = join(below, "image");
+      mkdirSync(below);
+      mkdirSync(above);
+      mustSucceed("mount", "-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", below);
+      undo("umount", below);
+      writeFileSync(image, "");
+      truncateSync(image, 16 * bytes);
+      mustSucceed("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1", image);
+      mustSucceed("mount", "-o", "loop", image, above);
+      undo("umount", above);
+    },
+    (directory) => {
+      const [below, above] = [join(directory, "below"), join(directory, "above")];
+      const mend = () => {
+        mustSucceed("umount", above);
+        mustSucceed("mount", "-o", `remount,size=${32 * bytes}`, below);
+        mustSucceed("mount", "-o", "loop", join(below, "image"), above);
+      };
+      return body(above, mend);
+    },
+  );
+}
+
 /** Whether this process may mount: containers without privileges may not. */
-export function canMount(): boolean {
-  const directory = mkdtempSync(join(tmpdir(), "guacamole-tiny-"));
-  const isMounted = mount(directory, 65_536);
-  if (isMounted) unmount(directory);
-  rmSync(directory, { recursive: true });
-  return isMounted;
+export async function canMount(): Promise<boolean> {
+  return onTinyDisk(65_536, () => undefined).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Whether there are loop devices and ext4, too. */
+export async function canMountImages(): Promise<boolean> {
+  return onLyingDisk(4 * 1024 * 1024, () => undefined).then(
+    () => true,
+    () => false,
+  );
 }
