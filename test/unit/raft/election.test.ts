@@ -281,6 +281,21 @@ describe("patience", () => {
   ])("with limits that cannot work is refused at start: $complaint", ({ timing, complaint }) => {
     expect(() => stateOf({ ...TIMING, ...timing })).toThrow(complaint);
   });
+
+  test("begins anew for who gave its vote: the candidate gets the time to win", () => {
+    const bench = new Bench({ term: 2 }).tick(electionTicksMin);
+    bench.receive(M2, 2, VOTE);
+    expect(bench.takeOf("vote-response")).toMatchObject([{ isGranted: true }]);
+    expect(bench.tick(electionTicksMin).status.role).toBe("follower");
+    expect(bench.tick().status.role).toBe("pre-candidate");
+  });
+
+  test("does not begin anew for who refused it", () => {
+    const bench = new Bench({ term: 2, entries: logOf(1, 2) }).tick(electionTicksMin);
+    bench.receive(M2, 2, { ...VOTE, last: id(1, 1) });
+    expect(bench.takeOf("vote-response")).toMatchObject([{ isGranted: false }]);
+    expect(bench.tick().status.role).toBe("pre-candidate");
+  });
 });
 
 describe("the roles", () => {

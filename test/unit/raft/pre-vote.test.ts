@@ -115,4 +115,25 @@ describe("PreVote in a group", () => {
     bench.receive(M2, 4, { type: "pre-vote-response", isGranted: true });
     expect(bench.status).toMatchObject({ role: "candidate", term: 4 });
   });
+
+  test("a follower that is heard but hears nobody disturbs nobody", () => {
+    const group = RaftGroup.of(3).elect(M1).cut(M1, M3).cut(M2, M3);
+    group.tick(200);
+    expect(group.roles).toEqual(["m1 leader 1", "m2 follower 1", "m3 pre-candidate 1"]);
+    expect(group.member(M1).propose("x")).toMatchObject({ ok: true });
+    group.exchange();
+    expect(group.member(M2).status.commitIndex).toBe(2 as LogIndex);
+  });
+
+  test("a follower that hears but is not heard stays patient, and catches up when it is heard again", () => {
+    const group = RaftGroup.of(3).elect(M1).cut(M3, M1).cut(M3, M2);
+    group.tick(100);
+    for (let at = 0; at < 5; at += 1) {
+      group.member(M1).propose("x");
+      group.tick(heartbeatTicks);
+    }
+    expect(group.roles).toEqual(["m1 leader 1", "m2 follower 1", "m3 follower 1"]);
+    group.heal().beat(M1).beat(M1);
+    expect(group.member(M3).status).toMatchObject({ lastIndex: 6, commitIndex: 6 });
+  });
 });
