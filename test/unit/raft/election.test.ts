@@ -458,6 +458,23 @@ describe("what counts for a candidate", () => {
     for (const from of [M4, M5]) bench.receive(from, 1, { type: "pre-vote-response", isGranted: true });
     expect(bench.status.role).toBe("pre-candidate");
   });
+
+  test.each([
+    { first: true, second: false },
+    { first: false, second: true },
+  ])("the first answer of each voter: $first, then $second", ({ first, second }) => {
+    const bench = new Bench({ voters: [M1, M2, M3, M4, M5] }).becomeCandidate();
+    for (const isGranted of [first, second]) bench.receive(M2, 1, { type: "vote-response", isGranted });
+    bench.receive(M3, 1, { type: "vote-response", isGranted: true });
+    expect(bench.status.role).toBe(first ? "leader" : "candidate");
+  });
+
+  test("no vote against loyalty: it asks for that only where the old leader wants it", () => {
+    const bench = new Bench().losePatience();
+    expect(bench.takeOf("pre-vote").map(({ isTransfer }) => isTransfer)).toEqual([false, false]);
+    bench.receive(M2, 1, { type: "pre-vote-response", isGranted: true });
+    expect(bench.takeOf("vote").map(({ isTransfer }) => isTransfer)).toEqual([false, false]);
+  });
 });
 
 function stateOf(timing = TIMING): EngineState {

@@ -52,6 +52,13 @@ describe("leader stickiness", () => {
     bench.tick().receive(M3, 2, VOTE);
     expect(bench.takeOf("vote-response")).toMatchObject([{ isGranted: true }]);
   });
+
+  test("after a start, also for the very term that it has not voted in yet", () => {
+    const bench = new Bench({ term: 2 });
+    bench.receive(M3, 2, VOTE);
+    expect(bench.take()).toEqual([]);
+    expect(bench.store.hard.vote).toBeNull();
+  });
 });
 
 describe("loyalty in a group", () => {
