@@ -11,6 +11,8 @@ import type { NamespaceHost, NamespaceNetwork } from "./network-namespaces.ts";
 import { fillDisk, freeDisk } from "./small-disk.ts";
 
 const NOTICED_MS_MAX = 30_000;
+const GROWN_MS_MAX = 60_000;
+const WRITES_AT_ONCE = 256;
 const ELECTED_MS_MAX = 20_000;
 
 /** Of processes: they are killed, they stand still, they are asked to end. */
@@ -262,6 +264,7 @@ export const DISK_FAULTS: readonly Fault[] = [
       const victim = lastOf(group);
       await group.kill(victim);
       wipe(victim);
+      await growLog(group, group.othersThan(victim));
       return {
         able: group.othersThan(victim),
         mend: async () => {
@@ -270,11 +273,33 @@ export const DISK_FAULTS: readonly Fault[] = [
           await group.join(victim, firstOf(group), { replaces: victim.name });
           await group.untilAllVote();
           group.outsiders.delete(victim);
+          // The log no longer began at its beginning: it came by snapshot.
+          expect((await group.consensus(victim))?.floorIndex).toBeGreaterThan(0);
         },
       };
     },
   },
 ];
+
+/** Writes until these members have forgotten how their log began. */
+async function growLog(group: ConsensusGroup, members: readonly GroupMember[]): Promise<void> {
+  const { token, caPem } = group.access;
+  const through = defined(members[0], "somebody is left");
+  const write = async (isNoFailover: boolean): Promise<void> => {
+    const response = await fetch(`https://${through.apiAddress}/v1/members/${through.name}`, {
+      method: "PATCH",
+      headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+      body: JSON.stringify({ isNoFailover }),
+      tls: { ca: caPem },
+    });
+    await response.arrayBuffer();
+  };
+  await group.until("the beginning of the log is forgotten", GROWN_MS_MAX, async () => {
+    await Promise.all(Array.from({ length: WRITES_AT_ONCE }, (_, count) => write(count % 2 === 0)));
+    const seen = await Promise.all(members.map((member) => group.consensus(member)));
+    return seen.every((each) => each !== null && each.floorIndex > 0);
+  });
+}
 
 async function fillUntilNoticed(group: ConsensusGroup, victim: GroupMember): Promise<void> {
   const before = group.logged(victim, "disk.full").length;

@@ -43,7 +43,7 @@ export interface TrialOptions {
 }
 
 /** Longer than an election takes; some shorter, some longer than a client waits. */
-const LASTS_MS = { min: 900, max: 2_500 };
+const LASTS_MS = { min: 900, max: 1_800 };
 const WRONGS_SHOWN = 5;
 const CALM_MS_MAX = 400;
 const WRITES_MS_MAX = 20_000;

@@ -220,8 +220,8 @@ export class RegisterClients {
     const { code, detail } = parseProblem(text);
     if (status === 503 && NOTHING_WAS_DONE.includes(code)) return { kind: "nothing-happened" };
     if (status === 504) return { kind: "unknown" };
-    // It knows no token before it belongs to the group.
-    if (status === 401 && this.#group.outsiders.has(member)) return { kind: "nothing-happened" };
+    // It knows nobody at first, and then the group as it was long ago.
+    if (status < 500 && this.#group.outsiders.has(member)) return { kind: "nothing-happened" };
     this.wrongs.push(`${member.name} answered ${what} with ${status} ${code}: ${detail}`);
     return { kind: "unknown" };
   }
