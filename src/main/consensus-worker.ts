@@ -274,6 +274,8 @@ export class ConsensusWorker {
       this.#exchange.leaderChanged();
       this.#waker.sleep();
     }
+    // A snapshot brings a state without anything that was applied; whoever reads must find it.
+    this.#postState();
     this.#proposals.raftChanged(status.term, status.leaderId, status.appliedIndex);
     this.#reads.raftChanged();
     // What was proposed just now waits for the next turn.

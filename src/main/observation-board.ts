@@ -133,12 +133,17 @@ export class ObservationBoard {
     }));
   }
 
-  /** Members that are not members any more. */
+  /**
+   * Forgets who is no member. That somebody is connected is kept all the same: a joiner replays the past, in which the
+   * others are no members yet, and nobody says it again later.
+   */
   keepOnly(ids: ReadonlySet<MemberId>): void {
-    for (const id of this.#rows.keys()) {
+    // Of a copy: what is kept comes back, and would come up again.
+    for (const [id, { isConnectedHere, status }] of [...this.#rows]) {
       if (ids.has(id) || id === this.#ownId) continue;
       this.#rows.delete(id);
-      this.#version += 1;
+      if (isConnectedHere) this.#row(id).isConnectedHere = true;
+      if (status !== null) this.#version += 1;
     }
   }
 

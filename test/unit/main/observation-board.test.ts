@@ -80,3 +80,16 @@ test("merely hearing a member is no change, and a member that left is forgotten"
   board.keepOnly(new Set([M1]));
   expect(seen(board)).toBeUndefined();
 });
+
+test("a joiner that replays the past does not forget who is connected", () => {
+  const board = new ObservationBoard(M1);
+  board.setLeader(M1);
+  board.setConnected(M2, true);
+  board.keepOnly(new Set([M1]));
+  board.takeStatus(M2, aged(1), 100);
+  expect(seen(board)?.isConnected).toBe(true);
+  board.setConnected(M2, false);
+  board.keepOnly(new Set([M1]));
+  board.takeStatus(M2, aged(2), 100);
+  expect(seen(board)?.isConnected).toBe(false);
+});
