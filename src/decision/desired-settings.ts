@@ -12,8 +12,10 @@ export function standbySettings(view: MemberView, upstream: Upstream | null): Ma
   // A standby carries the rule that it would begin to reign with. PostgreSQL's checkpointer publishes to all sessions
   // that commits must wait, and it may notice a change late: a standby that had the setting empty until its promotion
   // could acknowledge commits alone for that moment (F1).
-  const rule = k === 0 ? null : { k, names: others.map(({ id }) => standbyNameOf(view.state, id)).sort() };
-  return settings(view, upstream, rule);
+  const names = others.map(({ id }) => standbyNameOf(view.state, id)).sort();
+  // In a group that was recovered there may be nobody else: `ANY 1 ()` would keep PostgreSQL from starting.
+  const most = Math.min(k, names.length);
+  return settings(view, upstream, most === 0 ? null : { k: most, names });
 }
 
 /** A member's PostgreSQL as the primary of the present reign, with its pending cohort while there is one. */
