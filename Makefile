@@ -35,10 +35,10 @@ POSTGRES_IMAGE ?= postgres:18
 IMAGE ?= guacamole:$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check static format test simulate record bench build image clean distclean
+.PHONY: help setup demo check static format test simulate simulate-long record bench build image clean distclean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-16s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-20s %s\n", $$1, $$2 }'
 
 setup: $(PACKAGES_STAMP) ## Bring the pinned Bun and the packages (done by the others when needed)
 
@@ -81,6 +81,9 @@ test: static build ## Everything, on real PostgreSQL too (15 if installed, 17 an
 
 simulate: setup ## Many simulated clusters: SEEDS=1000, or one again: SEED=42
 	@SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(RUN_TESTS) test/simulation
+
+simulate-long: setup ## Simulated groups of Raft without end, until one breaks a promise (ARGS=--from=1000)
+	@$(BUN) test/simulation/raft/run-simulation.ts $(ARGS)
 
 record: setup ## Write the outcome of transcripts and scenarios anew (read the diff before you commit it)
 	@RECORD=1 $(RUN_TESTS) test/transcripts test/scenarios

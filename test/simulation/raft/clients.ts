@@ -85,6 +85,22 @@ export class Clients {
     this.#attempt(call, member, onDone);
   }
 
+  /** Many writes at once, which nobody waits for: a tail for whoever takes them. */
+  burst(member: Member, count: number): void {
+    const key = `register-${this.#random.integer(0, this.#services.swarm.keyCount - 1)}`;
+    const calls = Array.from({ length: count }, () =>
+      this.#begin({ key, kind: "write", value: `v${this.#serial + 1}` }),
+    );
+    for (const call of calls) call.openAttempts += 1;
+    const commands = calls.map(({ id, input }) => encodeCommand(commandOf(id, input)));
+    member.propose(commands, (at, outcome) => {
+      const call = calls[at];
+      if (call === undefined || outcome.kind === "unknown") return;
+      call.openAttempts -= 1;
+      this.#finish(call, outcome.kind === "done" ? outcome.answer : null);
+    });
+  }
+
   /** One more read. */
   readOnce(member: Member, onDone: () => void): void {
     const call = this.#begin({ key: "register-0", kind: "read" });

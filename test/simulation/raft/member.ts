@@ -234,12 +234,13 @@ export class Member {
   #turn(trueTicks: number | null): void {
     const { node } = this;
     if (node === null) return;
-    const { queue, swarm } = this.#world;
+    const { queue } = this.#world;
     const inbox = this.#inbox;
     this.#inbox = [];
     this.disk.spentUnits = 0;
     // Sometimes the loop of the worker turns between two messages that came together.
-    const splitAt = inbox.length > 1 && swarm.turnUnits > 0 && this.#random.chance(30) ? 1 : inbox.length;
+    const splitAt =
+      inbox.length > 1 && this.#random.chance(30) ? this.#random.integer(1, inbox.length - 1) : inbox.length;
     try {
       for (const [at, work] of inbox.entries()) {
         if (at === splitAt) node.process();

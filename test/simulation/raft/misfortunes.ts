@@ -12,6 +12,8 @@ export interface Victims {
   readonly swarm: Swarm;
   readonly network: Network;
   members(): readonly Member[];
+  /** Somebody writes much at once. */
+  burst(member: Member, count: number): void;
   /** The process ends; with the power, what the disk had not synced goes too. It comes back after a while, or not. */
   crash(member: Member, losesPower: boolean, downUnits: number): void;
   /** The disk is gone for ever. @returns false if the group could not bear it. */
@@ -56,6 +58,21 @@ export class Misfortunes {
 
   end(): void {
     this.#isOver = true;
+  }
+
+  /**
+   * The moment at which the two halves of a group may come apart: on the leader's side just enough for a majority of the
+   * new voters, on the other side as many of the old ones as possible.
+   */
+  jointBegun(leader: MemberId, voters: readonly MemberId[], outgoing: readonly MemberId[]): void {
+    if (this.#isOver || this.#kinds.length === 0 || this.#random.chance(40)) return;
+    const newcomers = voters.filter((id) => !outgoing.includes(id));
+    const others = voters.filter((id) => outgoing.includes(id) && id !== leader);
+    const side = [leader, ...newcomers, ...this.#random.shuffle(others)];
+    const count = Math.floor(voters.length / 2) + (voters.includes(leader) ? 1 : 2);
+    this.#in(this.#random.chance(50) ? 0 : this.#random.integer(1, 40), () => {
+      this.#split(side.slice(0, count), false, this.#drawLongOutage());
+    });
   }
 
   get #mean(): number {
@@ -175,7 +192,12 @@ export class Misfortunes {
   /** Around what an election takes, so that some outages are noticed and some are not. */
   #drawOutage(): number {
     const { electionTicksMin, electionTicksMax } = this.#victims.swarm.timing;
-    return this.#random.integer(20, (electionTicksMin + electionTicksMax) * 15);
+    return this.#random.integer(20, (electionTicksMin + electionTicksMax) * 20);
+  }
+
+  /** Long enough for both sides to have leaders of their own. */
+  #drawLongOutage(): number {
+    return this.#random.integer(2, 6) * this.#victims.swarm.timing.electionTicksMax * 10;
   }
 
   /** Alone with what clients still send it: the tail that it writes must go again. */
@@ -187,6 +209,7 @@ export class Misfortunes {
       if (direction !== "in") network.cut(member.id, id);
       if (direction !== "out") network.cut(id, member.id);
     }
+    if (this.#random.chance(60)) this.#growTails(member, others);
     this.#in(this.#drawOutage(), () => {
       for (const { id } of others) {
         network.mend(member.id, id);
@@ -196,8 +219,18 @@ export class Misfortunes {
     });
   }
 
+  /** A long tail here, and there a log that has been compacted since: the two meet again by a snapshot. */
+  #growTails(member: Member, others: readonly Member[]): void {
+    for (let burst = this.#random.integer(1, 3); burst > 0; burst -= 1) {
+      this.#in(this.#random.integer(1, 60), () => this.#victims.burst(member, this.#random.integer(3, 30)));
+    }
+    if (this.#random.chance(50)) return;
+    this.#in(Math.floor(this.#drawOutage() / 2), () => {
+      for (const other of others) compactToTip(other);
+    });
+  }
+
   #partition(isOneWay: boolean): void {
-    const { network } = this.#victims;
     const ids = this.#victims.members().map(({ id }) => id);
     const size = this.#random.integer(1, Math.max(1, ids.length - 1));
     const side = new Set(
@@ -205,18 +238,25 @@ export class Misfortunes {
         ? this.#random.shuffle(ids).slice(0, size)
         : ids.filter(() => this.#random.chance(50)),
     );
+    this.#split([...side], isOneWay, this.#random.chance(30) ? this.#drawLongOutage() : this.#drawOutage());
+  }
+
+  #split(side: readonly MemberId[], isOneWay: boolean, units: number): void {
+    const { network } = this.#victims;
+    const ids = this.#victims.members().map(({ id }) => id);
+    const isInside = (id: MemberId): boolean => side.includes(id);
     const cut: [MemberId, MemberId][] = [];
     for (const from of ids) {
       for (const to of ids) {
-        if (side.has(from) && !side.has(to)) cut.push([from, to]);
-        if (!isOneWay && !side.has(from) && side.has(to)) cut.push([from, to]);
+        if (isInside(from) && !isInside(to)) cut.push([from, to]);
+        if (!isOneWay && !isInside(from) && isInside(to)) cut.push([from, to]);
       }
     }
     for (const [from, to] of cut) network.cut(from, to);
-    this.#victims.note(() => `${[...side].join(" ")} cut off${isOneWay ? " in one direction" : ""}`);
-    this.#in(this.#drawOutage(), () => {
+    this.#victims.note(() => `${side.join(" ")} cut off${isOneWay ? " in one direction" : ""}`);
+    this.#in(units, () => {
       for (const [from, to] of cut) network.mend(from, to);
-      this.#victims.note(() => `${[...side].join(" ")} connected again`);
+      this.#victims.note(() => `${side.join(" ")} connected again`);
     });
   }
 

@@ -17,6 +17,8 @@ export interface Workshop {
   /** A new member with an empty disk, which was told at which index it was added. */
   install(id: MemberId, addedAt: number): void;
   note(text: () => string): void;
+  /** A joint configuration has begun, in which these will vote. */
+  jointBegun(leader: MemberId, voters: readonly MemberId[], outgoing: readonly MemberId[]): void;
 }
 
 /**
@@ -56,6 +58,9 @@ export class Operator {
           `operator: ${leader.id} shall have ${target.voters.join(" ")}, learning ${target.learners.join(" ")}: ${answer.ok ? (answer.id?.index ?? "has so already") : answer.reason} (had ${describeConfig(status.config)})`,
       );
       if (!answer.ok || answer.id === null) return;
+      if (node.status().config.outgoing.length > 0) {
+        this.#workshop.jointBegun(leader.id, target.voters, status.config.voters);
+      }
       for (const id of [...target.voters, ...target.learners]) {
         if (this.#workshop.member(id) === undefined) this.#workshop.install(id, answer.id.index);
       }

@@ -23,6 +23,9 @@ export function recover(world: World): void {
   electsAndAgrees(world, core);
   holdsWhatWasAcknowledged(world, core);
   keepsItsLeader(world, core);
+  streamsAgain(world, core);
+  survivesAFailedTransfer(world, core);
+  electsAndAgrees(world, core);
   losesADeafLeader(world, core);
   electsAndAgrees(world, core);
   servesReads(world);
@@ -99,10 +102,7 @@ function isAgreed(world: World, leader: Member, core: readonly Member[]): boolea
   const { status } = leader;
   if (status === null || status.isConfigPending || status.config.outgoing.length > 0) return false;
   if (!status.config.voters.includes(leader.id)) return false;
-  const lags = status.followers.some(
-    ({ id, isCaughtUp }) => !isCaughtUp && belonging(status.config, core).some((each) => each.id === id),
-  );
-  if (lags) return false;
+  if (lags(status, core)) return false;
   return (
     belonging(status.config, core).every(
       ({ disk, status: own }) =>
@@ -112,6 +112,12 @@ function isAgreed(world: World, leader: Member, core: readonly Member[]): boolea
         disk.current.machine.hash === leader.disk.current.machine.hash,
     ) && world.recorder.committedIndex === status.lastIndex
   );
+}
+
+/** Somebody who lives is not streamed to. */
+function lags({ followers, config }: NodeStatus, core: readonly Member[]): boolean {
+  const ids = belonging(config, core).map(({ id }) => id);
+  return followers.some(({ id, isCaughtUp }) => !isCaughtUp && ids.includes(id));
 }
 
 function belonging(config: ClusterConfig, core: readonly Member[]): readonly Member[] {
@@ -138,7 +144,7 @@ function holdsWhatWasAcknowledged(world: World, core: readonly Member[]): void {
 function keepsItsLeader(world: World, core: readonly Member[]): void {
   const leader = defined(leaderOf(world), "there is a leader by now");
   const status = defined(leader.status, "a leader has a status");
-  const { electionTicksMin, electionTicksMax } = world.swarm.timing;
+  const { electionTicksMax } = world.swarm.timing;
   const voters = core.filter((member) => member !== leader && status.config.voters.includes(member.id));
   const living = voters.length + 1;
   const deaf = world.random.pick(voters);
@@ -151,7 +157,6 @@ function keepsItsLeader(world: World, core: readonly Member[]): void {
       restartTheOthers(
         world,
         voters.filter((member) => member !== deaf),
-        electionTicksMin,
       );
   }
   world.runFor(electionTicksMax * 10 * 5);
@@ -166,17 +171,67 @@ function keepsItsLeader(world: World, core: readonly Member[]): void {
   if (deaf !== undefined) electsAndAgrees(world, core);
 }
 
-/** One after the other, a little before the deaf one has lost patience: they do not know whom they promised loyalty. */
-function restartTheOthers(world: World, others: readonly Member[], electionTicksMin: number): void {
-  let at = electionTicksMin * 10;
-  for (const member of others) {
+/**
+ * Again and again, while the deaf one loses its patience: they do not know whom they promised loyalty. Each time they live
+ * long enough to answer their leader.
+ */
+function restartTheOthers(world: World, others: readonly Member[]): void {
+  const { heartbeatTicks, electionTicksMin, electionTicksMax } = world.swarm.timing;
+  const lifeUnits = heartbeatTicks * 10 + 20;
+  for (
+    let at = electionTicksMin * 10;
+    at < electionTicksMax * 11;
+    at += lifeUnits + world.random.integer(0, 20)
+  ) {
     world.queue.in(at, () => {
-      world.note(() => `${member.id} restarts at once`);
-      member.end();
-      member.start();
+      for (const member of others) {
+        world.note(() => `${member.id} restarts at once`);
+        member.end();
+        member.start();
+      }
     });
-    at += world.random.integer(5, 60);
   }
+}
+
+/** Connections that break while nobody writes: the streams must come back by themselves. */
+function streamsAgain(world: World, core: readonly Member[]): void {
+  const leader = defined(leaderOf(world), "there is a leader by now");
+  for (const { id } of core) if (id !== leader.id) world.network.reset(leader.id, id);
+  world.runFor(world.swarm.timing.heartbeatTicks * 10);
+  expectSoon(
+    world,
+    () => `${leader.id} does not stream to followers that have everything`,
+    () => {
+      const status = leaderOf(world)?.status;
+      return status != null && !lags(status, core);
+    },
+  );
+}
+
+/**
+ * Whoever is told to take over is gone, or is not heard: then it stands in a later term than everybody else and must find
+ * back. Either way the leader must not wait for it for ever.
+ */
+function survivesAFailedTransfer(world: World, core: readonly Member[]): void {
+  const leader = defined(leaderOf(world), "there is a leader by now");
+  const { config } = defined(leader.status, "a leader has a status");
+  const chosen = world.random.pick(core.filter(({ id }) => id !== leader.id && config.voters.includes(id)));
+  const living = core.filter(({ id }) => config.voters.includes(id)).length;
+  if (chosen === undefined || (living - 1) * 2 <= config.voters.length) return;
+  const isGone = world.random.chance(50);
+  if (isGone) chosen.end();
+  else for (const { id } of world.members()) if (id !== chosen.id) world.network.cut(chosen.id, id);
+  leader.hear(`hands on to ${chosen.id}, who is ${isGone ? "gone" : "not heard"}`, (node) =>
+    node.transferLeadership(chosen.id),
+  );
+  world.runFor(world.swarm.timing.electionTicksMax * 10);
+  world.network.healAll();
+  if (!isGone) return;
+  electsAndAgrees(
+    world,
+    core.filter((member) => member !== chosen),
+  );
+  chosen.start();
 }
 
 /** A leader that everybody hears and that hears nobody must give way, or the group would wait for it for ever. */

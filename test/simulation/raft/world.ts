@@ -176,6 +176,10 @@ export class World implements Surroundings, NetworkUser, Victims, Workshop, Stre
 
   // --- Misfortune -----------------------------------------------------------------------------------------------------
 
+  burst(member: Member, count: number): void {
+    this.clients.burst(member, count);
+  }
+
   crash(member: Member, losesPower: boolean, downUnits: number): void {
     if (!member.isRunning) return;
     this.#crashes += 1;
@@ -248,6 +252,10 @@ export class World implements Surroundings, NetworkUser, Victims, Workshop, Stre
   install(id: MemberId, addedAt: number): void {
     const member = this.#make(id, addedAt as LogIndex);
     this.queue.in(this.random.integer(1, 100), () => member.start());
+  }
+
+  jointBegun(leader: MemberId, voters: readonly MemberId[], outgoing: readonly MemberId[]): void {
+    this.#misfortunes.jointBegun(leader, voters, outgoing);
   }
 
   // --- Beginning and end ------------------------------------------------------------------------------------------------
