@@ -3,12 +3,13 @@
  * measured in turn, in one run, on one machine: look at the ratios first.
  */
 import { randomInt } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, release, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { TIMING_PROFILES } from "../../src/cluster/spec.ts";
 import { findPostgres } from "../support/find-postgres.ts";
+import { remember } from "../support/left-behind.ts";
 import { CleanUps } from "./clean-ups.ts";
 import { ConsensusBench } from "./consensus/consensus-bench.ts";
 import { CONSENSUS_PARTS, type ConsensusPart, DURATIONS, FULL, HOUR_MS, QUICK } from "./consensus/effort.ts";
@@ -70,23 +71,24 @@ if (flags.help) {
 }
 
 const cleanUps = new CleanUps();
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.on(signal, () => {
-    void cleanUps.run().finally(() => process.exit(130));
-  });
-}
-
 const directory = mkdtempSync(join(tmpdir(), "guacamole-bench-"));
+// Where it is told to end, too.
+remember({ remove: removeAll });
+
 try {
   await main(chosenParts(positionals));
 } catch (error) {
   process.exitCode = 1;
   say(`bench: stopped: ${error instanceof Error ? error.message : String(error)}`);
 } finally {
+  await removeAll();
+}
+process.exit();
+
+async function removeAll(): Promise<void> {
   await cleanUps.run();
   rmSync(directory, { recursive: true, force: true });
 }
-process.exit();
 
 async function main(parts: ReadonlySet<Part>): Promise<void> {
   say(`bench: ${place()}; the last minute's load: ${loadNow().toFixed(2)}`);
@@ -119,7 +121,6 @@ async function runConsensus(parts: ReadonlySet<ConsensusPart>): Promise<Consensu
     integer: randomInteger,
     say,
   });
-  mkdirSync(directory, { recursive: true });
   const report = (): ConsensusReport => ({
     place: etcd === null ? place() : `${place()}, ${etcdVersion(etcd)}`,
     atWallMs: Date.now(),

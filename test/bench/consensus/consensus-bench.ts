@@ -186,7 +186,7 @@ export class ConsensusBench {
     const group = await this.#newGroup(3, 0);
     say(`bench: every core busy for ${effort.steadyMs / 1000} s`);
     const before = await group.term();
-    const [commits, busyProcesses] = await withBusyCores(async (count) => {
+    const [commits, busyProcesses] = await withBusyCores(cleanUps, async (count) => {
       const load = { clients: 1, warmUpMs: effort.warmUpMs, measureMs: effort.steadyMs };
       return [await group.load("write", load), count] as const;
     });

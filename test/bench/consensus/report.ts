@@ -91,7 +91,7 @@ const NONE = "–";
 
 /** For the README and for the terminal alike: Markdown. */
 export function markdown(report: ConsensusReport): string {
-  const { floor, replacement, restart, growth, steady } = report;
+  const { replacement, restart, growth, steady } = report;
   const lines: string[] = [];
   if (report.cells.length > 0) {
     lines.push(
@@ -100,17 +100,22 @@ export function markdown(report: ConsensusReport): string {
       ...(["write", "read"] as const).flatMap((kind) => loadRows(report, kind)),
       "",
     );
-    const { p50Ms, p99Ms } = medianOf(floor);
-    lines.push(
-      `Floor in the same run: 256 bytes appended and synced by one process, p50 ${milliseconds(p50Ms)}, p99 ${milliseconds(p99Ms)}.`,
-      "",
-    );
+    lines.push(floorLine(report), "");
   }
   if (replacement !== null) lines.push(...replacementLines(replacement), "");
   if (restart !== null) lines.push(...restartLines(restart), "");
   if (steady !== null) lines.push(steadyLine(steady), "");
   if (growth.length > 0) lines.push(...growthLines(growth), "");
   return lines.join("\n").trimEnd();
+}
+
+function floorLine(report: ConsensusReport): string {
+  const floor = medianOf(report.floor);
+  const multiple = (subject: Subject): string => {
+    const alone = series(report, subject, "write").find(({ clients }) => clients === 1);
+    return alone === undefined ? NONE : (alone.p50Ms / floor.p50Ms).toFixed(1);
+  };
+  return `Floor in the same run: 256 bytes appended and synced by one process with nothing around it take ${milliseconds(floor.p50Ms)} (p99 ${milliseconds(floor.p99Ms)}). One client's write takes ${multiple("etcd")} times as long with etcd, ${multiple("inside")} times inside a member, ${multiple("api")} times through the API.`;
 }
 
 function loadRows(report: ConsensusReport, kind: "write" | "read"): readonly string[] {
