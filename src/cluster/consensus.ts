@@ -65,6 +65,8 @@ export interface RaftStatus {
   readonly followers: readonly FollowerStatus[];
   /** Of the agreed state as applied here, where it is kept. Equal on all members at an equal index. */
   readonly stateHash: StateHash | null;
+  /** There is no room on this member's disk: it takes no proposals and does not keep the leadership. Absent: there is. */
+  readonly isDiskFull?: boolean;
 }
 
 /** Who votes and who learns. Joint exactly while `outgoing` is not empty: then both sets must agree. */

@@ -157,6 +157,7 @@ export class ConsensusWorker {
       state: () => this.#store.state,
       stateHash: () => this.#store.stateHash(),
       appliedIndex: () => this.#store.appliedIndex,
+      isDiskFull: () => this.#guarded.isFull,
       board: this.#exchange.board,
     });
     this.#watch = this.#makeWatch();
@@ -187,7 +188,7 @@ export class ConsensusWorker {
     for (let tick = 1; tick <= ticks; tick += 1) this.#node.tick(tick === ticks ? 1 + lostTicks : 1);
     this.#turn();
     this.#snapshots.look();
-    this.#guarded.lookForRoom();
+    if (this.#guarded.lookForRoom()) this.#postRaft();
     if (this.#leadingSinceMs !== null) {
       const status = this.#node.status();
       this.#watch.look(status, this.#leadingSinceMs);
@@ -218,12 +219,13 @@ export class ConsensusWorker {
     if (this.#isEnded) return;
     if (this.#wish.attempt(this.#node, this.#raft)) this.#postRaft();
     this.#write(() => this.#node.process());
-    this.#guarded.makeRoom(() =>
+    this.#guarded.makeRoom(() => {
       this.#write(() => {
         this.#node.compact(TRAILING_ON_FULL_DISK);
         this.#store.checkpoint();
-      }),
-    );
+      });
+      this.#postRaft();
+    });
     this.#followTiming();
     if (this.#raft.role === "leader") this.#exchange.sendDigest(this.#timing.heartbeatMs);
     this.#postState();

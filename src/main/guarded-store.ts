@@ -74,14 +74,15 @@ export class GuardedStore implements LogStore {
     compact();
   }
 
-  /** To be called often: somebody may have made room, and then there is ballast again. */
-  lookForRoom(): void {
+  /** To be called often: somebody may have made room, and then there is ballast again. @returns whether that is news. */
+  lookForRoom(): boolean {
     const nowMs = this.#options.nowMs();
-    if (!this.#isFull || nowMs - this.#lookedAtMs < LOOK_EVERY_MS) return;
+    if (!this.#isFull || nowMs - this.#lookedAtMs < LOOK_EVERY_MS) return false;
     this.#lookedAtMs = nowMs;
-    if (!this.#options.makeBallast()) return;
+    if (!this.#options.makeBallast()) return false;
     this.#isFull = false;
     this.#options.log.info("disk.room", { message: "there is room on the disk again" });
+    return true;
   }
 
   #withRoom<Result>(write: () => Result): Result {

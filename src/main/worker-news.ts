@@ -18,6 +18,7 @@ export interface NewsPorts {
   state(): ClusterState | null;
   stateHash(): StateHash | null;
   appliedIndex(): LogIndex;
+  isDiskFull(): boolean;
   readonly board: ObservationBoard;
 }
 
@@ -65,6 +66,7 @@ export class WorkerNews {
         isCaughtUp,
       })),
       stateHash: this.#ports.stateHash(),
+      isDiskFull: this.#ports.isDiskFull(),
     };
     this.#followers = describeFollowers(status);
     this.#followersAtMs = this.#ports.nowMs();

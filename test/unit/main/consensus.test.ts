@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { MemberId } from "../../../src/base/ids.ts";
 import type { Consensus } from "../../../src/cluster/consensus.ts";
-import { M1, M2, tokenCommand } from "../store/sample.ts";
+import { verifySnapshot } from "../../../src/store/snapshot-file.ts";
+import { CLUSTER, M1, M2, tokenCommand } from "../store/sample.ts";
 import { CLOCK, logged, Members, status, until } from "./members.ts";
 
 let members: Members;
@@ -34,6 +35,27 @@ describe("one member", () => {
     expect(tokens(one)).toEqual(["t0", "a"]);
     await until(one, () => one.raft.isReady);
     expect(await one.readEvents(0, 100)).toEqual(events);
+  });
+
+  test("reads without writing, and copies what is agreed", async () => {
+    const seat = await members.form();
+    const one = await members.start(seat);
+    await until(one, () => one.raft.isReady);
+    expect(await one.propose(tokenCommand("a"), 5000)).toMatchObject({ kind: "applied" });
+    await until(one, () => one.raft.lastIndex === one.appliedIndex);
+    const { lastIndex } = one.raft;
+    expect(await one.barrier(5000)).toEqual({ kind: "reached", index: lastIndex });
+    expect(one.raft.lastIndex).toBe(lastIndex);
+    const copies = [await one.backup(), await one.backup()];
+    for (const { path, index } of copies) {
+      expect(index).toBe(lastIndex);
+      expect(verifySnapshot(path, CLUSTER).meta.index).toBe(lastIndex);
+    }
+    expect(new Set(copies.map(({ path }) => path)).size).toBe(2);
+    // What nobody took away is removed at the next start.
+    await members.stop(M1);
+    await members.start(seat);
+    expect(copies.map(({ path }) => existsSync(path))).toEqual([false, false]);
   });
 
   test("a refusal is an outcome, and the same command twice has the effect of once", async () => {

@@ -67,6 +67,8 @@ test.skipIf(!canMount)(
     while (!journal.some((line) => line.startsWith("disk.full"))) await proposeLarge();
     await eventually(() => three.raft.role !== "leader" && one.raft.leaderId !== null);
     expect(journal.join("\n")).toContain("the disk is full");
+    await until(three, () => three.raft.isDiskFull === true);
+    expect(one.raft.isDiskFull).toBe(false);
     // Nothing of what was agreed is lost, and it still follows.
     await eventually(() => three.state.tokens.length === one.state.tokens.length);
     await proposeLarge();
