@@ -8,6 +8,7 @@ import { drizzle } from "drizzle-orm/bun-sqlite";
 import { syncDirectory } from "./durable-file.ts";
 import { migrate, verifySchema } from "./migrations.ts";
 import { DiskFullError, StoreError } from "./store-error.ts";
+import { refuseRottenWal } from "./wal-check.ts";
 
 export type Drizzle = ReturnType<typeof drizzle>;
 
@@ -32,10 +33,11 @@ const WAL_BYTES_MAX = 16 * 1024 * 1024;
  * Opens (or creates, with mode 0600 in a directory with mode 0700) the database and brings its schema up to date. The
  * lock on it is held until it is closed: a second process is refused.
  *
- * @throws {StoreError} if it cannot be opened, is in use, or was written by a newer version.
+ * @throws {StoreError} if it cannot be opened, is in use, is damaged, or was written by a newer version.
  */
 export function openDatabase(path: string): StoreDatabase {
   createPrivately(path);
+  refuseRottenWal(path);
   let raw: Database;
   try {
     raw = new Database(path, { create: true, readwrite: true, strict: true });

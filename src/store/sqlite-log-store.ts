@@ -21,6 +21,7 @@ import { readRows, replaceRows } from "./snapshot-rows.ts";
 import type { StateHash } from "./state-hash.ts";
 import { type Rules, StateMachine } from "./state-machine.ts";
 import { DiskFullError } from "./store-error.ts";
+import { UNSYNCED_COMMITS_MAX } from "./wal-check.ts";
 
 /** Where the log stands; replaced as a whole once a transaction is durable, or taken from the disk again. */
 interface Position {
@@ -44,6 +45,8 @@ export class SqliteLogStore implements LogStore {
   readonly #promotableFrom: LogIndex;
   #at: Position;
   #isSyncing = true;
+  /** Commits since the latest one that waited for the disk. */
+  #unsyncedCount = 0;
   #isBroken = false;
 
   /**
@@ -221,6 +224,7 @@ export class SqliteLogStore implements LogStore {
       this.#machine.flush();
       if (!isPart) {
         this.#commit.run();
+        this.#unsyncedCount = this.#isSyncing ? 0 : this.#unsyncedCount + 1;
         checkpointIfDue(raw);
       }
       this.#isBroken = false;
@@ -237,9 +241,11 @@ export class SqliteLogStore implements LogStore {
 
   /**
    * Whether a commit waits for the disk. Without, a power failure takes back a suffix of the commits, never one from
-   * among them: the WAL is read up to the first page that is not whole.
+   * among them: the WAL is read up to the first page that is not whole. Never more than a few, so that more than a few
+   * are known to be damage (`wal-check.ts`).
    */
-  #sync(mustSync: boolean): void {
+  #sync(isAsked: boolean): void {
+    const mustSync = isAsked || this.#unsyncedCount >= UNSYNCED_COMMITS_MAX;
     if (mustSync === this.#isSyncing) return;
     // Not prepared: SQLite carries this out while it prepares the statement, and only then.
     this.#database.raw.run(`PRAGMA synchronous = ${mustSync ? "FULL" : "NORMAL"}`);

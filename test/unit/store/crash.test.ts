@@ -2,7 +2,7 @@
  * What a process or a machine that dies leaves on the disk, on the real thing: the store must open again to exactly what
  * it had committed, or a prefix of it where the disk lost what nobody waited for.
  */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { LogIndex, Term } from "../../../src/base/ids.ts";
@@ -25,6 +25,9 @@ import {
   tokenCommand,
   write,
 } from "./sample.ts";
+
+// Hundreds of databases are opened here, and processes started.
+setDefaultTimeout(60_000);
 
 const index = (value: number) => value as LogIndex;
 const hard = (term: number, commit: number) => ({ term: term as Term, vote: M1, commit: index(commit) });

@@ -1,5 +1,5 @@
 import { Database } from "bun:sqlite";
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { closeSync, existsSync, openSync, rmSync, statfsSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { LogIndex, Term } from "../../../src/base/ids.ts";
@@ -11,6 +11,9 @@ import type { SqliteLogStore } from "../../../src/store/sqlite-log-store.ts";
 import { DiskFullError, StoreError } from "../../../src/store/store-error.ts";
 import { commandEntry, formIn, inDirectory, M1, openStore, tokenCommand, write } from "./sample.ts";
 import { canMount, canMountImages, onLyingDisk, onTinyDisk } from "./tiny-disk.ts";
+
+// A busy machine takes its time.
+setDefaultTimeout(60_000);
 
 const MEGABYTE = 1024 * 1024;
 // Without the right to mount there is no small disk to fill.

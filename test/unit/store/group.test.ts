@@ -1,5 +1,5 @@
 /** Raft and its real disk together: three members, each with a database of its own, and messages that arrive at once. */
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { ClusterId, LogIndex, MemberId } from "../../../src/base/ids.ts";
@@ -22,6 +22,9 @@ import {
   openStore,
   tokenCommand,
 } from "./sample.ts";
+
+// A busy machine takes its time.
+setDefaultTimeout(60_000);
 
 const M3 = "00000000-0000-4000-8000-000000000003" as MemberId;
 const TIMING = { heartbeatTicks: 2, electionTicksMin: 10, electionTicksMax: 20 };

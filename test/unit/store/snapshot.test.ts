@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ClusterId, LogIndex, Term } from "../../../src/base/ids.ts";
@@ -21,6 +21,9 @@ import {
   tokenCommand,
   write,
 } from "./sample.ts";
+
+// A busy machine takes its time.
+setDefaultTimeout(60_000);
 
 const index = (value: number) => value as LogIndex;
 const hard = (term: number, commit: number) => ({ term: term as Term, vote: M1, commit: index(commit) });

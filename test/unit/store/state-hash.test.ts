@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -21,6 +21,9 @@ import {
   tokenCommand,
   write,
 } from "./sample.ts";
+
+// A busy machine takes its time.
+setDefaultTimeout(60_000);
 
 const index = (value: number) => value as LogIndex;
 const LAST = 90;
