@@ -33,11 +33,12 @@ const WAL_BYTES_MAX = 16 * 1024 * 1024;
  * Opens (or creates, with mode 0600 in a directory with mode 0700) the database and brings its schema up to date. The
  * lock on it is held until it is closed: a second process is refused.
  *
+ * @param wal `as it is` only to look at a copy: what lies behind a damaged place in it is lost.
  * @throws {StoreError} if it cannot be opened, is in use, is damaged, or was written by a newer version.
  */
-export function openDatabase(path: string): StoreDatabase {
+export function openDatabase(path: string, wal: "whole" | "as it is" = "whole"): StoreDatabase {
   createPrivately(path);
-  refuseRottenWal(path);
+  if (wal === "whole") refuseRottenWal(path);
   let raw: Database;
   try {
     raw = new Database(path, { create: true, readwrite: true, strict: true });

@@ -31,6 +31,7 @@ import { verifySnapshot } from "./snapshot-file.ts";
 import { SqliteLogStore } from "./sqlite-log-store.ts";
 import { type Rules, readState } from "./state-machine.ts";
 import { StoreError } from "./store-error.ts";
+import { refuseRottenWal } from "./wal-check.ts";
 
 /** What a member's files say. What could not be read is null. */
 export interface Inspection {
@@ -157,7 +158,8 @@ function inspectCopy(databasePath: string, copy: string): Inspection {
     }
   };
   const marker = attempt(() => readMarker(markerPathOf(copy)));
-  const database = attempt(() => openDatabase(copy));
+  attempt(() => refuseRottenWal(copy));
+  const database = attempt(() => openDatabase(copy, "as it is"));
   try {
     return { databasePath, marker, ...(database === null ? NOTHING : contentsOf(database, attempt)), flaws };
   } finally {

@@ -125,6 +125,31 @@ describe("inspecting a stopped member", () => {
       expect(filesIn(directory)).toEqual(before);
     }));
 
+  test("tells how far a damaged write-ahead log goes, and that more was there", () =>
+    inDirectory((directory) => {
+      const path = formIn(directory);
+      const store = openStore(path);
+      const killed = join(directory, "killed");
+      mkdirSync(killed);
+      const copy = storePaths(killed).database;
+      live(store, historyOf(33, 30), 1);
+      for (const end of ["", "-wal"]) cpSync(`${path}${end}`, `${copy}${end}`);
+      store.close();
+      const wal = readFileSync(`${copy}-wal`);
+      const middle = wal.byteLength >> 1;
+      wal[middle] = (wal[middle] ?? 0) ^ 1;
+      writeFileSync(`${copy}-wal`, wal);
+      expect(() => openStore(copy)).toThrow("commits follow it");
+      const { flaws, last, brokenAt, applied } = inspectStore(copy);
+      expect(flaws).toEqual([expect.stringContaining(`the write-ahead log ${copy}-wal is damaged: frame`)]);
+      expect(last?.index as number).toBeGreaterThan(2);
+      expect(last?.index as number).toBeLessThan(30);
+      expect(applied).toBe(last?.index as LogIndex);
+      expect(brokenAt).toBeNull();
+      expect(() => recoverGroup(input(copy))).toThrow("commits follow it");
+      expect(readFileSync(`${copy}-wal`).equals(wal)).toBe(true);
+    }));
+
   test("says of rubbish that it is rubbish, and of a foreign marker that it is foreign", () =>
     inDirectory((directory) => {
       const path = survivorIn(directory);
