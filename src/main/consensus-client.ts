@@ -41,6 +41,8 @@ export interface ConsensusOptions {
   readonly log: Log;
   /** The member must end with this exit code at once: nothing is written any more. */
   readonly onFatal: (exitCode: number, message: string) => void;
+  /** A joiner's: what it replays before this index is history, and nobody is answered from it. Default: none. */
+  readonly readyFromIndex?: LogIndex;
   /** Ends the wait for the first state. */
   readonly signal?: AbortSignal;
 }
@@ -52,7 +54,7 @@ export class ConsensusStartError extends Error {
 
 /**
  * Starts the worker and resolves once the agreed state is known: at once where there is a log, for a joiner when the
- * leader has sent the first entries.
+ * leader has sent what was agreed when it was let in.
  *
  * @throws {ConsensusStartError} if the database or the port cannot be had.
  */
@@ -317,7 +319,8 @@ class ConsensusClient implements Consensus {
         return;
       }
     }
-    if (this.#state !== null && this.#raft !== null) this.#started.resolve();
+    const isReady = this.#appliedIndex >= (this.#options.readyFromIndex ?? 0);
+    if (this.#state !== null && this.#raft !== null && isReady) this.#started.resolve();
     this.#notify();
   }
 

@@ -126,7 +126,7 @@ export class MemberProcess {
       socket: apiSocketPath(config.dataDir),
       isMember: identity !== null,
     });
-    if (identity !== null) await this.#startControlPlane(identity.memberId);
+    if (identity !== null) await this.#startControlPlane(identity.memberId, identity.promotableFrom);
     else
       log.info("member.waiting", {
         hint: "run 'guacamole form' here, or 'guacamole join' to enter a cluster",
@@ -268,7 +268,7 @@ export class MemberProcess {
       rules: { apply },
     });
     log.info("member.formed", { clusterId, memberId, clusterName });
-    await this.#startControlPlane(memberId);
+    await this.#startControlPlane(memberId, 0 as LogIndex);
     return ok({ clusterId, memberId, token: formatToken(token), caPem: authority.certificatePem });
   }
 
@@ -300,7 +300,7 @@ export class MemberProcess {
     writeMemberTls(config.dataDir, { caPem, certificatePem, privateKeyPem: key.privateKeyPem });
     joinStore({ databasePath: this.#paths.database, clusterId, memberId, promotableFrom, peers });
     log.info("member.joined", { clusterId, memberId, clusterName, address: request.address });
-    await this.#startControlPlane(memberId);
+    await this.#startControlPlane(memberId, promotableFrom);
     return ok({ clusterId, clusterName, memberId });
   }
 
@@ -351,7 +351,7 @@ export class MemberProcess {
     });
   }
 
-  async #startControlPlane(memberId: MemberId): Promise<void> {
+  async #startControlPlane(memberId: MemberId, readyFromIndex: LogIndex): Promise<void> {
     this.#memberId = memberId;
     const { config, clock, log, version } = this.#options;
     const tls = readMemberTls(config.dataDir);
@@ -368,6 +368,7 @@ export class MemberProcess {
       seed: systemRandom.integer(0, 2 ** 31 - 1),
       log,
       onFatal: (exitCode, message) => this.#onFatal(exitCode, message),
+      readyFromIndex,
       signal: this.#startingPlane.signal,
     });
     if (featureLevelOf(consensus.state) > FEATURE_LEVEL) {
