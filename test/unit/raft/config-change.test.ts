@@ -324,6 +324,19 @@ describe("a leader that leaves", () => {
     expect(again.tick(5 * TIMING.electionTicksMax).status.role).toBe("follower");
     expect(again.take()).toEqual([]);
   });
+
+  test("says nothing more in the turn in which it steps down", () => {
+    const bench = leaderOf([M1, M2, M3, M4]);
+    bench.changeConfig([M2, M3, M4]);
+    bench.acknowledge(M2, 2).acknowledge(M3, 2);
+    for (let tick = 1; tick < TIMING.electionTicksMin; tick += 1) bench.tick().answer(M2, 1).answer(M3, 1);
+    bench.take();
+    // It would go on: this one lacks an entry.
+    bench.step(M4, 1, { type: "heartbeat-response", round: 1 });
+    bench.engine.tick();
+    expect(bench.settle().status.role).toBe("follower");
+    expect(bench.takeOf("append")).toEqual([]);
+  });
 });
 
 describe("a member that is removed", () => {

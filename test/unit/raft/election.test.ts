@@ -296,6 +296,17 @@ describe("patience", () => {
     expect(bench.takeOf("vote-response")).toMatchObject([{ isGranted: false }]);
     expect(bench.tick().status.role).toBe("pre-candidate");
   });
+
+  test("never ends while a leader is heard, by beats or by appends", () => {
+    const bench = new Bench({ term: 1 });
+    for (let round = 0; round < 30; round += 1) {
+      if (round % 2 === 0) bench.heartbeat(M2, 1);
+      else bench.append(M2, 1, [0, 0], []);
+      bench.tick(electionTicksMin);
+    }
+    expect(bench.hasSent("pre-vote")).toBe(false);
+    expect(bench.tick().hasSent("pre-vote")).toBe(true);
+  });
 });
 
 describe("the roles", () => {

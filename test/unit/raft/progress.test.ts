@@ -292,4 +292,11 @@ describe("a leader and what it knows", () => {
     expect(bench.settle().status).toEqual(before);
     expect(bench.take()).toEqual([]);
   });
+
+  test("what happens on connections means nothing to whoever does not lead", () => {
+    const bench = new Bench();
+    bench.engine.reportUnreachable(M2);
+    bench.engine.reportSnapshot(M2);
+    expect(bench.settle().take()).toEqual([]);
+  });
 });
