@@ -15,7 +15,7 @@ import type { ClusterDecision } from "../decision/cluster-decision.ts";
 import { type ClusterView, silentMs } from "../decision/cluster-view.ts";
 import { decideCluster } from "../decision/decide-cluster.ts";
 import { type ConfigDecision, decideConfig, type GroupView } from "../decision/decide-config.ts";
-import { decideMembership } from "../decision/decide-membership.ts";
+import { decideMembership, isStopping } from "../decision/decide-membership.ts";
 import { REASONS, type Reason } from "../decision/reasons.ts";
 import { Turning } from "./turning.ts";
 
@@ -113,7 +113,13 @@ export class LeaderLoop {
       reignSinceMs: this.#reign.sinceMs,
       formerLeaderId: this.#formerLeaderId,
     };
-    const group: GroupView = { state, selfId, raft, longSilentIds: longSilent(view) };
+    const group: GroupView = {
+      state,
+      selfId,
+      raft,
+      longSilentIds: longSilent(view),
+      stoppingIds: stopping(view),
+    };
     const isInformed = this.#isInformed();
     if (isInformed) this.#changeGroup(group, nowMs);
     const urgent = decideCluster(view);
@@ -193,6 +199,10 @@ export class LeaderLoop {
 
 function told({ reason, detail }: { readonly reason: Reason; readonly detail: string | null }) {
   return { reason, text: detail === null ? REASONS[reason] : `${REASONS[reason]} (${detail})` };
+}
+
+function stopping(view: ClusterView): ReadonlySet<MemberId> {
+  return new Set(view.state.members.filter((member) => isStopping(view, member)).map(({ id }) => id));
 }
 
 function longSilent(view: ClusterView): ReadonlySet<MemberId> {

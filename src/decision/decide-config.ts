@@ -19,6 +19,8 @@ export interface GroupView {
   readonly raft: Pick<RaftStatus, "config" | "isReady" | "isConfigPending" | "followers">;
   /** Voters that were silent for so long that a spare member shall take their place. */
   readonly longSilentIds: ReadonlySet<MemberId>;
+  /** Members on their way out whose PostgreSQL is still to stop: out of the group they would not hear of anything. */
+  readonly stoppingIds: ReadonlySet<MemberId>;
 }
 
 export type ConfigDecision =
@@ -80,12 +82,16 @@ function usableMembers(view: GroupView): readonly Member[] {
 
 /**
  * Who keeps a place in the group: members that stay, and those on their way out while a rule of the reign still names
- * them. The order is the safe one: first out of the synchronous standbys, then out of the group.
+ * them, or their PostgreSQL is still up. The order is the safe one: first out of the synchronous standbys, then stopped,
+ * then out of the group.
  */
-function staying({ state, raft }: GroupView): readonly MemberId[] {
+function staying({ state, raft, stoppingIds }: GroupView): readonly MemberId[] {
   const known = [...raft.config.voters, ...raft.config.learners];
   return state.members
-    .filter(({ id, isLeaving }) => !isLeaving || (known.includes(id) && isNamedByReign(state, id)))
+    .filter(({ id, isLeaving }) => {
+      const isAwaited = isNamedByReign(state, id) || stoppingIds.has(id);
+      return !isLeaving || (known.includes(id) && isAwaited);
+    })
     .map(({ id }) => id);
 }
 

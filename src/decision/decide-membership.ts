@@ -28,7 +28,7 @@ function decideRemoval(
   if (isNamedByReign(view.state, id)) {
     return tell(view, member, "cohort", `${name} is being taken out of the synchronous standbys`);
   }
-  if (isPostgresUp(view, member)) return tell(view, member, "postgres", `PostgreSQL of ${name} is stopping`);
+  if (isStopping(view, member)) return tell(view, member, "postgres", `PostgreSQL of ${name} is stopping`);
   const { voters, outgoing, learners, learnersNext } = raft.config;
   const isInGroup = [...voters, ...outgoing, ...learners, ...learnersNext].includes(id);
   if (isInGroup || raft.isConfigPending) {
@@ -37,10 +37,18 @@ function decideRemoval(
   return propose({ kind: "forget-member", memberId: id }, "member-removed");
 }
 
-/** Nobody shall read what a removed member left running. Of a member that is not heard nothing is known, nor awaited. */
-function isPostgresUp(view: ClusterView, { id, kind }: Member): boolean {
-  if (kind === "witness" || !isHeard(view, id)) return false;
-  const postgres = view.observations.get(id)?.status.postgres.kind;
+/** What a member said longer ago than this may have become another truth: it says the same again twice a second. */
+const STATUS_MS_MAX = 5_000;
+
+/**
+ * A member on its way out whose PostgreSQL is up, as it says itself: nobody shall read from what it left running. Of a
+ * member that says nothing, nothing is known, and nothing is awaited.
+ */
+export function isStopping(view: ClusterView, { id, kind, isLeaving }: Member): boolean {
+  const observation = view.observations.get(id);
+  if (!isLeaving || kind === "witness" || observation === undefined || !isHeard(view, id)) return false;
+  if (view.nowMs - observation.statusAtMs > STATUS_MS_MAX) return false;
+  const postgres = observation.status.postgres.kind;
   return postgres === "standby" || postgres === "starting" || postgres === "unresponsive";
 }
 

@@ -20,7 +20,7 @@ import { type ClusterView, silentMs } from "../../src/decision/cluster-view.ts";
 import { decideCluster } from "../../src/decision/decide-cluster.ts";
 import { decideConfig, type GroupView } from "../../src/decision/decide-config.ts";
 import { decideMember } from "../../src/decision/decide-member.ts";
-import { decideMembership } from "../../src/decision/decide-membership.ts";
+import { decideMembership, isStopping } from "../../src/decision/decide-membership.ts";
 import type { Action, Plan } from "../../src/decision/plan.ts";
 import { REASONS } from "../../src/decision/reasons.ts";
 import { ModelPostgres, type WalRecord } from "../simulation/control-plane/model-postgres.ts";
@@ -436,6 +436,9 @@ export class ScriptedWorld {
       selfId: this.#leader.id,
       raft: { config: this.#group, followers, isReady: true, isConfigPending: false },
       longSilentIds: new Set(silent.map((each) => each.id)),
+      stoppingIds: new Set(
+        view.state.members.filter((each) => isStopping(view, each)).map((each) => each.id),
+      ),
     };
   }
 

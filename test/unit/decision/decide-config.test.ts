@@ -20,6 +20,8 @@ interface World {
   readonly featureLevel?: number;
   readonly cohort?: readonly string[];
   readonly isConfigPending?: boolean;
+  /** On their way out, and their PostgreSQL is up. */
+  readonly stopping?: readonly string[];
 }
 
 function view(world: World): GroupView {
@@ -56,6 +58,7 @@ function view(world: World): GroupView {
     selfId: self,
     raft: { config, followers, isReady: true, isConfigPending: world.isConfigPending ?? false },
     longSilentIds: new Set(longSilent.map(id)),
+    stoppingIds: new Set((world.stopping ?? []).map(id)),
   };
 }
 
@@ -141,10 +144,13 @@ describe("decideConfig()", () => {
     });
   });
 
-  test("takes out a member that leaves, but not while a rule of the reign names it", () => {
+  test("takes out a member that leaves, but not while a rule of the reign names it or its PostgreSQL is up", () => {
     const members = [member("m1"), member("m2"), { ...member("m3"), isLeaving: true }];
     const world = { members, voters: ["m1", "m2", "m3"] };
     expect(decideConfig(view({ ...world, cohort: ["m2", "m3"] }))).toMatchObject({ kind: "hold" });
+    expect(decideConfig(view({ ...world, cohort: ["m2"], stopping: ["m3"] }))).toMatchObject({
+      kind: "hold",
+    });
     expect(decideConfig(view({ ...world, cohort: ["m2"] }))).toMatchObject({
       ...target(["m1"], ["m2"]),
       reason: "voters-removing",
