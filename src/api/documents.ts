@@ -447,6 +447,9 @@ export const AdmissionSchema = t.Object(
     certificatePem: t.String(),
     peers: t.Array(t.Object({ id: t.String(), name: t.String(), address: t.String() })),
     promotableFrom: t.Number(),
+    recoveryEpoch: t.Optional(
+      t.Number({ description: "How often the group was recovered from one survivor. Absent: never" }),
+    ),
   },
   { title: "Admission" },
 );

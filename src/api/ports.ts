@@ -87,6 +87,8 @@ export interface Admission {
   readonly peers: readonly { readonly id: MemberId; readonly name: string; readonly address: string }[];
   /** The joiner may not campaign before this index is committed. */
   readonly promotableFrom: LogIndex;
+  /** How often the group was recovered from one survivor: members of another count do not speak to each other. */
+  readonly recoveryEpoch: number;
 }
 
 /**

@@ -101,6 +101,8 @@ export class MemberProcess {
   #plane: ControlPlane | null = null;
   /** From the moment it is known; the control plane may still be starting. */
   #memberId: MemberId | null = null;
+  /** How often the group was recovered from one survivor. */
+  #recoveryEpoch = 0;
   #isChanging = false;
   #startingPlane = new AbortController();
 
@@ -118,6 +120,7 @@ export class MemberProcess {
     if (removed !== null) throw new CannotStart(removed, EXIT_REMOVED);
     const identity = loadIdentity(this.#paths.database);
     this.#memberId = identity?.memberId ?? null;
+    this.#recoveryEpoch = identity?.recoveryEpoch ?? 0;
     await this.#listen(identity !== null);
     log.info("member.started", {
       name: config.name,
@@ -298,7 +301,10 @@ export class MemberProcess {
     const promotableFrom = admitted.value.promotableFrom as LogIndex;
     const peers = admitted.value.peers.map((peer) => ({ id: peer.id as MemberId, address: peer.address }));
     writeMemberTls(config.dataDir, { caPem, certificatePem, privateKeyPem: key.privateKeyPem });
-    joinStore({ databasePath: this.#paths.database, clusterId, memberId, promotableFrom, peers });
+    const { recoveryEpoch = 0 } = admitted.value;
+    const databasePath = this.#paths.database;
+    this.#recoveryEpoch = recoveryEpoch;
+    joinStore({ databasePath, clusterId, memberId, promotableFrom, peers, recoveryEpoch });
     log.info("member.joined", { clusterId, memberId, clusterName, address: request.address });
     await this.#startControlPlane(memberId, promotableFrom);
     return ok({ clusterId, clusterName, memberId });
@@ -348,6 +354,7 @@ export class MemberProcess {
         .filter(({ id }) => id !== memberId)
         .map(({ id, name, peerAddress }) => ({ id, name, address: peerAddress })),
       promotableFrom: consensus.appliedIndex,
+      recoveryEpoch: this.#recoveryEpoch,
     });
   }
 

@@ -125,6 +125,8 @@ export interface JoinInput {
   /** The leader's last index when it admitted us: older configurations are replayed, not followed. */
   readonly promotableFrom: LogIndex;
   readonly peers: readonly KnownPeer[];
+  /** Of the group that is joined. Absent: it was never recovered. */
+  readonly recoveryEpoch?: number;
 }
 
 /**
@@ -133,8 +135,8 @@ export interface JoinInput {
  * @throws {StoreError} if the data directory has a history.
  */
 export function joinStore(input: JoinInput): StoreIdentity {
-  const { databasePath, ...rest } = input;
-  const identity: StoreIdentity = { ...rest, origin: "join", recoveryEpoch: 0 };
+  const { databasePath, recoveryEpoch = 0, ...rest } = input;
+  const identity: StoreIdentity = { ...rest, origin: "join", recoveryEpoch };
   beginStore(databasePath, identity, null);
   return identity;
 }

@@ -223,6 +223,7 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
           certificatePem: "CERT",
           peers: [{ id: M1, name: "m1", address: "m1.test:8009" }],
           promotableFrom: 7 as LogIndex,
+          recoveryEpoch: 0,
         }),
       newId: () => `00000000-0000-4000-9000-${String(++ids).padStart(12, "0")}`,
       newSecret: () => "s".repeat(32),
