@@ -365,7 +365,7 @@ export const KNOWN_BUGS: readonly KnownBug[] = [
         file: LOG,
         find: "    this.#last = this.#floor;\n    this.#tail = [];\n    this.#tailFirst = next(index);\n    this.#stable = index;",
         replace:
-          "    this.#tail = this.#tail.filter((entry) => entry.index > index);\n    if (this.#tail.length === 0) this.#last = this.#floor;\n    this.#tailFirst = next(index);\n    this.#stable = this.#last.index;",
+          "    if (this.#last.index <= index) this.#last = this.#floor;\n    this.#tail = [];\n    this.#tailFirst = next(this.#last.index);\n    this.#stable = this.#last.index;",
       },
     ],
     kind: "safety",

@@ -333,7 +333,7 @@ export class Member {
   #onStatus(status: NodeStatus): void {
     this.#status = status;
     this.#world.note(() => `${this.id} is ${this.#describe()}`);
-    this.#world.recorder.observed(this.id, status);
+    this.#world.recorder.observed(this.id, status, true);
     // What was applied under another name, or without an answer, was something else: these proposals are lost. But what a
     // snapshot brought may be just this.
     for (let at = this.#proposals.length - 1; at >= 0; at -= 1) {
@@ -365,7 +365,7 @@ export class Member {
   }
 
   #observeNow(): void {
-    if (this.node !== null) this.#world.recorder.observed(this.id, this.node.status());
+    if (this.node !== null) this.#world.recorder.observed(this.id, this.node.status(), false);
   }
 
   /** After what the disk has taken of this turn so far; never, if the member ends before. */

@@ -209,8 +209,11 @@ export class Misfortunes {
       if (direction !== "in") network.cut(member.id, id);
       if (direction !== "out") network.cut(id, member.id);
     }
-    if (this.#random.chance(60)) this.#growTails(member, others);
-    this.#in(this.#drawOutage(), () => {
+    const hasTail = this.#random.chance(60);
+    if (hasTail) this.#growTail(member);
+    this.#in(hasTail ? this.#drawLongOutage() : this.#drawOutage(), () => {
+      // What the others have done meanwhile is not in their logs any more: a long tail meets a snapshot.
+      if (hasTail && this.#random.chance(60)) for (const other of others) compactToTip(other);
       for (const { id } of others) {
         network.mend(member.id, id);
         network.mend(id, member.id);
@@ -219,15 +222,12 @@ export class Misfortunes {
     });
   }
 
-  /** A long tail here, and there a log that has been compacted since: the two meet again by a snapshot. */
-  #growTails(member: Member, others: readonly Member[]): void {
+  #growTail(member: Member): void {
     for (let burst = this.#random.integer(1, 3); burst > 0; burst -= 1) {
-      this.#in(this.#random.integer(1, 60), () => this.#victims.burst(member, this.#random.integer(3, 30)));
+      this.#in(this.#random.integer(1, 60), () =>
+        this.#victims.burst(member, this.#random.pick([3, 20, 80]) ?? 3),
+      );
     }
-    if (this.#random.chance(50)) return;
-    this.#in(Math.floor(this.#drawOutage() / 2), () => {
-      for (const other of others) compactToTip(other);
-    });
   }
 
   #partition(isOneWay: boolean): void {

@@ -101,9 +101,10 @@ export class Network {
     }
   }
 
-  /** From now on everything arrives soon. */
+  /** From now on everything arrives soon. What was sent long ago by somebody who is dead by now never arrives. */
   calmDown(): void {
     this.healAll();
+    for (const row of this.#links.values()) for (const link of row.values()) link.connection += 1;
     this.#weather = CALM;
   }
 

@@ -57,6 +57,7 @@ export class Recorder implements DiskWatcher {
   readonly counts = {
     leaders: 0,
     snapshots: 0,
+    tailsReplaced: 0,
     truncations: 0,
     configs: 0,
     jointConfigs: 0,
@@ -124,6 +125,7 @@ export class Recorder implements DiskWatcher {
     meta: { index: number; term: Term; config: PlacedConfig },
   ): void {
     this.counts.snapshots += 1;
+    if (disk.current.last.index > meta.index) this.counts.tailsReplaced += 1;
     check(
       meta.index > disk.current.applied,
       () => `${id} installed a snapshot that takes back what it applied`,
@@ -354,8 +356,12 @@ export class Recorder implements DiskWatcher {
     }
   }
 
-  /** After every event that changed something about a member. */
-  observed(id: MemberId, status: NodeStatus): void {
+  /**
+   * After every event that changed something about a member.
+   *
+   * @param isSettled false in the middle of a turn, when the disk has not got everything yet.
+   */
+  observed(id: MemberId, status: NodeStatus, isSettled: boolean): void {
     const life = this.#lives.get(id);
     const disk = this.#disks.get(id);
     if (life === undefined || disk === undefined) return;
@@ -375,7 +381,7 @@ export class Recorder implements DiskWatcher {
       () =>
         `${id} dropped what it acknowledged in term ${status.term}: it ends at ${status.lastIndex}, not ${acknowledged.index}`,
     );
-    this.#checkBelief(id, status, disk);
+    if (isSettled) this.#checkBelief(id, status, disk);
     const isNewLeader = status.role === "leader" && (before.role !== "leader" || before.term !== status.term);
     if (isNewLeader) this.#recordLeader(id, status.term, disk);
     const from = Math.max(before.commitIndex, disk.current.floor.index);
@@ -384,9 +390,8 @@ export class Recorder implements DiskWatcher {
     }
   }
 
-  /** What a member believes of its log is what the log says, at any time but within a transaction. */
+  /** What a member believes of its log is what the log says. */
   #checkBelief(id: MemberId, status: NodeStatus, { current }: SimulatedDisk): void {
-    if (status.lastIndex > current.last.index) return;
     check(
       status.lastIndex === current.last.index,
       () => `${id} believes its log ends at ${status.lastIndex}, and it ends at ${current.last.index}`,

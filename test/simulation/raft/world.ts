@@ -33,6 +33,8 @@ export interface WorldCounts {
   readonly reads: number;
   readonly leaders: number;
   readonly snapshots: number;
+  /** Snapshots that took the place of a log which went further. */
+  readonly tailsReplaced: number;
   readonly truncations: number;
   readonly rollbacks: number;
   readonly configs: number;
@@ -317,7 +319,8 @@ export class World implements Surroundings, NetworkUser, Victims, Workshop, Stre
   }
 
   counts(): WorldCounts {
-    const { leaders, snapshots, truncations, rollbacks, configs, jointConfigs } = this.recorder.counts;
+    const { leaders, snapshots, tailsReplaced, truncations, rollbacks, configs, jointConfigs } =
+      this.recorder.counts;
     return {
       events: this.#events,
       committed: this.recorder.committedIndex,
@@ -326,6 +329,7 @@ export class World implements Surroundings, NetworkUser, Victims, Workshop, Stre
       reads: this.clients.answeredReads,
       leaders,
       snapshots,
+      tailsReplaced,
       truncations,
       rollbacks,
       configs,
