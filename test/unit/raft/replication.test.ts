@@ -100,6 +100,16 @@ describe("the leader", () => {
     bench.take();
     expect(bench.answer(M2, 1).take()).toEqual([]);
   });
+
+  test("beats once per interval, and a round for a read is a beat as well", () => {
+    const bench = new Bench().becomeLeader().acknowledgeAll();
+    const rounds = (): number[] => [...new Set(bench.takeOf("heartbeat").map(({ round }) => round))];
+    bench.take();
+    expect([1, 2, 3, 4].map(() => bench.tick() && rounds())).toEqual([[], [1], [], [2]]);
+    bench.tick().engine.readIndex(1);
+    expect(bench.settle() && rounds()).toEqual([3]);
+    expect([1, 2].map(() => bench.tick() && rounds())).toEqual([[], [4]]);
+  });
 });
 
 describe("how far a follower commits", () => {

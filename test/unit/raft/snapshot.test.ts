@@ -282,16 +282,19 @@ describe("a leader whose follower lacks what was compacted away", () => {
   });
 
   test("does not ask for one while the follower is silent, and does when it speaks again", () => {
-    const bench = new Bench({ entries: logOf(1, 1, 1, 1, 1), commit: 5 }).settle();
-    bench.store.compact(5 as LogIndex);
-    const again = bench.restart().becomeLeader();
-    for (let tick = 0; tick < electionTicksMin; tick += 1) again.tick().answer(M3, 1);
-    again.engine.reportUnreachable(M2);
-    expect(again.settle().status.followers).toMatchObject([{ id: M2, isActive: false }, { id: M3 }]);
-    again.acknowledge(M3, 6);
-    expect(again.snapshotsWanted).toEqual([]);
-    again.refuse(M2, 5, id(0, 0));
-    expect(again.snapshotsWanted).toEqual([M2]);
+    const bench = new Bench({ entries: logOf(1, 1, 1, 1, 1) }).becomeLeader();
+    bench.acknowledge(M2, 2).acknowledge(M3, 6);
+    for (let tick = 0; tick < electionTicksMin; tick += 1) bench.tick().answer(M3, 1);
+    bench.engine.compactedTo(bench.store.compact(6 as LogIndex));
+    bench.engine.reportUnreachable(M2);
+    bench.settle().take();
+    bench.propose("x");
+    expect(bench.takeOf("append").map(({ to }) => to)).toEqual([M3]);
+    expect(bench.snapshotsWanted).toEqual([]);
+    expect(stateOf(bench)).toMatchObject({ isActive: false, state: "probe", matchIndex: 2 });
+    bench.answer(M2, 1);
+    expect(bench.snapshotsWanted).toEqual([M2]);
+    expect(stateOf(bench)).toMatchObject({ isActive: true, state: "snapshot" });
   });
 
   test("asks no more when it has stepped down, and what is reported then is dropped", () => {
