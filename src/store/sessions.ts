@@ -114,7 +114,7 @@ export class Sessions {
     for (const [client, sequences] of this.#added) {
       for (const sequence of sequences) {
         const outcome = this.#sessions.get(client)?.replies.get(sequence);
-        // Given and acknowledged within one transaction.
+        // Given and acknowledged within one transaction, or given in a session that is gone.
         if (outcome === undefined) continue;
         addReply.run(client, sequence, outcome, rowChecksum("sm_session_reply", client, sequence, outcome));
       }
@@ -143,8 +143,6 @@ export class Sessions {
 
   #drop(client: string): void {
     this.#sessions.delete(client);
-    this.#touched.delete(client);
-    this.#added.delete(client);
     this.#dropped.add(client);
   }
 }

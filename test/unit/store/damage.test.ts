@@ -172,14 +172,19 @@ test.each([
   ["a lost answer", "UPDATE sm_reply SET outcome = '{}' WHERE sequence = 2", "a row of sm_reply"],
   ["a forgotten session", "UPDATE sm_session SET acknowledged = acknowledged + 1", "a row of sm_session"],
   ["a row without a checksum", "UPDATE sm_event SET checksum = NULL WHERE id = 1", "a row of sm_event"],
+  [
+    "an entry of another type",
+    "UPDATE raft_log SET data = CAST(data AS TEXT) WHERE idx = 40",
+    "entry 40 is not",
+  ],
+  ["an index that is gone", "DROP INDEX sm_reply_command", "its tables are not as guacamole made them"],
   ["another hash", "UPDATE raft_applied SET state_hash = zeroblob(32)", "a row of raft_applied"],
 ])("%s is refused at start", (_, statement, reason) =>
   inMemory((directory) => {
     const path = databaseIn(directory);
     const raw = new Database(path);
     raw.run("UPDATE raft_hard SET term = term");
-    const { changes } = raw.run(statement);
-    expect(changes).toBeGreaterThan(0);
+    raw.run(statement);
     raw.close();
     expect(() => openStore(path)).toThrow(`is damaged: ${reason}`);
   }),

@@ -198,12 +198,12 @@ describe("recovering a group from one member", () => {
         adoptedCount: 5,
         last: { index: 27, term: 4 },
       });
-      expect(loadIdentity(path)).toEqual(identity);
       expect(readMarker(storePaths(directory).marker)).toEqual({
         clusterId: NEXT,
         memberId: M1,
         origin: "recover",
       });
+      expect(loadIdentity(path)).toEqual(identity);
       const store = openStore(path);
       const { hard, applied, last, configs } = store.load();
       expect({ hard, applied, last }).toEqual({
@@ -284,6 +284,32 @@ describe("recovering a group from one member", () => {
       const store = openStore(path);
       expect(store.load()).toMatchObject({ last: { index: 25 }, applied: 18, hard: { term: 3, commit: 20 } });
       store.close();
+    }));
+
+  test("that is cut anywhere has happened whole or not at all", () =>
+    inDirectory((directory) => {
+      const path = survivorIn(directory);
+      const { marker } = storePaths(directory);
+      const cut = join(directory, "cut");
+      mkdirSync(cut);
+      const followUpAndCut: FollowUp = (state) => {
+        // What a kill at this moment leaves.
+        for (const name of readdirSync(directory)) {
+          if (name !== "cut") cpSync(join(directory, name), join(cut, name));
+        }
+        // And what one right after the transaction leaves: the marker is not written again.
+        mkdirSync(`${marker}.new`);
+        return followUp(state);
+      };
+      expect(() => recoverGroup({ ...input(path), followUp: followUpAndCut })).toThrow();
+      const cutPaths = storePaths(cut);
+      expect(readMarker(cutPaths.marker)?.recoveringTo).toBe(NEXT);
+      expect(loadIdentity(cutPaths.database)?.clusterId).toBe(CLUSTER);
+      expect(readMarker(cutPaths.marker)).toEqual({ clusterId: CLUSTER, memberId: M1, origin: "form" });
+      rmSync(`${marker}.new`, { recursive: true });
+      expect(readMarker(marker)?.recoveringTo).toBe(NEXT);
+      expect(loadIdentity(path)).toMatchObject({ clusterId: NEXT, recoveryEpoch: 1 });
+      expect(readMarker(marker)).toEqual({ clusterId: NEXT, memberId: M1, origin: "recover" });
     }));
 
   test("that was cut between database and marker is made good at the next start", () =>

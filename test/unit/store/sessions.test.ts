@@ -171,6 +171,16 @@ describe("too many sessions", () => {
       expect(tokens(store)).toEqual(["a"]);
     }));
 
+  test("spare one that was opened again: that is a use", () =>
+    withStore((store) => {
+      const clients = Array.from({ length: SESSIONS_MAX }, (_, at) => `client${at}`);
+      apply(store, ...clients.map(open), open("client0"), open("late"));
+      expect(kinds(apply(store, wish(1, 0, "a", "client0"), wish(1, 0, "b", "client1")))).toEqual([
+        "applied",
+        "session-unknown",
+      ]);
+    }));
+
   test("that come and go within one batch leave the same as one by one", async () => {
     const data = Array.from({ length: SESSIONS_MAX + 40 }, (_, at) => [
       open(`c${at}`),

@@ -6,6 +6,7 @@ import { commandReply } from "../../../src/store/command-reply.ts";
 import { openDatabase } from "../../../src/store/database.ts";
 import { sealRows } from "../../../src/store/row-checksum.ts";
 import { SqliteLogStore } from "../../../src/store/sqlite-log-store.ts";
+import { REPLIES_MAX } from "../../../src/store/state-machine.ts";
 import {
   commandEntry,
   configEntry,
@@ -172,6 +173,21 @@ describe("compaction", () => {
     }));
 });
 
+test("what follows a compacted past may still be replaced", () =>
+  inDirectory((directory) => {
+    const path = formIn(directory);
+    let store = openStore(path);
+    const entries = [3, 4, 5, 6].map((at) => entry(at, 1, "noop"));
+    write(store, { entries, committed: entries.slice(0, 2), hard: hard(1, 4) });
+    store.compact(index(4));
+    write(store, { entries: [entry(5, 2, "noop")], hard: hard(2, 4) });
+    expect(store.load().last).toEqual({ index: index(5), term: 2 as Term });
+    store.close();
+    store = openStore(path);
+    expect(store.load().last).toEqual({ index: index(5), term: 2 as Term });
+    store.close();
+  }));
+
 describe("waiting for the disk", () => {
   test("is asked of SQLite for each batch, and never left out where it counts", () =>
     inDirectory((directory) => {
@@ -238,6 +254,29 @@ describe("state machine", () => {
       expect(store.state?.tokens.map((token) => token.id)).toEqual(["t0", "a"]);
       expect(store.appliedIndex as number).toBe(4);
       store.close();
+    }));
+
+  test("a command is known by its id for a thousand others, however they came, also after a restart", () =>
+    inDirectory((directory) => {
+      const path = formIn(directory);
+      let store = openStore(path);
+      const commit = (...ids: readonly string[]) => {
+        const first = store.appliedIndex + 1;
+        const entries = ids.map((id, at) => commandEntry(first + at, 1, tokenCommand(id, `t${first + at}`)));
+        const applied = write(store, { entries, committed: entries, hard: hard(1, first + ids.length - 1) });
+        return applied.map(commandReply).map((reply) => reply.kind === "applied" && reply.isRepeat);
+      };
+      commit("first", "second");
+      commit(...Array.from({ length: REPLIES_MAX - 1 }, (_, at) => `c${at}`));
+      // The first is one too old now.
+      expect(commit("second", "first")).toEqual([true, false]);
+      store.close();
+      store = openStore(path);
+      expect(commit("first", "second", "c0")).toEqual([true, false, false]);
+      store.close();
+      const raw = new Database(path);
+      expect(raw.query("SELECT count(*) AS count FROM sm_reply").get()).toEqual({ count: REPLIES_MAX });
+      raw.close();
     }));
 
   test("events are numbered from 1 and read in order after one that is known", () =>

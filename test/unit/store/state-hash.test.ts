@@ -86,6 +86,30 @@ describe("the hash of what was applied", () => {
       for (const store of stores) store.close();
     }));
 
+  test("is of what is agreed, not of how a binary builds it", () =>
+    inDirectory((directory) => {
+      // Equal, but made anew each time, and in another order.
+      const laborious: Rules = {
+        apply: (before, wish) => {
+          const { state, ...rest } = apply(before, wish);
+          const parts = Object.entries(structuredClone(state) ?? {}).reverse();
+          return { state: Object.fromEntries(parts) as unknown as typeof state, ...rest };
+        },
+      };
+      const outcomes = [{ apply }, laborious].map((rules, at) => {
+        const place = join(directory, String(at));
+        mkdirSync(place);
+        const store = new SqliteLogStore(openDatabase(formIn(place)), rules);
+        live(store, [raise(3), token(4), entry(5, 1, "noop"), token(6), token(7, "c6")], 2);
+        const { sha256 } = store.writeSnapshot(join(place, "snapshot"));
+        const hash = store.stateHash();
+        store.close();
+        return { sha256, hash };
+      });
+      expect(outcomes[0]?.hash).not.toBeNull();
+      expect(outcomes[1]).toEqual(outcomes[0] as (typeof outcomes)[number]);
+    }));
+
   test("is the same however the entries came: batches, restarts, compaction, a snapshot", () =>
     fc.assert(
       fc.asyncProperty(
