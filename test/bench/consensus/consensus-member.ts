@@ -9,6 +9,7 @@ import { apply } from "../../../src/cluster/apply.ts";
 import type { Change, Command } from "../../../src/cluster/command.ts";
 import { encodeCommand } from "../../../src/cluster/command-codec.ts";
 import type { Consensus } from "../../../src/cluster/consensus.ts";
+import { FEATURE_LEVEL } from "../../../src/cluster/feature-level.ts";
 import { DEFAULT_TAGS, type Member } from "../../../src/cluster/member.ts";
 import { DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
 import type { CertificateAuthority } from "../../../src/cluster/state.ts";
@@ -74,6 +75,8 @@ function form(seat: Seat, authority: CertificateAuthority): void {
     clusterId: CLUSTER_ID,
     name: "bench",
     spec: DEFAULT_SPEC,
+    // As a real one: sessions and state hashes are part of what is measured.
+    featureLevel: FEATURE_LEVEL,
     authority,
     member: memberOf(seat),
     token: { id: "token", secretHash: "00", scope: "admin", createdAtMs: 0 },
