@@ -2,7 +2,8 @@
 
 import type { Model } from "./linearizability.ts";
 
-export type BlindInput = { readonly key: string } & (
+/** `through`: which member was asked (a write: at first). It decides nothing, and tells people a lot. */
+export type BlindInput = { readonly key: string; readonly through: string } & (
   | { readonly kind: "read" }
   /** No two writes of one history have the same value, so each read names the write that it saw. */
   | { readonly kind: "write"; readonly value: number }
@@ -30,9 +31,9 @@ export function blindRegister(initial: number): Model<number, BlindInput, BlindO
       );
     },
     describe(input, output) {
-      if (input.kind === "write")
-        return `${input.key}: write ${input.value}${output === null ? " -> open" : ""}`;
-      return `${input.key}: read -> ${output?.kind === "value" ? output.value : "open"}`;
+      const where = `${input.key} through ${input.through}`;
+      if (input.kind === "write") return `${where}: write ${input.value}${output === null ? " -> open" : ""}`;
+      return `${where}: read -> ${output?.kind === "value" ? output.value : "open"}`;
     },
   };
 }

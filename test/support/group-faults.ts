@@ -8,8 +8,10 @@ import { EXIT_DISK_FULL } from "../../src/main/worker-protocol.ts";
 import type { ConsensusGroup, GroupMember } from "./consensus-group.ts";
 import type { Fault } from "./group-trial.ts";
 import type { NamespaceHost, NamespaceNetwork } from "./network-namespaces.ts";
+import { realClock } from "./postgres-clock.ts";
 import { fillDisk, freeDisk } from "./small-disk.ts";
 
+const PULSES = 3;
 const NOTICED_MS_MAX = 30_000;
 const GROWN_MS_MAX = 60_000;
 const WRITES_AT_ONCE = 256;
@@ -65,6 +67,30 @@ export const PROCESS_FAULTS: readonly Fault[] = [
     strike({ group, leader, followers: [victim, other] }) {
       group.pause(victim);
       return { able: [leader, other], mend: () => group.resume(victim) };
+    },
+  },
+  {
+    title: "the leader stands still again and again, about as long as an election takes",
+    async strike({ group, leader, random }) {
+      for (let count = 0; count < PULSES; count += 1) {
+        group.pause(leader);
+        await realClock.sleep(random.integer(300, 900));
+        group.resume(leader);
+        await realClock.sleep(random.integer(50, 500));
+      }
+      return { able: group.members, mend: () => undefined };
+    },
+  },
+  {
+    title: "one after the other is killed and started, faster than they elect",
+    async strike({ group, random }) {
+      for (let count = 0; count < PULSES; count += 1) {
+        const victim = defined(random.pick(group.members), "a group has members");
+        await group.kill(victim);
+        await group.start(victim);
+        await realClock.sleep(random.integer(20, 400));
+      }
+      return { able: group.members, mend: () => undefined };
     },
   },
   {

@@ -42,9 +42,10 @@ export interface TrialOptions {
   prepare?(group: ConsensusGroup): void;
 }
 
-/** Longer than an election takes; some shorter, some longer than a client waits. */
-const LASTS_MS = { min: 900, max: 1_800 };
+/** Longer than an election takes, about as long as a client waits. */
+const LASTS_MS = { min: 900, max: 1_500 };
 const WRONGS_SHOWN = 5;
+const BROKEN_LINES_SHOWN = 40;
 const CALM_MS_MAX = 400;
 const WRITES_MS_MAX = 20_000;
 const EQUAL_MS_MAX = 30_000;
@@ -101,7 +102,7 @@ class Trial {
   async run(faults: readonly Fault[]): Promise<string> {
     const { members } = this.group;
     await this.group.form();
-    const clients = new RegisterClients(this.group, this.#random.fork());
+    const clients = new RegisterClients(this.group, this.#random.fork(), this.#startedAtMs);
     clients.start();
     try {
       await clients.untilWritesThrough(members, WRITES_MS_MAX);
@@ -141,7 +142,7 @@ class Trial {
     const { history, wrongs } = clients;
     expect(history.length).toBeGreaterThan(LEAST_OPERATIONS);
     const verdict = checkPerKey(blindRegister(FIRST_PRIORITY), history);
-    if (verdict.kind === "broken") throw new Error(verdict.text);
+    if (verdict.kind === "broken") throw new Error(shorten(verdict.text));
     expect(verdict.kind).toBe("linearizable");
     for (const member of this.group.members)
       expect(`${member.name} lacks ${await clients.missingTokens(member)}`).toBe(`${member.name} lacks `);
@@ -172,4 +173,10 @@ function summary({ history, tokens }: RegisterClients): string {
   const open = history.filter(({ answer }) => answer === null).length;
   const reads = history.filter(({ input }) => input.kind === "read").length;
   return `${reads} reads, ${history.length - reads} writes (${open} left open), ${tokens.length} tokens`;
+}
+
+/** What led to a break lies right before it. */
+function shorten(text: string): string {
+  const [headline = "", ...lines] = text.split("\n");
+  return [headline, ...lines.slice(-BROKEN_LINES_SHOWN)].join("\n");
 }

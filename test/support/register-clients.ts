@@ -53,13 +53,16 @@ export class RegisterClients {
   readonly #members: readonly GroupMember[];
   readonly #keys: readonly string[];
   readonly #random: SeededRandom;
+  readonly #startedAtMs: number;
   readonly #acknowledged: Acknowledged[] = [];
   #lastValue = FIRST_PRIORITY;
   #isStopping = false;
   #running: Promise<void>[] = [];
 
-  constructor(group: ConsensusGroup, random: SeededRandom) {
+  /** @param startedAtMs from where the times of the history are counted. */
+  constructor(group: ConsensusGroup, random: SeededRandom, startedAtMs: number) {
     this.#group = group;
+    this.#startedAtMs = startedAtMs;
     this.#members = group.members;
     this.#keys = group.members.slice(0, -1).map(({ name }) => name);
     this.#random = random;
@@ -83,10 +86,10 @@ export class RegisterClients {
 
   /** A write that was begun after this call is acknowledged through each of these. */
   async untilWritesThrough(members: readonly GroupMember[], deadlineMs: number): Promise<void> {
-    const fromMs = realClock.nowMs();
+    const fromMs = this.#nowMs();
     let missing = members;
     while (missing.length > 0) {
-      if (realClock.nowMs() > fromMs + deadlineMs) {
+      if (this.#nowMs() > fromMs + deadlineMs) {
         const names = missing.map(({ name }) => name).join(", ");
         throw new Error(`no write through ${names} was acknowledged for ${deadlineMs} ms`);
       }
@@ -102,9 +105,9 @@ export class RegisterClients {
   async readEverything(): Promise<void> {
     for (const member of this.#members) {
       for (const key of this.#keys) {
-        const untilMs = realClock.nowMs() + READ_AT_LAST_MS_MAX;
+        const untilMs = this.#nowMs() + READ_AT_LAST_MS_MAX;
         while (!(await this.#read(member, key))) {
-          if (realClock.nowMs() > untilMs) throw new Error(`${member.name} cannot read in the end`);
+          if (this.#nowMs() > untilMs) throw new Error(`${member.name} cannot read in the end`);
           await realClock.sleep(20);
         }
       }
@@ -139,46 +142,53 @@ export class RegisterClients {
     }
   }
 
+  #nowMs(): number {
+    return realClock.nowMs() - this.#startedAtMs;
+  }
+
   #pickKey(random: SeededRandom): string {
     return defined(random.pick(this.#keys), "there are keys");
   }
 
   /** @returns whether it was answered. */
   async #read(member: GroupMember, key: string): Promise<boolean> {
-    const calledAt = realClock.nowMs();
+    const calledAt = this.#nowMs();
     const answer = await this.#send(member, "GET", `/v1/members/${key}?consistency=linearizable`);
     if (answer.kind !== "ok") return false;
     const value = (answer.body as MemberDocument).tags.failoverPriority;
     const output = { kind: "value", value } as const;
-    this.history.push({ input: { key, kind: "read" }, calledAt, answer: { at: realClock.nowMs(), output } });
+    const input = { key, through: member.name, kind: "read" } as const;
+    this.history.push({ input, calledAt, answer: { at: this.#nowMs(), output } });
     return true;
   }
 
   async #write(members: readonly GroupMember[], key: string, random: SeededRandom): Promise<void> {
     this.#lastValue += 1;
     const value = this.#lastValue;
-    const calledAt = realClock.nowMs();
+    const through = defined(members[0], "there are members").name;
+    const input = { key, through, kind: "write", value } as const;
+    const calledAt = this.#nowMs();
     let isOpen = false;
     const attempts = random.chance(IMPATIENT_PERCENT) ? 1 : ATTEMPTS_MAX;
     for (let attempt = 0; attempt < attempts && !(attempt > 0 && this.#isStopping); attempt += 1) {
       if (attempt > 0) await realClock.sleep(random.integer(1, PAUSE_MS_MAX));
-      const through = defined(members[attempt % members.length], "there are members");
-      const askedAt = realClock.nowMs();
+      const asked = defined(members[attempt % members.length], "there are members");
+      const askedAt = this.#nowMs();
       const body = { failoverPriority: value };
-      const answer = await this.#send(through, "PATCH", `/v1/members/${key}`, body, `write-${value}`);
+      const answer = await this.#send(asked, "PATCH", `/v1/members/${key}`, body, `write-${value}`);
       if (answer.kind === "ok") {
-        this.#acknowledged.push({ through, calledAt: askedAt });
+        this.#acknowledged.push({ through: asked, calledAt: askedAt });
         const output = { kind: "acknowledged" } as const;
         this.history.push({
-          input: { key, kind: "write", value },
+          input,
           calledAt,
-          answer: { at: realClock.nowMs(), output },
+          answer: { at: this.#nowMs(), output },
         });
         return;
       }
       if (answer.kind === "unknown") isOpen = true;
     }
-    if (isOpen) this.history.push({ input: { key, kind: "write", value }, calledAt, answer: null });
+    if (isOpen) this.history.push({ input, calledAt, answer: null });
   }
 
   async #makeTokens(random: SeededRandom): Promise<void> {
@@ -220,8 +230,8 @@ export class RegisterClients {
     const { code, detail } = parseProblem(text);
     if (status === 503 && NOTHING_WAS_DONE.includes(code)) return { kind: "nothing-happened" };
     if (status === 504) return { kind: "unknown" };
-    // It knows nobody at first, and then the group as it was long ago.
-    if (status < 500 && this.#group.outsiders.has(member)) return { kind: "nothing-happened" };
+    // It knows no token before it belongs to the group.
+    if (status === 401 && this.#group.outsiders.has(member)) return { kind: "nothing-happened" };
     this.wrongs.push(`${member.name} answered ${what} with ${status} ${code}: ${detail}`);
     return { kind: "unknown" };
   }
