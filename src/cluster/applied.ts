@@ -12,10 +12,12 @@ export interface Applied {
 
 export type ChangeOf<Kind extends Change["kind"]> = Extract<Change, { kind: Kind }>;
 
+/** The same state with one member replaced by its newer self. */
 export function withMember(state: ClusterState, member: Member): ClusterState {
   return { ...state, members: state.members.map((each) => (each.id === member.id ? member : each)) };
 }
 
+/** Something that happened because of a command, and who asked. */
 export function event(
   command: Command,
   name: string,
@@ -25,10 +27,12 @@ export function event(
   return { name, atMs: command.atMs, message, fields: { ...fields, by: command.by } };
 }
 
+/** The command took effect. */
 export function accept(state: ClusterState, ...events: readonly ClusterEvent[]): Applied {
   return { state, outcome: { ok: true }, events };
 }
 
+/** The command changed nothing: `state` is handed back as it was. */
 export function refuse(state: ClusterState | null, code: RefusalCode): Applied {
   const { message, hint } = REFUSALS[code];
   return { state, outcome: { ok: false, code, message, hint }, events: [] };

@@ -10,6 +10,7 @@ import { type ClusterState, type JoinToken, memberById } from "./state.ts";
 
 const JOIN_TOKENS_MAX = 100;
 
+/** Makes what lets one new member in. Tokens that have expired are dropped on the way. */
 export function createJoinToken(
   state: ClusterState,
   command: Command,
@@ -38,6 +39,7 @@ export function createJoinToken(
   );
 }
 
+/** Lets a member in and spends its token; with a token that is bound, it takes the place of another. */
 export function addMember(state: ClusterState, command: Command, change: ChangeOf<"add-member">): Applied {
   const token = state.joinTokens.find(({ id }) => id === change.joinTokenId);
   if (token === undefined) return refuse(state, "join-token-unknown");
@@ -110,6 +112,7 @@ function shortId(id: MemberId): string {
   return id.slice(-8);
 }
 
+/** What somebody wants of a member's vote. Who votes in the end, the leader decides. */
 export function setMemberVoting(
   state: ClusterState,
   command: Command,
@@ -139,6 +142,7 @@ const WISHES = {
   learner: "learn without a vote",
 } as const;
 
+/** Changes the tags that are named. */
 export function setMemberTags(
   state: ClusterState,
   command: Command,

@@ -13,6 +13,7 @@ import { type ClusterState, isNamedByReign, memberById, type RemovedMember } fro
 /** More tombstones than this: the oldest are forgotten. */
 const REMOVED_MAX = 200;
 
+/** Begins a removal, unless something stands in the way. */
 export function removeMember(
   state: ClusterState,
   command: Command,
@@ -45,6 +46,7 @@ export function whyNotRemovable(state: ClusterState, id: MemberId): RefusalCode 
   return staying.length === 0 ? "last-member" : null;
 }
 
+/** The state in which a member is on its way out, with an operation that tells of it. */
 export function startRemoval(
   state: ClusterState,
   command: Command,
@@ -61,6 +63,7 @@ export function startRemoval(
   return withMember(begun, { ...member, isLeaving: true });
 }
 
+/** Ends a removal: only the tombstone is left. */
 export function forgetMember(
   state: ClusterState,
   command: Command,

@@ -14,6 +14,7 @@ interface NewOperation {
   readonly message: string;
 }
 
+/** Adds an operation that is running; the oldest are forgotten. */
 export function beginOperation(state: ClusterState, command: Command, begun: NewOperation): ClusterState {
   const operation: Operation = {
     id: begun.id,
@@ -29,6 +30,7 @@ export function beginOperation(state: ClusterState, command: Command, begun: New
   return { ...state, operations: [...state.operations.slice(1 - OPERATIONS_MAX), operation] };
 }
 
+/** Moves an operation on to a phase, with a line in its log. */
 export function logOperation(
   state: ClusterState,
   command: Command,
@@ -44,6 +46,7 @@ export function logOperation(
   return { ...state, operations };
 }
 
+/** Ends an operation, with a last line in its log. */
 export function closeOperation(
   state: ClusterState,
   command: Command,
@@ -58,6 +61,7 @@ export function closeOperation(
   return { ...logged, operations };
 }
 
+/** Whether this operation is known and has not ended. */
 export function isRunning(state: ClusterState, operationId: string): boolean {
   return state.operations.some(({ id, status }) => id === operationId && status === "running");
 }

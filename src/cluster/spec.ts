@@ -51,6 +51,7 @@ export const TIMING_PROFILES = {
 
 const DEFAULT_VOTERS_MAX = 5;
 
+/** How many members may vote, where nobody said otherwise too. */
 export function votersMaxOf(spec: ClusterSpec): number {
   return spec.consensus?.votersMax ?? DEFAULT_VOTERS_MAX;
 }

@@ -72,7 +72,7 @@ export interface MemberProcessOptions {
 /** Something in the surroundings stops the member from starting. The message says what, and what to do. */
 export class CannotStart extends Error {
   override readonly name = "CannotStart";
-  /** Null: as any other failure to start. */
+  /** Null: the code of every failure to start. */
   readonly exitCode: number | null;
 
   constructor(message: string, exitCode: number | null = null) {

@@ -1,6 +1,4 @@
 /** `guacamole recover`: what the offline tools do to a stopped member's data directory. */
-// First of all: the certificates' library needs it before anything of it is loaded.
-import "reflect-metadata";
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
