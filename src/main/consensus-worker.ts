@@ -12,8 +12,6 @@ import type { LogIndex, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { apply } from "../cluster/apply.ts";
 import { DEFAULT_SPEC, type Timing } from "../cluster/spec.ts";
-import { featureLevelOf } from "../cluster/state.ts";
-import type { HostReport } from "../peer/status-codec.ts";
 import { PeerTransport } from "../peer/transport.ts";
 import type { Message } from "../raft/engine/message.ts";
 import { type NodeStatus, RaftNode } from "../raft/node.ts";
@@ -27,28 +25,27 @@ import { DiskFullError, StoreError } from "../store/store-error.ts";
 import { ConfigWish } from "./config-wish.ts";
 import { GuardedStore } from "./guarded-store.ts";
 import { IncomingCalls } from "./incoming-calls.ts";
-import { LeaderWatch } from "./leader-watch.ts";
+import type { LeaderWatch } from "./leader-watch.ts";
 import { peersOf } from "./peer-list.ts";
 import { ProposalDesk } from "./proposal-desk.ts";
-import { Proposals } from "./proposals.ts";
-import { Reads } from "./reads.ts";
+import type { Proposals } from "./proposals.ts";
+import type { Reads } from "./reads.ts";
 import { removalMessage, whyRemoved, writeRemovalNote } from "./removal-note.ts";
 import { seededRandom } from "./seeded-random.ts";
-import { SnapshotTraffic } from "./snapshot-traffic.ts";
-import { StatusExchange } from "./status-exchange.ts";
+import type { SnapshotTraffic } from "./snapshot-traffic.ts";
+import type { StatusExchange } from "./status-exchange.ts";
 import { type StepDownPorts, stepDownThen } from "./step-down.ts";
-import { newId } from "./system-random.ts";
 import { type DueTicks, type TickMode, type TickTiming, ticksOf } from "./tick-schedule.ts";
 import { Waker } from "./waker.ts";
-import {
-  DIVERGED_METHOD,
-  formatProposal,
-  PROPOSE_METHOD,
-  parseAcceptance,
-  parseIndex,
-  READ_INDEX_METHOD,
-} from "./worker-calls.ts";
 import { WorkerNews } from "./worker-news.ts";
+import {
+  makeExchange,
+  makeProposals,
+  makeReads,
+  makeSnapshots,
+  makeWatch,
+  type WorkerCore,
+} from "./worker-parts.ts";
 import {
   EXIT_CONSENSUS_BROKEN,
   EXIT_DISK_FAILED,
@@ -62,8 +59,6 @@ import { WorkerQuestions } from "./worker-questions.ts";
 
 /** What stays in the log of a member whose disk is full: whoever is further behind gets a snapshot. */
 const TRAILING_ON_FULL_DISK = 64;
-/** The members that are asked such things answer at once, or not. */
-const SHORT_CALL_MS = 2000;
 
 export interface WorkerPorts {
   post(message: FromWorker): void;
@@ -135,22 +130,23 @@ export class ConsensusWorker {
       log,
     });
     this.#transport = this.#makeTransport();
-    this.#exchange = this.#makeExchange();
+    const core = this.#asCore();
+    this.#exchange = makeExchange(core);
     this.#incoming = new IncomingCalls((requestId, from, method, payload) =>
       this.#ports.post({ type: "incoming", requestId, from, method, payload }),
     );
     this.#timing = this.#store.state?.spec.timing ?? DEFAULT_SPEC.timing;
     this.#ticks = ticksOf(this.#timing);
-    this.#snapshots = this.#makeSnapshots();
+    this.#snapshots = makeSnapshots(core);
     this.#node = this.#makeNode();
     this.#raft = this.#node.status();
     this.#desk = new ProposalDesk({
       state: () => this.#store.state,
       isDiskFull: () => this.#guarded.isFull,
-      propose: (data) => this.#node.propose([data]),
+      propose: (data) => this.#orFail(() => this.#node.propose([data])),
     });
-    this.#proposals = this.#makeProposals();
-    this.#reads = this.#makeReads();
+    this.#proposals = makeProposals(core, this.#desk);
+    this.#reads = makeReads(core);
     this.#news = new WorkerNews({
       post: (message) => this.#ports.post(message),
       nowMs: () => this.#ports.nowMs(),
@@ -160,7 +156,7 @@ export class ConsensusWorker {
       isDiskFull: () => this.#guarded.isFull,
       board: this.#exchange.board,
     });
-    this.#watch = this.#makeWatch();
+    this.#watch = makeWatch(core, this.#exchange);
     this.#questions = this.#makeQuestions();
   }
 
@@ -246,7 +242,7 @@ export class ConsensusWorker {
           error,
         );
       }
-      throw new EndedError();
+      throw new EndedError("this member has ended");
     }
   }
 
@@ -350,6 +346,27 @@ export class ConsensusWorker {
     });
   }
 
+  #asCore(): WorkerCore {
+    return {
+      databasePath: this.#start.databasePath,
+      identity: this.#identity,
+      store: this.#store,
+      guarded: this.#guarded,
+      transport: this.#transport,
+      lateness: this.#waker.lateness,
+      log: this.#log,
+      nowMs: () => this.#ports.nowMs(),
+      node: () => this.#node,
+      raft: () => this.#raft,
+      heartbeatMs: () => this.#timing.heartbeatMs,
+      planTurn: () => this.#planTurn(),
+      turn: () => this.#turn(),
+      guard: (step) => this.#guard(step),
+      orFail: (step) => this.#orFail(step),
+      endDiverged: (index) => this.#endDiverged(index),
+    };
+  }
+
   #makeTransport(): PeerTransport {
     const { clusterId, memberId, recoveryEpoch } = this.#identity;
     return new PeerTransport({
@@ -375,116 +392,6 @@ export class ConsensusWorker {
         onConnected: (id, isConnected) => this.#guard(() => this.#onConnected(id, isConnected)),
       },
     });
-  }
-
-  #makeExchange(): StatusExchange {
-    const selfId = this.#identity.memberId;
-    return new StatusExchange({
-      selfId,
-      nowMs: () => this.#ports.nowMs(),
-      leaderId: () => this.#raft.leaderId,
-      otherIds: () => (this.#store.state?.members ?? []).map(({ id }) => id).filter((id) => id !== selfId),
-      host: () => this.#host(),
-      isConnected: (id) => this.#transport.isConnected(id),
-      sendStatus: (to, status) => this.#transport.sendStatus(to, status),
-      sendDigest: (to, digest) => this.#transport.sendDigest(to, digest),
-    });
-  }
-
-  #makeProposals(): Proposals {
-    return new Proposals({
-      nowMs: () => this.#ports.nowMs(),
-      leader: () => this.#leader(),
-      proposeHere: (data) => this.#desk.take(data),
-      proposeThere: async (leader, data, deadlineMs) =>
-        parseAcceptance(await this.#transport.call(leader, PROPOSE_METHOD, formatProposal(data), deadlineMs)),
-      featureLevel: () => (this.#store.state === null ? 1 : featureLevelOf(this.#store.state)),
-      newClientId: newId,
-    });
-  }
-
-  #makeReads(): Reads {
-    return new Reads({
-      leader: () => this.#leader(),
-      appliedIndex: () => this.#store.appliedIndex,
-      readHere: (id) => {
-        const answer = this.#node.readIndex(id);
-        this.#planTurn();
-        return answer.ok ? null : `the leader cannot say what is agreed (${answer.reason})`;
-      },
-      readThere: async (leader, deadlineMs) => {
-        const index = parseIndex(await this.#transport.call(leader, READ_INDEX_METHOD, null, deadlineMs));
-        if (index === null) throw new Error("the leader did not say what is agreed");
-        return index;
-      },
-    });
-  }
-
-  #makeSnapshots(): SnapshotTraffic {
-    return new SnapshotTraffic({
-      dataDirectory: dirname(this.#start.databasePath),
-      clusterId: this.#identity.clusterId,
-      store: this.#store,
-      transport: this.#transport,
-      log: this.#log,
-      nowMs: () => this.#ports.nowMs(),
-      raft: () => this.#raft,
-      soon: (step) => setImmediate(() => this.#guard(step)),
-      reportSnapshot: (to) => {
-        this.#node.reportSnapshot(to);
-        this.#planTurn();
-      },
-      install: (from, { term, meta }, path) =>
-        this.#guard(() => {
-          const message = { type: "snapshot", from, to: this.#identity.memberId, term, meta } as const;
-          this.#node.receiveSnapshot(message, path);
-          this.#turn();
-        }),
-    });
-  }
-
-  #makeWatch(): LeaderWatch {
-    return new LeaderWatch({
-      selfId: this.#identity.memberId,
-      log: this.#log,
-      nowMs: () => this.#ports.nowMs(),
-      heartbeatMs: () => this.#timing.heartbeatMs,
-      own: () => ({
-        ...this.#host(),
-        slowCommits: this.#guarded.commits.slowCount(this.#ports.nowMs()),
-        lateSinceMs: this.#waker.lateness.lateSinceMs,
-      }),
-      health: () => this.#exchange.health,
-      hashes: () => this.#exchange.hashes,
-      hashAt: (index) => this.#store.stateHashAt(index),
-      handOver: (to) => {
-        const answer = this.#node.transferLeadership(to);
-        this.#planTurn();
-        return answer.ok ? null : answer.reason;
-      },
-      accuse: (id, index, hash) => {
-        const told = this.#transport.call(id, DIVERGED_METHOD, { index, hash }, SHORT_CALL_MS);
-        told.catch((error: unknown) =>
-          this.#log.warn("state.not-told", { memberId: id, reason: messageOf(error) }),
-        );
-      },
-      endSelf: (index) => this.#endDiverged(index),
-    });
-  }
-
-  #host(): HostReport {
-    const nowMs = this.#ports.nowMs();
-    return {
-      commitWorstMs: this.#guarded.commits.worstMs(nowMs),
-      latenessMs: this.#waker.lateness.p99Ms(nowMs),
-      isDiskFull: this.#guarded.isFull,
-      stateHash: this.#store.stateHash(),
-    };
-  }
-
-  /** Null: we lead. `undefined`: nobody is known to. */
-  #leader(): MemberId | null | undefined {
-    return this.#raft.role === "leader" ? null : (this.#raft.leaderId ?? undefined);
   }
 
   // --- Members ----------------------------------------------------------------------------------------------------
@@ -600,10 +507,20 @@ export class ConsensusWorker {
   #guard(step: () => void): void {
     if (this.#isEnded) return;
     try {
-      step();
+      this.#orFail(step);
     } catch (error) {
-      if (error instanceof EndedError) return;
+      if (!(error instanceof EndedError)) throw error;
+    }
+  }
+
+  /** What Raft throws is a broken promise of its own: it ends the process, whoever asked. */
+  #orFail<Result>(step: () => Result): Result {
+    try {
+      return step();
+    } catch (error) {
+      if (error instanceof EndedError) throw error;
       this.#fail(EXIT_CONSENSUS_BROKEN, `consensus cannot go on: ${messageOf(error)}`, error);
+      throw new EndedError("this member has ended");
     }
   }
 
