@@ -68,7 +68,8 @@ export class Operator {
   }
 
   /** What is wanted next, given how things are; null: nothing. */
-  #wish(leader: Member, { config, followers }: NodeStatus): ConfigTarget | null {
+  #wish(leader: Member, status: NodeStatus): ConfigTarget | null {
+    const { config, followers } = status;
     if (config.outgoing.length > 0) return null;
     const isLost = (id: MemberId): boolean => this.#workshop.member(id)?.isLost === true;
     const lost = [...config.voters, ...config.learners].filter(isLost);
@@ -78,11 +79,11 @@ export class Operator {
     const readyIds = ready.map(({ id }) => id);
     const { voterCountMax } = this.#workshop.swarm;
     const isShort = config.voters.length < voterCountMax;
-    if (isShort && readyIds.length === 0 && config.learners.length < 3) return this.#withNewLearner(config);
+    if (isShort && readyIds.length === 0 && config.learners.length < 3) return this.#withNewLearner(status);
     if (isShort && readyIds.length > 0 && this.#random.chance(80)) {
       return this.#promote(config, readyIds.slice(0, voterCountMax - config.voters.length));
     }
-    return this.#anyChange(leader, config, readyIds);
+    return this.#anyChange(leader, status, readyIds);
   }
 
   #canDecide({ voters }: ConfigTarget): boolean {
@@ -90,21 +91,22 @@ export class Operator {
     return living.length * 2 > voters.length;
   }
 
-  #anyChange(leader: Member, config: ClusterConfig, ready: readonly MemberId[]): ConfigTarget | null {
+  #anyChange(leader: Member, status: NodeStatus, ready: readonly MemberId[]): ConfigTarget | null {
+    const { config } = status;
     const { learnerCountMax } = this.#workshop.swarm;
     const random = this.#random;
     const someVoter = random.chance(30) ? leader.id : random.pick(config.voters);
     if (someVoter === undefined) return null;
     switch (random.integer(0, 5)) {
       case 0:
-        return config.learners.length < learnerCountMax ? this.#withNewLearner(config) : null;
+        return config.learners.length < learnerCountMax ? this.#withNewLearner(status) : null;
       case 1:
         return config.voters.length > 1 ? without(config, someVoter) : null;
       case 2:
         return config.voters.length > 1 ? demoted(config, someVoter) : null;
       case 3:
       case 4:
-        return ready.length > 0 ? this.#replace(config, ready) : this.#withNewLearner(config);
+        return ready.length > 0 ? this.#replace(config, ready) : this.#withNewLearner(status);
       default: {
         const learner = random.pick(config.learners);
         return learner === undefined ? null : without(config, learner);
@@ -112,13 +114,19 @@ export class Operator {
     }
   }
 
-  #withNewLearner({ voters, learners }: ClusterConfig): ConfigTarget {
-    // One that was asked for in vain may be asked for again: it is the same process with the same empty disk.
+  #withNewLearner({ config, commitIndex }: NodeStatus): ConfigTarget {
+    const { voters, learners } = config;
+    // One that was asked for in vain, or was removed, may be asked for again: the same process with the same disk. But not
+    // if it waits to see an entry that is lost: it would not campaign for long.
     const waiting = this.#workshop
       .members()
       .find(
-        ({ id, isLost }) =>
-          this.#expected.has(id) && !isLost && !voters.includes(id) && !learners.includes(id),
+        ({ id, isLost, disk }) =>
+          this.#expected.has(id) &&
+          !isLost &&
+          disk.promotableFrom <= commitIndex &&
+          !voters.includes(id) &&
+          !learners.includes(id),
       );
     if (waiting !== undefined && this.#random.chance(50)) {
       this.#expected.delete(waiting.id);

@@ -60,7 +60,7 @@ function leaderOf(world: World): Member | undefined {
 }
 
 function expectSoon(world: World, what: () => string, isDone: () => boolean): void {
-  if (isDone() || world.runFor(boundUnits(world), isDone)) return;
+  if (isDone() || world.runUntil(isDone, boundUnits(world))) return;
   const states = world.members().map((member) => `${member.id}: ${describeStatus(member.status)}`);
   throw new Violation("liveness", `${what()}\n${states.join("\n")}`);
 }
@@ -307,9 +307,9 @@ function handsOn(world: World): void {
     .filter(({ id, isRunning }) => isRunning && id !== leader.id && config.voters.includes(id));
   if (others.length === 0) return;
   leader.hear("hands on", (node) => node.transferLeadership(null));
-  const isHandedOn = world.runFor(world.swarm.timing.electionTicksMin * 10, () => {
+  const isHandedOn = world.runUntil(() => {
     const next = leaderOf(world);
     return next !== undefined && next !== leader && (next.status?.term ?? 0) > term;
-  });
+  }, world.swarm.timing.electionTicksMin * 10);
   if (!isHandedOn) throw new Violation("liveness", `${leader.id} does not get rid of its leadership`);
 }

@@ -45,6 +45,8 @@ export interface WorldCounts {
   readonly lostMembers: number;
 }
 
+/** How often somebody looks whether what he waits for has happened. */
+const LOOK_UNITS = 10;
 const BOOT = encodeCommand({ id: "boot", kind: "write", key: "boot", value: "1", expected: "" });
 
 /**
@@ -110,12 +112,17 @@ export class World implements Surroundings, NetworkUser, Victims, Workshop, Stre
     this.trace.note(text);
   }
 
-  /** @returns true as soon as `isDone`, or false after that time. */
-  runFor(units: number, isDone?: () => boolean): boolean {
+  runFor(units: number): void {
     const end = this.queue.now + units;
-    while (this.queue.stepUntil(end)) {
-      this.#events += 1;
-      if (isDone?.() === true) return true;
+    while (this.queue.stepUntil(end)) this.#events += 1;
+  }
+
+  /** @returns true soon after `isDone`, or false after that time. */
+  runUntil(isDone: () => boolean, units: number): boolean {
+    const end = this.queue.now + units;
+    while (this.queue.now < end) {
+      this.runFor(LOOK_UNITS);
+      if (isDone()) return true;
     }
     return false;
   }
