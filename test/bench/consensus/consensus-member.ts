@@ -53,6 +53,8 @@ answerQuestions<MemberRequest>(async (request) => {
       return admit(request.seat);
     case "configure":
       return consensus().changeConfig(request.target);
+    case "raise-feature-level":
+      return agree({ kind: "raise-feature-level", level: FEATURE_LEVEL });
     case "look":
       return { raft: consensus().raft, appliedIndex: consensus().appliedIndex } satisfies MemberLook;
     case "load":
@@ -75,8 +77,6 @@ function form(seat: Seat, authority: CertificateAuthority): void {
     clusterId: CLUSTER_ID,
     name: "bench",
     spec: DEFAULT_SPEC,
-    // As a real one: sessions and state hashes are part of what is measured.
-    featureLevel: FEATURE_LEVEL,
     authority,
     member: memberOf(seat),
     token: { id: "token", secretHash: "00", scope: "admin", createdAtMs: 0 },

@@ -61,6 +61,7 @@ export class MemberGroup {
     await Promise.all(joining);
     await this.whole();
     await this.#configure(first, ids.slice(0, voters), ids.slice(voters));
+    await first.process.ask({ type: "raise-feature-level" });
     await this.whole();
   }
 

@@ -32,6 +32,8 @@ export type MemberRequest =
   /** To the leader. Answered with an `Admission`. */
   | { readonly type: "admit"; readonly seat: Pick<Seat, "name" | "memberId" | "listen"> }
   | { readonly type: "configure"; readonly target: ConfigTarget }
+  /** To the leader, as it does in a real group: sessions and state hashes are part of what is measured. */
+  | { readonly type: "raise-feature-level" }
   /** Answered with a `MemberLook`. */
   | { readonly type: "look" }
   /** Answered with a `Seen`. */
