@@ -50,5 +50,5 @@ function mount(place: string, megabytes: number): void {
 
 function run(command: readonly string[]): void {
   const done = Bun.spawnSync([...command], { stdout: "ignore", stderr: "pipe" });
-  if (!done.success) throw new Error(done.stderr.toString().trim());
+  if (!done.success) throw new Error(done.stderr.toString().split("\n")[0]);
 }
