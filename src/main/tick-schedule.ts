@@ -42,6 +42,8 @@ export class TickSchedule {
   /** Everything before this moment has been counted. */
   #countedToMs: number;
   #wakeAtMs: number;
+  /** By which this thread woke too late, and which was not handed out yet. */
+  #lostMs = 0;
 
   constructor(nowMs: number) {
     this.#countedToMs = nowMs;
@@ -55,6 +57,7 @@ export class TickSchedule {
 
   /** For how long to sleep now, in milliseconds. */
   plan(nowMs: number, mode: TickMode, heartbeatTicks: number): number {
+    this.#loseLateness(nowMs);
     const heartbeatMs = heartbeatTicks * TICK_MS;
     const wakeAtMs = {
       leading: this.#countedToMs + heartbeatMs,
@@ -70,18 +73,27 @@ export class TickSchedule {
     return nowMs > this.#wakeAtMs + TICK_MS;
   }
 
-  /** What has passed since the last time. */
-  takeDue(nowMs: number): DueTicks {
-    const isLate = this.isLate(nowMs);
-    const upToMs = isLate ? this.#wakeAtMs + TICK_MS : nowMs;
-    const ticks = Math.max(0, Math.floor((upToMs - this.#countedToMs) / TICK_MS));
-    const lostTicks = isLate ? Math.max(0, Math.floor((nowMs - upToMs) / TICK_MS)) : 0;
-    this.#countedToMs = isLate ? nowMs : this.#countedToMs + ticks * TICK_MS;
-    return { ticks, lostTicks };
-  }
-
   /** By how much a wake-up at `nowMs` is later than planned. */
   lateMs(nowMs: number): number {
     return Math.max(0, nowMs - this.#wakeAtMs);
+  }
+
+  /** What has passed since the last time. */
+  takeDue(nowMs: number): DueTicks {
+    this.#loseLateness(nowMs);
+    const ticks = Math.max(0, Math.floor((nowMs - this.#countedToMs) / TICK_MS));
+    const lostTicks = Math.floor(this.#lostMs / TICK_MS);
+    this.#countedToMs += ticks * TICK_MS;
+    this.#lostMs = 0;
+    return { ticks, lostTicks };
+  }
+
+  /** Once for each delay, whoever notices it first: what came out of the sockets may bring a new plan before any tick. */
+  #loseLateness(nowMs: number): void {
+    if (!this.isLate(nowMs)) return;
+    const lostMs = nowMs - (this.#wakeAtMs + TICK_MS);
+    this.#lostMs += lostMs;
+    this.#countedToMs = Math.min(this.#countedToMs + lostMs, nowMs);
+    this.#wakeAtMs = nowMs;
   }
 }

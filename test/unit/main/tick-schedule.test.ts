@@ -43,6 +43,23 @@ test("time during which the process stood still counts as one tick of patience a
   expect(schedule.takeDue(5010)).toEqual({ ticks: 2, lostTicks: 0 });
 });
 
+test("a delay counts once, although what waited in the sockets brings a new plan before any tick", () => {
+  const schedule = new TickSchedule(0);
+  schedule.plan(0, "watchful", HEARTBEAT);
+  expect(schedule.isLate(5000)).toBe(true);
+  // Somebody asked for a vote meanwhile: another role, another plan.
+  schedule.plan(5001, "watchful", HEARTBEAT);
+  expect(schedule.takeDue(5001)).toEqual({ ticks: 3, lostTicks: 997 });
+  expect(schedule.takeDue(5011)).toEqual({ ticks: 2, lostTicks: 0 });
+});
+
+test("a leader that is heard after a delay leaves nothing to be impatient about", () => {
+  const schedule = new TickSchedule(0);
+  schedule.plan(0, "following", HEARTBEAT);
+  schedule.leaderHeard(5000);
+  expect(schedule.takeDue(5001).ticks).toBe(0);
+});
+
 test("the profiles keep their proportions in ticks", () => {
   expect(ticksOf(TIMING_PROFILES.lan)).toEqual({
     heartbeatTicks: 15,
