@@ -65,6 +65,18 @@ function filesIn(directory: string): ReadonlyMap<string, string> {
   );
 }
 
+/** Runs `body` with another place for what is temporary. */
+function withTemporary<Result>(directory: string, body: () => Result): Result {
+  const before = process.env["TMPDIR"];
+  process.env["TMPDIR"] = directory;
+  try {
+    return body();
+  } finally {
+    if (before === undefined) delete process.env["TMPDIR"];
+    else process.env["TMPDIR"] = before;
+  }
+}
+
 describe("inspecting a stopped member", () => {
   test("tells who it is, how far it is and whether it is whole, and changes nothing", () =>
     inDirectory((directory) => {
@@ -78,7 +90,11 @@ describe("inspecting a stopped member", () => {
         if (name !== "killed") cpSync(join(directory, name), join(killed, name));
       store.close();
       const before = filesIn(killed);
-      const { state, ...rest } = inspectStore(storePaths(killed).database);
+      const aside = join(directory, "aside");
+      mkdirSync(aside);
+      const { state, ...rest } = withTemporary(aside, () => inspectStore(storePaths(killed).database));
+      // Nor is a copy left anywhere: it has the keys of the cluster in it.
+      expect(readdirSync(aside)).toEqual([]);
       expect(rest).toEqual({
         databasePath: storePaths(killed).database,
         flaws: [],

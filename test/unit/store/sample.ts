@@ -118,9 +118,9 @@ export function joinIn(directory: string, promotableFrom = 7): string {
 }
 
 /** A formed store in `directory`: entries 1 and 2 of term 1. */
-export function formIn(directory: string): string {
+export function formIn(directory: string, rules = RULES): string {
   const databasePath = storePaths(directory).database;
-  formStore({ databasePath, clusterId: CLUSTER, memberId: M1, entries: firstEntries(), rules: RULES });
+  formStore({ databasePath, clusterId: CLUSTER, memberId: M1, entries: firstEntries(), rules });
   return databasePath;
 }
 

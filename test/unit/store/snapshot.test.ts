@@ -128,6 +128,17 @@ describe("a snapshot", () => {
       source.close();
     }));
 
+  test("is never installed over a state that is further", () =>
+    inDirectory((directory) => {
+      const { store, file } = sourceIn(directory, historyOf(7, 20));
+      const before = store.writeSnapshot(join(directory, "before"));
+      expect(() => install(store, file)).toThrow("never takes the state back");
+      store.close();
+      const again = openStore(join(directory, "source", "guacamole.db"));
+      expect(again.writeSnapshot(join(directory, "after")).sha256).toBe(before.sha256);
+      again.close();
+    }));
+
   test("names its configuration by the entry that brought it, also after that entry was compacted away", () =>
     inDirectory((directory) => {
       const config = configEntry(5, 1, [M1, M2]);
