@@ -310,6 +310,17 @@ describe("strangers", () => {
     expect(await one.journal.saw(/^peer.unreachable/)).toContain(two.address);
   });
 
+  test("a member that was left behind when the group was recovered is refused, by both sides", async () => {
+    const one = await start({ ...(await identityFor(authority, CLUSTER, M1)), recoveryEpoch: 1 });
+    const two = await start(await identityFor(authority, CLUSTER, M2));
+    one.transport.setPeers([{ id: M2, address: two.address }]);
+    two.transport.setPeers([{ id: M1, address: one.address }]);
+    for (const { journal } of [one, two]) {
+      await journal.saw(/^peer.(unreachable|refused) .*recovery epoch/);
+      expect(journal.lines.join()).not.toContain("connected 0");
+    }
+  });
+
   test("the wrong member at an address is refused", async () => {
     const expected = "00000000-0000-4000-8000-000000000009" as MemberId;
     const one = await start(await identityFor(authority, CLUSTER, M1));
