@@ -20,6 +20,8 @@ describe("handing leadership on", () => {
     const bench = leader();
     expect(transfer(bench, M2)).toEqual({ ok: true, to: M2 });
     expect(bench.take()).toMatchObject([{ type: "timeout-now", to: M2 }]);
+    // Once: what it answers for meanwhile does not make it stand again.
+    expect(bench.acknowledge(M2, 1).takeOf("timeout-now")).toEqual([]);
   });
 
   test("a target that lags is told when it has caught up, and until then nothing new is taken", () => {
@@ -198,5 +200,12 @@ describe("a target that nobody named", () => {
     transfer(bench, M2);
     bench.acknowledge(M3, 2);
     expect(transfer(bench, null)).toEqual({ ok: true, to: M2 });
+  });
+
+  test("is nobody while no other voter has said anything in this term", () => {
+    const bench = new Bench().becomeLeader();
+    expect(transfer(bench, null)).toEqual({ ok: false, reason: "no-target", leaderId: M1 });
+    bench.answer(M3, 1);
+    expect(transfer(bench, null)).toEqual({ ok: true, to: M3 });
   });
 });
