@@ -38,7 +38,19 @@ export function holdsQuorum(config: ClusterConfig, has: (id: MemberId) => boolea
 /** Every quorum of the one has a member in common with every quorum of the other. */
 export function quorumsMeet(a: ClusterConfig, b: ClusterConfig): boolean {
   // A quorum of a joint configuration contains a majority of each half, so one pair of halves that meets is enough.
-  return halvesOf(a).some((one) => halvesOf(b).some((other) => majoritiesMeet(one, other)));
+  return (
+    halvesOf(a).some((one) => halvesOf(b).some((other) => majoritiesMeet(one, other))) || !canBeApart(a, b)
+  );
+}
+
+/** Tries every way to give the members to the one or to the other. */
+function canBeApart(a: ClusterConfig, b: ClusterConfig): boolean {
+  const ids = [...new Set([...halvesOf(a), ...halvesOf(b)].flat())];
+  for (let bits = 0; bits < 2 ** ids.length; bits += 1) {
+    const isGiven = (id: MemberId): boolean => ((bits >> ids.indexOf(id)) & 1) === 1;
+    if (holdsQuorum(a, isGiven) && holdsQuorum(b, (id) => !isGiven(id))) return true;
+  }
+  return false;
 }
 
 function majoritiesMeet(a: readonly MemberId[], b: readonly MemberId[]): boolean {

@@ -8,7 +8,7 @@ import { DiskFault, type SimulatedDisk } from "./disk.ts";
 import type { EventQueue } from "./event-queue.ts";
 import { commandId } from "./machine.ts";
 import type { Recorder } from "./recorder.ts";
-import type { Swarm } from "./swarm.ts";
+import { type Swarm, UNITS_PER_TICK } from "./swarm.ts";
 
 /** What a member needs of the world around it. */
 export interface Surroundings {
@@ -80,7 +80,7 @@ export class Member {
       // Of one that led when this turn began: what others are told to be committed may come with this very transaction.
       if (this.isLeading && this.#status?.term === this.status?.term) this.#observeNow();
     };
-    this.#tickUnits = 10 + random.integer(-skew, skew);
+    this.#tickUnits = UNITS_PER_TICK + random.integer(-skew, skew);
   }
 
   get isRunning(): boolean {

@@ -192,12 +192,12 @@ export class Misfortunes {
   /** Around what an election takes, so that some outages are noticed and some are not. */
   #drawOutage(): number {
     const { electionTicksMin, electionTicksMax } = this.#victims.swarm.timing;
-    return this.#random.integer(20, (electionTicksMin + electionTicksMax) * 20);
+    return this.#random.integer(20, 2 * (electionTicksMin + electionTicksMax) * UNITS_PER_TICK);
   }
 
   /** Long enough for both sides to have leaders of their own. */
   #drawLongOutage(): number {
-    return this.#random.integer(2, 6) * this.#victims.swarm.timing.electionTicksMax * 10;
+    return this.#random.integer(2, 6) * this.#victims.swarm.timing.electionTicksMax * UNITS_PER_TICK;
   }
 
   /** Alone with what clients still send it: the tail that it writes must go again. */

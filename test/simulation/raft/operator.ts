@@ -14,8 +14,8 @@ export interface Workshop {
   member(id: MemberId): Member | undefined;
   /** A new id that nobody has had before. */
   newId(): MemberId;
-  /** A new member with an empty disk, which was told at which index it was added. */
-  install(id: MemberId, addedAt: number): void;
+  /** A new member with an empty disk, which may not campaign before it knows what was committed when it was added. */
+  install(id: MemberId, promotableFrom: number): void;
   note(text: () => string): void;
   /** A joint configuration has begun, in which these will vote. */
   jointBegun(leader: MemberId, voters: readonly MemberId[], outgoing: readonly MemberId[]): void;
@@ -62,7 +62,8 @@ export class Operator {
         this.#workshop.jointBegun(leader.id, target.voters, status.config.voters);
       }
       for (const id of [...target.voters, ...target.learners]) {
-        if (this.#workshop.member(id) === undefined) this.#workshop.install(id, answer.id.index);
+        // Told from where on it may campaign: of what is committed by now, nothing is lost any more.
+        if (this.#workshop.member(id) === undefined) this.#workshop.install(id, status.commitIndex);
       }
     });
   }
@@ -114,19 +115,14 @@ export class Operator {
     }
   }
 
-  #withNewLearner({ config, commitIndex }: NodeStatus): ConfigTarget {
+  #withNewLearner({ config }: NodeStatus): ConfigTarget {
     const { voters, learners } = config;
-    // One that was asked for in vain, or was removed, may be asked for again: the same process with the same disk. But not
-    // if it waits to see an entry that is lost: it would not campaign for long.
+    // One that was asked for in vain, or was removed, may be asked for again: the same process with the same disk.
     const waiting = this.#workshop
       .members()
       .find(
-        ({ id, isLost, disk }) =>
-          this.#expected.has(id) &&
-          !isLost &&
-          disk.promotableFrom <= commitIndex &&
-          !voters.includes(id) &&
-          !learners.includes(id),
+        ({ id, isLost }) =>
+          this.#expected.has(id) && !isLost && !voters.includes(id) && !learners.includes(id),
       );
     if (waiting !== undefined && this.#random.chance(50)) {
       this.#expected.delete(waiting.id);

@@ -5,6 +5,7 @@ import { holdsQuorum } from "./config-rules.ts";
 import type { Member } from "./member.ts";
 import { compactToTip } from "./misfortunes.ts";
 import { describeConfig, Violation } from "./recorder.ts";
+import { UNITS_PER_TICK } from "./swarm.ts";
 import type { World } from "./world.ts";
 
 /**
@@ -39,7 +40,7 @@ export function recover(world: World): void {
 const ELECTIONS_MAX = 60;
 
 function boundUnits({ swarm }: World): number {
-  return swarm.timing.electionTicksMax * 10 * ELECTIONS_MAX;
+  return swarm.timing.electionTicksMax * UNITS_PER_TICK * ELECTIONS_MAX;
 }
 
 /** As few as must be, and some more by chance. */
@@ -159,7 +160,7 @@ function keepsItsLeader(world: World, core: readonly Member[]): void {
         voters.filter((member) => member !== deaf),
       );
   }
-  world.runFor(electionTicksMax * 10 * 5);
+  world.runFor(electionTicksMax * UNITS_PER_TICK * 5);
   const now = leader.status;
   if (now === null || now.role !== "leader" || now.term !== status.term) {
     throw new Violation(
@@ -177,10 +178,10 @@ function keepsItsLeader(world: World, core: readonly Member[]): void {
  */
 function restartTheOthers(world: World, others: readonly Member[]): void {
   const { heartbeatTicks, electionTicksMin, electionTicksMax } = world.swarm.timing;
-  const lifeUnits = heartbeatTicks * 10 + 20;
+  const lifeUnits = heartbeatTicks * UNITS_PER_TICK + 20;
   for (
-    let at = electionTicksMin * 10;
-    at < electionTicksMax * 11;
+    let at = electionTicksMin * UNITS_PER_TICK;
+    at < electionTicksMax * (UNITS_PER_TICK + 1);
     at += lifeUnits + world.random.integer(0, 20)
   ) {
     world.queue.in(at, () => {
@@ -197,7 +198,7 @@ function restartTheOthers(world: World, others: readonly Member[]): void {
 function streamsAgain(world: World, core: readonly Member[]): void {
   const leader = defined(leaderOf(world), "there is a leader by now");
   for (const { id } of core) if (id !== leader.id) world.network.reset(leader.id, id);
-  world.runFor(world.swarm.timing.heartbeatTicks * 10);
+  world.runFor(world.swarm.timing.heartbeatTicks * UNITS_PER_TICK);
   expectSoon(
     world,
     () => `${leader.id} does not stream to followers that have everything`,
@@ -224,7 +225,7 @@ function survivesAFailedTransfer(world: World, core: readonly Member[]): void {
   leader.hear(`hands on to ${chosen.id}, who is ${isGone ? "gone" : "not heard"}`, (node) =>
     node.transferLeadership(chosen.id),
   );
-  world.runFor(world.swarm.timing.electionTicksMax * 10);
+  world.runFor(world.swarm.timing.electionTicksMax * UNITS_PER_TICK);
   world.network.healAll();
   if (!isGone) return;
   electsAndAgrees(
@@ -273,7 +274,7 @@ function takesInANewcomer(world: World, core: readonly Member[]): void {
   const id = world.newId();
   leader.hear(`shall take in ${id}`, (node) => {
     const answer = node.changeConfig({ voters: config.voters, learners: [...config.learners, id] });
-    if (answer.ok && answer.id !== null) world.install(id, answer.id.index);
+    if (answer.ok && answer.id !== null) world.install(id, node.status().commitIndex);
   });
   expectSoon(
     world,
@@ -310,6 +311,6 @@ function handsOn(world: World): void {
   const isHandedOn = world.runUntil(() => {
     const next = leaderOf(world);
     return next !== undefined && next !== leader && (next.status?.term ?? 0) > term;
-  }, world.swarm.timing.electionTicksMin * 10);
+  }, world.swarm.timing.electionTicksMin * UNITS_PER_TICK);
   if (!isHandedOn) throw new Violation("liveness", `${leader.id} does not get rid of its leadership`);
 }

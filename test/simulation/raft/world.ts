@@ -258,8 +258,8 @@ export class World implements Surroundings, NetworkUser, Victims, Workshop, Stre
     return `m${this.#idSerial}` as MemberId;
   }
 
-  install(id: MemberId, addedAt: number): void {
-    const member = this.#make(id, addedAt as LogIndex);
+  install(id: MemberId, promotableFrom: number): void {
+    const member = this.#make(id, promotableFrom as LogIndex);
     this.queue.in(this.random.integer(1, 100), () => member.start());
   }
 
