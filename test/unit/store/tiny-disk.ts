@@ -8,7 +8,10 @@ function mustSucceed(...parameters: string[]): void {
   if (exitCode !== 0) throw new Error(`${parameters.join(" ")}: ${stderr}`);
 }
 
-/** Runs `body` with a directory, and what `mount` made of it; undone in the reverse order. */
+/**
+ * Runs `body` with a directory, and what `mount` made of it; undone in the reverse order, and lazily: a test that failed may
+ * still have a file open there, and a mount must not stay for that.
+ */
 async function onMount(
   mount: (directory: string, undo: (...command: string[]) => void) => void,
   body: (directory: string) => void | Promise<void>,
@@ -31,7 +34,7 @@ export async function onTinyDisk(
 ): Promise<void> {
   await onMount((directory, undo) => {
     mustSucceed("mount", "-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", directory);
-    undo("umount", directory);
+    undo("umount", "--lazy", directory);
   }, body);
 }
 
@@ -51,12 +54,12 @@ export async function onLyingDisk(
       mkdirSync(below);
       mkdirSync(above);
       mustSucceed("mount", "-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", below);
-      undo("umount", below);
+      undo("umount", "--lazy", below);
       writeFileSync(image, "");
       truncateSync(image, 16 * bytes);
       mustSucceed("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1", image);
       mustSucceed("mount", "-o", "loop", image, above);
-      undo("umount", above);
+      undo("umount", "--lazy", above);
     },
     (directory) => {
       const [below, above] = [join(directory, "below"), join(directory, "above")];
