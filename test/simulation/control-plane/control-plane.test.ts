@@ -26,6 +26,7 @@ test(
   () => {
     let failovers = 0;
     let acknowledged = 0;
+    let removed = 0;
     for (const seed of seeds) {
       const world = live(seed);
       if (!world.isWhole()) {
@@ -35,11 +36,13 @@ test(
       }
       failovers += world.failovers;
       acknowledged += world.acknowledgedCount;
+      removed += world.removed;
     }
     // The histories must contain what they are about.
     if (ONE_SEED === undefined) {
       expect(failovers).toBeGreaterThan(seeds.length);
       expect(acknowledged).toBeGreaterThan(seeds.length * 20);
+      expect(removed).toBeGreaterThan(seeds.length);
     }
   },
   TIMEOUT_MS,
@@ -54,6 +57,7 @@ const SABOTAGES: readonly Sabotage[] = [
   "one-pledge-is-enough",
   "promote-the-least-advanced",
   "ignore-the-epoch-of-timelines",
+  "give-a-standby-name-twice",
 ];
 
 test.each([...SABOTAGES])(

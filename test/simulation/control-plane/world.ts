@@ -8,11 +8,15 @@
 import type { LogIndex, MemberId } from "../../../src/base/ids.ts";
 import { apply } from "../../../src/cluster/apply.ts";
 import type { Change } from "../../../src/cluster/command.ts";
+import type { GroupConfig } from "../../../src/cluster/consensus.ts";
 import type { MemberStatus, Observation } from "../../../src/cluster/observation.ts";
-import type { ClusterState } from "../../../src/cluster/state.ts";
+import { type ClusterState, isNamedByReign, memberById } from "../../../src/cluster/state.ts";
 import { isWritable } from "../../../src/cluster/writable.ts";
+import type { ClusterView } from "../../../src/decision/cluster-view.ts";
 import { decideCluster } from "../../../src/decision/decide-cluster.ts";
+import type { GroupView } from "../../../src/decision/decide-config.ts";
 import { decideMember } from "../../../src/decision/decide-member.ts";
+import { decideMembership, isStopping } from "../../../src/decision/decide-membership.ts";
 import type { Action } from "../../../src/decision/plan.ts";
 import { clusterState, id, member } from "../../support/situation.ts";
 import { ModelPostgres, type WalRecord } from "./model-postgres.ts";
@@ -33,6 +37,9 @@ interface Host {
   sequence: number;
 }
 
+/** So many clients write; each waits for its commit. */
+const WAITING_MAX = 150;
+
 /** Ways to break the protocol on purpose: the invariants must notice each. */
 export type Sabotage =
   | "none"
@@ -40,13 +47,14 @@ export type Sabotage =
   | "one-pledge-is-enough"
   | "promote-the-least-advanced"
   | "settle-without-holding"
-  | "ignore-the-epoch-of-timelines";
+  | "ignore-the-epoch-of-timelines"
+  | "give-a-standby-name-twice";
 
 export class World {
   readonly trace: string[] = [];
   readonly #random: () => number;
   readonly #sabotage: Sabotage;
-  readonly #hosts: Host[];
+  #hosts: Host[];
   readonly #states: ClusterState[];
   readonly #observations = new Map<MemberId, Map<MemberId, Observation>>();
   readonly #cut = new Set<string>();
@@ -61,33 +69,18 @@ export class World {
   /** What the last look at the acknowledged commits looked at: they only change with one of these. */
   #checked = "";
   #systems = 0;
+  #machines = 0;
 
   constructor(seed: number, size: number, sabotage: Sabotage = "none") {
     this.#random = mulberry32(seed);
     this.#sabotage = sabotage;
     const names = Array.from({ length: size }, (_, index) => `m${index + 1}`);
-    const world = {
-      reach: (from: string, host: string) => this.#reach(from, host),
-      newSystem: () => `${++this.#systems}`,
-      corrupted: (what: string) => this.#broken("F1", what),
-    };
-    this.#hosts = names.map((name) => ({
-      name,
-      id: id(name),
-      postgres: new ModelPostgres(name, id(name), world),
-      isUp: true,
-      known: 0 as LogIndex,
-      plan: [],
-      life: 1,
-      sequence: 0,
-    }));
-    for (const host of this.#hosts) {
-      host.postgres.standbys = this.#hosts.map(({ postgres }) => postgres);
-      host.postgres.isLiar = sabotage === "answer-before-the-pledge";
-      this.#observations.set(host.id, new Map());
-    }
+    this.#hosts = names.map((name) => this.#newHost(name));
+    this.#introduce();
+    this.#machines = size;
     this.#states = [
       clusterState({
+        featureLevel: 2,
         members: names.map((name) => member(name, { data: "none" })),
         initialization: { memberId: id("m1"), operationId: "op", options: { encoding: "UTF8", locale: "C" } },
         reign: null,
@@ -97,8 +90,30 @@ export class World {
     this.#leader = this.#pick(this.#hosts);
   }
 
+  #newHost(name: string): Host {
+    const world = {
+      reach: (from: string, host: string) => this.#reach(from, host),
+      newSystem: () => `${++this.#systems}`,
+      corrupted: (what: string) => this.#broken("F1", what),
+    };
+    const postgres = new ModelPostgres(name, id(name), world);
+    postgres.isLiar = this.#sabotage === "answer-before-the-pledge";
+    this.#observations.set(id(name), new Map());
+    return { name, id: id(name), postgres, isUp: true, known: 0 as LogIndex, plan: [], life: 1, sequence: 0 };
+  }
+
+  /** Every PostgreSQL may become an upstream of every other. */
+  #introduce(): void {
+    for (const host of this.#hosts) host.postgres.standbys = this.#hosts.map(({ postgres }) => postgres);
+  }
+
   get acknowledgedCount(): number {
     return this.#acknowledged.size;
+  }
+
+  /** Members that left. */
+  get removed(): number {
+    return this.#latest().removed?.length ?? 0;
   }
 
   get failovers(): number {
@@ -138,7 +153,8 @@ export class World {
     if (reign === null || reign.fence !== null) return false;
     const primary = this.#hosts.find((host) => host.id === reign.primaryId);
     if (primary === undefined || !isWritable(state, primary.id, primary.postgres.look())) return false;
-    const others = this.#hosts.filter((host) => host !== primary);
+    if (state.members.some(({ isLeaving }) => isLeaving)) return false;
+    const others = this.#hosts.filter((host) => host !== primary && this.#isMember(host));
     return others.every(({ postgres }) => postgres.isReceivingFrom(primary.postgres));
   }
 
@@ -224,6 +240,7 @@ export class World {
     const primaries = this.#hosts.filter(({ isUp, postgres }) => isUp && postgres.kind === "primary");
     if (primaries.length === 0) return;
     const { name, postgres } = this.#pick(primaries);
+    if (postgres.wal.length - this.#acknowledgedBy(postgres) > WAITING_MAX) return;
     postgres.write({ id: ++this.#records, by: name });
     const { walEpoch } = postgres.promises;
     const writer = this.#epochWriters.get(walEpoch) ?? name;
@@ -234,11 +251,7 @@ export class World {
   #acknowledge(): void {
     for (const { isUp, postgres } of this.#hosts) {
       if (!isUp || postgres.kind !== "primary") continue;
-      const others = this.#hosts.filter(({ name }) => this.#reach(postgres.name, name) !== null);
-      const end = Math.min(
-        postgres.acknowledgedUpTo(others.map((other) => other.postgres)),
-        postgres.wal.length,
-      );
+      const end = Math.min(this.#acknowledgedBy(postgres), postgres.wal.length);
       for (let at = end - 1; at >= 0; at -= 1) {
         const record = postgres.wal[at];
         if (record === undefined || this.#acknowledged.has(record)) break;
@@ -247,11 +260,20 @@ export class World {
     }
   }
 
+  #acknowledgedBy(primary: ModelPostgres): number {
+    const others = this.#hosts.filter(({ name }) => this.#reach(primary.name, name) !== null);
+    return primary.acknowledgedUpTo(others.map((other) => other.postgres));
+  }
+
   #heartbeats(): void {
     const leader = this.#leader;
     if (!leader.isUp) return;
-    for (const host of this.#hosts) {
+    for (const host of [...this.#hosts]) {
       if (!host.isUp || this.#reach(leader.name, host.name) === null) continue;
+      if (!this.#isMember(host)) {
+        if (this.#chance(0.3)) this.#leave(host);
+        continue;
+      }
       host.known = Math.max(host.known, this.#chance(0.8) ? this.#states.length - 1 : host.known) as LogIndex;
       this.#publish(host);
     }
@@ -294,16 +316,19 @@ export class World {
     const epoch = state.reign?.epoch ?? 0;
     if (epoch !== this.#reign.epoch) this.#reign = { epoch, sinceMs: this.#nowMs };
     this.#loseConnections(leader);
-    const decision = decideCluster({
+    const view: ClusterView = {
       state,
       selfId: leader.id,
       observations: this.#observations.get(leader.id) ?? new Map(),
-      voterIds: this.#hosts.map((host) => host.id),
+      voterIds: this.#voters().map((host) => host.id),
       nowMs: this.#nowMs,
       leadingSinceMs: this.#leadingSinceMs,
       reignSinceMs: this.#reign.sinceMs,
       formerLeaderId: this.#formerLeaderId,
-    });
+    };
+    const urgent = decideCluster(view);
+    const decision =
+      urgent.kind === "hold" ? (decideMembership(view, this.#groupOf(view)) ?? urgent) : urgent;
     if (decision.kind === "transfer-leadership")
       this.#lead(this.#hosts.find((host) => host.id === decision.to) ?? leader);
     if (decision.kind === "propose") this.#agree(decision.change, decision.reason);
@@ -319,7 +344,7 @@ export class World {
     };
     const applied = apply(this.#latest(), command);
     if (applied.state === null || !applied.outcome.ok) return;
-    this.#states.push(applied.state);
+    this.#states.push(this.#namingTwice(applied.state));
     this.#note(`agreed ${change.kind} because ${reason}: ${applied.events[0]?.message ?? ""}`);
   }
 
@@ -379,10 +404,83 @@ export class World {
   }
 
   #hasMajority(host: Host): boolean {
-    const reached = this.#hosts.filter(
+    const voters = this.#voters();
+    const reached = voters.filter(
       (other) => other === host || (other.isUp && this.#reach(host.name, other.name)),
     );
-    return reached.length * 2 > this.#hosts.length;
+    return voters.includes(host) && reached.length * 2 > voters.length;
+  }
+
+  // --- Members that come and go -----------------------------------------------------------------------------------
+
+  #isMember(host: Host): boolean {
+    return memberById(this.#latest(), host.id) !== undefined;
+  }
+
+  #voters(): readonly Host[] {
+    return this.#hosts.filter((host) => this.#isMember(host));
+  }
+
+  /** A member on its way out votes until no rule names it and its PostgreSQL has stopped, as far as that is known. */
+  #groupOf(view: ClusterView): GroupView {
+    const stays = view.state.members.filter(
+      (each) => !each.isLeaving || isNamedByReign(view.state, each.id) || isStopping(view, each),
+    );
+    const config: GroupConfig = {
+      voters: stays.map((each) => each.id),
+      outgoing: [],
+      learners: [],
+      learnersNext: [],
+    };
+    const followers = config.voters
+      .filter((each) => each !== view.selfId)
+      .map((each) => ({ id: each, matchIndex: 0 as LogIndex, isActive: true, isCaughtUp: true }));
+    return {
+      state: view.state,
+      selfId: view.selfId,
+      raft: { config, followers, isReady: true, isConfigPending: false },
+      longSilentIds: new Set(),
+      stoppingIds: new Set(),
+    };
+  }
+
+  /** Somebody says that a new machine takes a member's name and place. The old one may be in the best of health. */
+  #replace(): void {
+    const state = this.#latest();
+    const replaceable = state.members.filter((each) => each.id !== state.reign?.primaryId);
+    const isBusy = state.members.some(({ isLeaving }) => isLeaving);
+    if (replaceable.length === 0 || isBusy || !this.#hasMajority(this.#leader)) return;
+    const old = this.#pick(replaceable);
+    const host = this.#newHost(`m${++this.#machines}`);
+    const tokenId = `token-${this.#machines}`;
+    const before = this.#states.length;
+    const made = { tokenId, secretHash: "", expiresAtMs: this.#nowMs + 1_000, replaces: old.id };
+    this.#agree({ kind: "create-join-token", ...made }, "somebody asked");
+    const joiner = { ...member(host.name, { data: "none" }), name: old.name };
+    this.#agree({ kind: "add-member", member: joiner, joinTokenId: tokenId }, "somebody asked");
+    if (this.#states.length < before + 2) return;
+    this.#hosts = [...this.#hosts, host];
+    this.#introduce();
+  }
+
+  /** It hears that it was removed, stops its PostgreSQL and ends. */
+  #leave(host: Host): void {
+    this.#note(`${host.name} leaves`);
+    host.postgres.crash();
+    host.postgres.isUp = false;
+    this.#hosts = this.#hosts.filter((each) => each !== host);
+    this.#introduce();
+  }
+
+  /** Sabotage: who takes a name takes it in PostgreSQL, too. */
+  #namingTwice(state: ClusterState): ClusterState {
+    if (this.#sabotage !== "give-a-standby-name-twice") return state;
+    const members = state.members.map(({ standbyName, ...each }) =>
+      standbyName === undefined || each.isLeaving === true
+        ? { ...each, ...(standbyName === undefined ? {} : { standbyName }) }
+        : each,
+    );
+    return { ...state, members };
   }
 
   #elect(): void {
@@ -401,6 +499,10 @@ export class World {
   #fault(): void {
     const host = this.#pick(this.#hosts);
     const other = this.#pick(this.#hosts);
+    if (this.#chance(0.08)) {
+      this.#replace();
+      return;
+    }
     const dice = this.#random();
     if (dice < 0.25) {
       this.#note(`${host.name} postmaster killed`);
