@@ -41,6 +41,7 @@ afterAll(async () => {
 
 /** A copy of the sources without their history cannot be tested against it. */
 const hasHistory =
+  Bun.which("git") !== null &&
   Bun.spawnSync(["git", "-C", REPOSITORY, "cat-file", "-e", `${RELEASE}^{commit}`]).exitCode === 0;
 
 let old: OldCode;
