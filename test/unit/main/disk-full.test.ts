@@ -88,5 +88,7 @@ test.skipIf(!canMount)(
 );
 
 process.on("exit", (code) => {
+  // Also where no test of this file was wanted: a mount must not stay.
+  if (canMount) Bun.spawnSync(["umount", "-l", disk], { stderr: "ignore" });
   if (code !== 0) process.stderr.write(`${logged()}\n`);
 });
