@@ -4,7 +4,7 @@ import type { DiskTrap } from "./disk.ts";
 import type { EventQueue } from "./event-queue.ts";
 import type { Member } from "./member.ts";
 import type { Network } from "./network.ts";
-import type { Swarm, Misfortunes as Weights } from "./swarm.ts";
+import { type Swarm, UNITS_PER_TICK, type Misfortunes as Weights } from "./swarm.ts";
 
 /** Whom misfortune can befall. */
 export interface Victims {
