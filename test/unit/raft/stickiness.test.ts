@@ -59,6 +59,17 @@ describe("leader stickiness", () => {
     expect(bench.take()).toEqual([]);
     expect(bench.store.hard.vote).toBeNull();
   });
+
+  test("who led and steps down owes nothing, even if it was loyal to another the moment before it led", () => {
+    const bench = follower();
+    bench.receive(M2, 1, { type: "timeout-now" });
+    bench.receive(M3, 2, { type: "vote-response", isGranted: true });
+    expect(bench.status.role).toBe("leader");
+    bench.tick(1, electionTicksMin).take();
+    expect(bench.status.role).toBe("follower");
+    bench.receive(M3, 3, VOTE);
+    expect(bench.takeOf("vote-response")).toMatchObject([{ term: 3, isGranted: true }]);
+  });
 });
 
 describe("loyalty in a group", () => {
