@@ -128,6 +128,17 @@ export const PROCESS_FAULTS: readonly Fault[] = [
     },
   },
   {
+    title: "one after the other is asked to end and started again, the leader last",
+    async strike({ group, leader, followers }) {
+      for (const member of [...followers, leader]) {
+        await group.stop(member);
+        await group.start(member);
+        await group.agreedLeader();
+      }
+      return { able: group.members, mend: () => undefined };
+    },
+  },
+  {
     title: "a follower is asked to end",
     async strike({ group, leader, term, followers: [victim, other] }) {
       await group.stop(victim);
