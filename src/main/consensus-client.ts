@@ -92,12 +92,16 @@ class ConsensusClient implements Consensus {
   #offsetMs = 0;
   #nextRequest = 1;
   #isNotifying = false;
+  /** For the worker, which is told once per turn: each message by itself costs as much as all of them. */
+  #unsaid: ToWorker[] = [];
   #isEnded = false;
 
   constructor(options: ConsensusOptions) {
     this.#options = options;
     this.#worker = new Worker(new URL("./raft-worker.ts", import.meta.url).href);
-    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(data);
+    this.#worker.onmessage = ({ data }: MessageEvent<readonly FromWorker[]>) => {
+      for (const message of data) this.#receive(message);
+    };
     this.#worker.onerror = (event) => {
       this.#fatal(EXIT_CONSENSUS_BROKEN, `the Raft worker failed: ${event.message}`);
     };
@@ -383,7 +387,15 @@ class ConsensusClient implements Consensus {
   }
 
   #post(message: ToWorker): void {
-    if (!this.#isEnded) this.#worker.postMessage(message);
+    if (this.#isEnded) return;
+    if (this.#unsaid.length === 0) queueMicrotask(() => this.#tell());
+    this.#unsaid.push(message);
+  }
+
+  #tell(): void {
+    const messages = this.#unsaid;
+    this.#unsaid = [];
+    if (!this.#isEnded) this.#worker.postMessage(messages);
   }
 
   #fatal(exitCode: number, message: string): void {

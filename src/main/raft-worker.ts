@@ -13,8 +13,19 @@ const GRACE_MS = 1000;
 
 let worker: ConsensusWorker | null = null;
 
+/** Said since the last time that the main thread was told. */
+let unsaid: FromWorker[] = [];
+
+/** Told together once this turn is over: each message by itself costs the main thread as much as all of them. */
 function post(message: FromWorker): void {
-  self.postMessage(message);
+  if (unsaid.length === 0) queueMicrotask(tell);
+  unsaid.push(message);
+}
+
+function tell(): void {
+  const messages = unsaid;
+  unsaid = [];
+  self.postMessage(messages);
 }
 
 function nowMs(): number {
@@ -41,11 +52,15 @@ async function start(message: ToWorker & { type: "start" }): Promise<void> {
   }
 }
 
-self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
+self.onmessage = ({ data }: MessageEvent<readonly ToWorker[]>) => {
+  for (const message of data) hear(message);
+};
+
+function hear(data: ToWorker): void {
   if (data.type === "clock") post({ type: "clock", requestId: data.requestId, nowMs: nowMs() });
   else if (data.type === "start") void start(data);
   else worker?.receive(data);
-};
+}
 
 process.on("unhandledRejection", (error: unknown) => {
   const message = `consensus cannot go on: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
