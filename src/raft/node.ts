@@ -167,13 +167,17 @@ export class RaftNode {
 
   #carryOut({ urgent, snapshot, entries, hard, committed, mustSync, ...rest }: Ready): void {
     const { store, transport, onApplied, onReads, onSnapshotNeeded } = this.#options;
-    for (const message of urgent) transport.send(message);
+    // What only says how far all may apply waits for nobody's disk, but whoever waits here for an answer comes first.
+    const isNews = (message: Message): boolean =>
+      committed.length > 0 && message.type === "append" && message.entries.length === 0;
+    for (const message of urgent) if (!isNews(message)) transport.send(message);
     // Heartbeats change nothing durable: they must not wait for the disk.
     const needsDisk = snapshot !== null || entries.length > 0 || hard !== null || committed.length > 0;
     const applied = needsDisk ? store.commit({ snapshot, entries, hard, committed, mustSync }) : [];
     this.#engine.persisted();
     for (const message of rest.messages) transport.send(message);
     if (applied.length > 0) onApplied(applied);
+    for (const message of urgent) if (isNews(message)) transport.send(message);
     if (rest.reads.length > 0) onReads(rest.reads);
     for (const id of rest.snapshotsWanted) onSnapshotNeeded(id);
   }
