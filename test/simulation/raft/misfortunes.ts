@@ -14,6 +14,8 @@ export interface Victims {
   members(): readonly Member[];
   /** Somebody writes much at once. */
   burst(member: Member, count: number): void;
+  /** Somebody reads, and is in no hurry. */
+  readFrom(member: Member): void;
   /** The process ends; with the power, what the disk had not synced goes too. It comes back after a while, or not. */
   crash(member: Member, losesPower: boolean, downUnits: number): void;
   /** The disk is gone for ever. @returns false if the group could not bear it. */
@@ -151,7 +153,7 @@ export class Misfortunes {
         }
         return;
       case "pause":
-        victim.pause(this.#drawOutage());
+        this.#pause(victim);
         return;
       case "slowDisk":
         this.#slow(victim);
@@ -198,6 +200,14 @@ export class Misfortunes {
   /** Long enough for both sides to have leaders of their own. */
   #drawLongOutage(): number {
     return this.#random.integer(2, 6) * this.#victims.swarm.timing.electionTicksMax * UNITS_PER_TICK;
+  }
+
+  /** Clients ask it all the same: when it wakes up, it may have a successor and not know it. */
+  #pause(member: Member): void {
+    member.pause(this.#random.chance(50) ? this.#drawLongOutage() : this.#drawOutage());
+    for (let reads = this.#random.integer(0, 4); reads > 0; reads -= 1) {
+      this.#in(this.#random.integer(1, 80), () => this.#victims.readFrom(member));
+    }
   }
 
   /** Alone with what clients still send it: the tail that it writes must go again. */

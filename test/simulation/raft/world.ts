@@ -189,6 +189,10 @@ export class World implements Surroundings, NetworkUser, Victims, Workshop, Stre
     this.clients.burst(member, count);
   }
 
+  readFrom(member: Member): void {
+    this.clients.readOnce(member, () => {});
+  }
+
   crash(member: Member, losesPower: boolean, downUnits: number): void {
     if (!member.isRunning) return;
     this.#crashes += 1;
