@@ -167,7 +167,9 @@ function publish(report: ConsensusReport): void {
   writeFileSync(MEASURED, `${JSON.stringify(report, null, 2)}\n`);
   const day = new Date(report.atWallMs).toISOString().slice(0, 10);
   const loads = report.loadAverages.map((load) => load.toFixed(1)).join(" before and ");
-  const table = `${markdown(report)}\n\n${report.place}, ${day}; load of the machine ${loads} after.`;
+  const rounds = report.cells[0]?.rounds.length ?? 1;
+  const how = `${rounds === 1 ? "one round" : `medians of ${rounds} rounds`}, load of the machine ${loads} after`;
+  const table = `${markdown(report)}\n\n${report.place}, ${day}; ${how}.`;
   writeFileSync(README, `${text.slice(0, begin)}${README_BEGIN}\n\n${table}\n\n${text.slice(end)}`);
   say(`bench: wrote ${PICTURE}, ${MEASURED} and the table in ${README}`);
 }
