@@ -74,20 +74,17 @@ export function changeConfig(state: EngineState, target: ConfigTarget): ConfigAn
   return { ok: true, id: appendConfig(state, changed) };
 }
 
-/**
- * Leaves a joint configuration as soon as it is committed, whoever began it. `true`: an entry was appended.
- */
-export function leaveJoint(state: EngineState, leader: LeaderRole): boolean {
+/** Leaves a joint configuration as soon as it is committed, whoever began it. */
+export function leaveJoint(state: EngineState, leader: LeaderRole): void {
   const { config } = state.membership.latest;
-  if (!isJoint(config) || leader.transfer !== null) return false;
-  if (state.isConfigPending || !hasCommittedOwnTerm(state)) return false;
+  if (!isJoint(config) || leader.transfer !== null) return;
+  if (state.isConfigPending || !hasCommittedOwnTerm(state)) return;
   appendConfig(state, {
     voters: config.voters,
     outgoing: [],
     learners: [...config.learners, ...config.learnersNext],
     learnersNext: [],
   });
-  return true;
 }
 
 /** The configuration to append on the way to `target`; null where it is reached, or will be by leaving the joint one. */

@@ -351,9 +351,8 @@ export class Engine {
     // A pre-vote asks about a term that nobody is in yet, and a yes to one repeats it.
     if (message.type === "pre-vote") return;
     if (message.type === "pre-vote-response" && message.isGranted) return;
-    const isFromLeader =
-      message.type === "append" || message.type === "heartbeat" || message.type === "snapshot";
-    becomeFollower(this.#state, message.term, isFromLeader ? message.from : null);
+    // Who leads it, if the message tells, is told by handling it.
+    becomeFollower(this.#state, message.term, null);
   }
 
   /** Who asks in an old term is told the new one: silence would leave a deposed leader or a stuck member as it is. */
