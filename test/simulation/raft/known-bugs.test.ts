@@ -49,10 +49,14 @@ async function searchAll(): Promise<readonly string[]> {
   const complaints: string[] = [];
   const lane = async (): Promise<void> => {
     for (let bug = waiting.shift(); bug !== undefined; bug = waiting.shift()) {
-      const found = await search(bug, hints[bug.name]);
-      const text = complaint(bug, found);
-      if (text !== null) complaints.push(text);
-      else if (found !== null) hints[bug.name] = found.seed;
+      try {
+        const found = await search(bug, hints[bug.name]);
+        const text = complaint(bug, found);
+        if (text !== null) complaints.push(text);
+        else if (found !== null) hints[bug.name] = found.seed;
+      } catch (error) {
+        complaints.push(`${bug.name}: ${String(error)}`);
+      }
     }
   };
   await Promise.all(Array.from({ length: LANES }, lane));

@@ -496,9 +496,9 @@ export const KNOWN_BUGS: readonly KnownBug[] = [
     changes: [
       {
         file: CONFIG_CHANGE,
-        find: "if (!isJoint(config) || leader.transfer !== null) return false;",
+        find: "if (!isJoint(config) || leader.transfer !== null) return",
         replace:
-          "if (!isJoint(config) || leader.transfer !== null || state.membership.latest.index < leader.termStart) return false;",
+          "if (!isJoint(config) || leader.transfer !== null || state.membership.latest.index < leader.termStart) return",
       },
     ],
     kind: "liveness",
