@@ -29,7 +29,12 @@ export class PatchedCopy {
     mkdirSync(PLACE, { recursive: true });
     this.#directory = mkdtempSync(join(PLACE, "copy-"));
     for (const path of COPIED) cpSync(join(ROOT, path), join(this.#directory, path), { recursive: true });
-    for (const change of changes) this.#apply(change);
+    try {
+      for (const change of changes) this.#apply(change);
+    } catch (error) {
+      this.remove();
+      throw error;
+    }
   }
 
   /** Lives in these worlds until one finds something. */
