@@ -22,4 +22,5 @@ ALTER TABLE `raft_identity` ADD `recovery_epoch` integer DEFAULT 0 NOT NULL;--> 
 ALTER TABLE `raft_identity` ADD `checksum` integer;--> statement-breakpoint
 ALTER TABLE `sm_event` ADD `checksum` integer;--> statement-breakpoint
 ALTER TABLE `sm_reply` ADD `checksum` integer;--> statement-breakpoint
-ALTER TABLE `sm_state` ADD `checksum` integer;
+ALTER TABLE `sm_state` ADD `checksum` integer;--> statement-breakpoint
+DROP INDEX `sm_reply_command`;

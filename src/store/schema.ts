@@ -5,7 +5,7 @@
  * (`row-checksum.ts`); the rows of the log have their hash chain instead.
  */
 import { sql } from "drizzle-orm";
-import { blob, check, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import { blob, check, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
 
 /** Whose log this is. Written when the member forms or joins, and once more by a recovery. */
 export const raftIdentity = sqliteTable(
@@ -91,18 +91,17 @@ export const smEvent = sqliteTable("sm_event", {
   checksum: integer(),
 });
 
-/** Answers to the latest commands, so that the same command proposed twice has the effect of once. */
-export const smReply = sqliteTable(
-  "sm_reply",
-  {
-    sequence: integer().primaryKey(),
-    commandId: text("command_id").notNull(),
-    /** `Outcome` as JSON. */
-    outcome: text().notNull(),
-    checksum: integer(),
-  },
-  (table) => [uniqueIndex("sm_reply_command").on(table.commandId)],
-);
+/**
+ * Answers to the latest commands, so that the same command proposed twice has the effect of once. Looked up in memory: an
+ * index over random ids would be most of what a transaction writes.
+ */
+export const smReply = sqliteTable("sm_reply", {
+  sequence: integer().primaryKey(),
+  commandId: text("command_id").notNull(),
+  /** `Outcome` as JSON. */
+  outcome: text().notNull(),
+  checksum: integer(),
+});
 
 /** Who may propose exactly once: see `sessions.ts`. */
 export const smSession = sqliteTable("sm_session", {

@@ -177,7 +177,7 @@ test.each([
     "UPDATE raft_log SET data = CAST(data AS TEXT) WHERE idx = 40",
     "entry 40 is not",
   ],
-  ["an index that is gone", "DROP INDEX sm_reply_command", "its tables are not as guacamole made them"],
+  ["a table that is gone", "DROP TABLE sm_session", "its tables are not as guacamole made them"],
   ["another hash", "UPDATE raft_applied SET state_hash = zeroblob(32)", "a row of raft_applied"],
 ])("%s is refused at start", (_, statement, reason) =>
   inMemory((directory) => {
