@@ -106,6 +106,7 @@ function form(command: Command, change: ChangeOf<"form">): Applied {
     operations: [],
     failoverCount: 0,
     switchoverCount: 0,
+    ...(change.featureLevel === undefined ? {} : { featureLevel: change.featureLevel }),
   };
   return accept(
     state,

@@ -53,6 +53,10 @@ const appoint = (previousEpoch: number, name = "m2"): Extract<Change, { kind: "a
 describe("forming", () => {
   test("makes the first state", () =>
     expect(accepted(null, form).members.map(({ name }) => name)).toEqual(["m1"]));
+  test("begins at the feature level of the release that forms, and 0.1.0 named none", () => {
+    expect(accepted(null, { ...form, featureLevel: 2 }).featureLevel).toBe(2);
+    expect(accepted(null, form)).not.toHaveProperty("featureLevel");
+  });
   test("happens once", () => expect(refused(clusterState(), form)).toBe("already-formed"));
   test("comes before all else", () => expect(refused(null, appoint(1))).toBe("not-formed"));
 });
