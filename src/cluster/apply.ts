@@ -3,6 +3,9 @@
  *
  * Total and deterministic: every command on every state has one answer, the same on every member. Whatever does not fit
  * is refused with a reason and changes nothing. Time and chance stand in the command, never here.
+ *
+ * The same on every *release* that may be in one cluster: whatever is written here, words included, changes only together
+ * with the feature level (`roadmap/0003-consensus.md`).
  */
 import { assert, unreachable } from "../base/assert.ts";
 import { EPOCH_ZERO, type Generation, type MemberId } from "../base/ids.ts";
