@@ -16,6 +16,11 @@ import type { World } from "./world.ts";
 export function recover(world: World): void {
   world.calmDown();
   const core = chooseCore(world);
+  // Too much is lost for good, a dead leader's tail among it: what clients saw must hold nevertheless.
+  if (core === null) {
+    world.clients.check();
+    return;
+  }
   world.note(() => `the core: ${core.map(({ id }) => id).join(" ")}`);
   for (const member of world.members()) {
     if (core.includes(member)) member.start();
@@ -44,7 +49,7 @@ function boundUnits({ swarm }: World): number {
 }
 
 /** As few as must be, and some more by chance. */
-function chooseCore(world: World): readonly Member[] {
+function chooseCore(world: World): readonly Member[] | null {
   const configs = world.configs();
   const core: Member[] = [];
   const isEnough = (): boolean =>
@@ -53,8 +58,7 @@ function chooseCore(world: World): readonly Member[] {
   for (const member of world.random.shuffle(world.members().filter((each) => !each.isGone))) {
     if (!isEnough() || world.random.chance(40)) core.push(member);
   }
-  if (!isEnough()) throw new Error("the world took away more than it may: no core can decide");
-  return core;
+  return isEnough() ? core : null;
 }
 
 /**
