@@ -29,6 +29,8 @@ describe("a simulated group", () => {
       if (ONLY_SEED !== undefined) return;
       // A world in which nothing happens keeps every promise too.
       const perSeed = (name: Parameters<Totals["of"]>[0]): number => totals.of(name) / seeds.length;
+      expect(perSeed("recovered")).toBeGreaterThan(0.95);
+      expect(perSeed("undecidedKeys")).toBeLessThan(0.05);
       expect(perSeed("acknowledged")).toBeGreaterThan(20);
       expect(perSeed("reads")).toBeGreaterThan(10);
       expect(perSeed("leaders")).toBeGreaterThan(4);

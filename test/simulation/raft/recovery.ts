@@ -12,14 +12,16 @@ import type { World } from "./world.ts";
  * The second half of a life: a core that has a quorum is healed, everybody else stays dead for good, and the core must
  * find a leader, finish what was begun, accept writes, serve reads, and hold all that was ever acknowledged. Whatever does
  * not happen within a bounded time will never happen, as far as anybody who waits for it is concerned.
+ *
+ * @returns false where too much was lost for good: no core can decide, and only what clients saw is checked.
  */
-export function recover(world: World): void {
+export function recover(world: World): boolean {
   world.calmDown();
   const core = chooseCore(world);
   // Too much is lost for good, a dead leader's tail among it: what clients saw must hold nevertheless.
   if (core === null) {
     world.clients.check();
-    return;
+    return false;
   }
   world.note(() => `the core: ${core.map(({ id }) => id).join(" ")}`);
   for (const member of world.members()) {
@@ -39,6 +41,7 @@ export function recover(world: World): void {
   electsAndAgrees(world, core);
   handsOn(world);
   world.clients.check();
+  return true;
 }
 
 /** In election time-outs: generous, and far from for ever. */

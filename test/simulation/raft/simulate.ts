@@ -25,7 +25,7 @@ export function simulate(options: WorldOptions): WorldResult {
   try {
     world.form();
     world.runFor(world.swarm.safetyUnits);
-    recover(world);
+    world.hasRecovered = recover(world);
     world.checkLost();
   } catch (error) {
     if (!(error instanceof Error)) throw error;

@@ -43,6 +43,10 @@ export interface WorldCounts {
   readonly powerLosses: number;
   readonly lostTransactions: number;
   readonly lostMembers: number;
+  /** Worlds that lived through their second half; the others had lost too much. */
+  readonly recovered: number;
+  /** Histories of one key of which nobody can say whether they are linearizable. */
+  readonly undecidedKeys: number;
 }
 
 /** How often somebody looks whether what he waits for has happened. */
@@ -62,6 +66,7 @@ export class World implements Surroundings, NetworkUser, Victims, Workshop, Stre
   readonly operator: Operator;
   readonly random: SeededRandom;
   readonly trace: Trace;
+  hasRecovered = false;
   readonly #misfortunes: Misfortunes;
   readonly #members = new Map<MemberId, Member>();
   readonly #disks = new Map<MemberId, SimulatedDisk>();
@@ -349,6 +354,8 @@ export class World implements Surroundings, NetworkUser, Victims, Workshop, Stre
       powerLosses: this.#powerLosses,
       lostTransactions: this.#lostTransactions,
       lostMembers: this.#list.filter(({ isLost }) => isLost).length,
+      recovered: this.hasRecovered ? 1 : 0,
+      undecidedKeys: this.clients.undecidedKeys,
     };
   }
 }
