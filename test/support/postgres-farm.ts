@@ -139,10 +139,20 @@ export class TestServer {
       clock: realClock,
       deadlineMs: 10_000,
     });
-    const connected = await connectSupervisor({ socketPath: this.paths.socketFile, clock: realClock });
-    if (!connected.ok) throw new Error(connected.error);
-    this.#client = connected.value;
+    this.#client = await until(`the supervisor of ${this.name} answers`, () => this.#connect());
     this.#client.onEvent((event) => this.events.push(event));
+  }
+
+  /** A supervisor that was killed holds its socket until its last thread is gone, and cuts off whoever connects then. */
+  async #connect(): Promise<SupervisorClient | null> {
+    const connected = await connectSupervisor({ socketPath: this.paths.socketFile, clock: realClock });
+    if (!connected.ok) return null;
+    const client = connected.value;
+    const isAnswered = await client.request({ kind: "look" }, REQUEST_DEADLINE_MS).then(
+      () => true,
+      () => false,
+    );
+    return isAnswered ? client : null;
   }
 
   /** Ends the supervisor; resolves once it is gone. */
