@@ -4,7 +4,7 @@ import { isActive } from "./followers.ts";
 import { next, previous } from "./log.ts";
 import type { Entry, Message } from "./message.ts";
 import type { Progress } from "./progress.ts";
-import { hasQuorum, quorumIndex } from "./quorum.ts";
+import { hasQuorum, quorumIndex, votersOf } from "./quorum.ts";
 import { confirmReads, takesRound } from "./reads.ts";
 import { becomeFollower } from "./roles.ts";
 import type { EngineState, LeaderRole } from "./state.ts";
@@ -81,9 +81,9 @@ function sendAppend(state: EngineState, id: MemberId, progress: Progress): boole
     wantSnapshot(state, id, progress);
     return false;
   }
-  const hasMore = progress.nextIndex <= log.last.index;
+  const countMax = Math.min(limits.appendEntriesMax, sendableTo(state, id) - previousIndex);
   const entries =
-    hasMore && !isPaused ? log.slice(progress.nextIndex, limits.appendEntriesMax, limits.appendBytesMax) : [];
+    countMax > 0 && !isPaused ? log.slice(progress.nextIndex, countMax, limits.appendBytesMax) : [];
   const toldCommit = Math.min(log.commitIndex, previousIndex + entries.length) as LogIndex;
   const isCommitNews = progress.state === "replicate" && toldCommit > progress.toldCommit;
   if (entries.length === 0 && !isCommitNews && !progress.mustAsk && progress.state === "replicate")
@@ -97,6 +97,14 @@ function sendAppend(state: EngineState, id: MemberId, progress: Progress): boole
   progress.toldCommit = toldCommit;
   progress.sent(entries);
   return entries.length > 0;
+}
+
+/**
+ * How far this follower is told. A learner gets what is committed and no more: its log must never be ahead of all that vote,
+ * or, once it is asked for its vote, it could only refuse them (the leader that told it may be gone for good).
+ */
+function sendableTo({ log, membership }: EngineState, id: MemberId): LogIndex {
+  return votersOf(membership.latest.config).includes(id) ? log.last.index : log.commitIndex;
 }
 
 /** Not for one that does not answer: it would only be tried, in vain, again and again. */

@@ -162,6 +162,8 @@ export class Member {
   }
 
   resume(): void {
+    // Nor does a disk that hung for an age go on hanging.
+    this.#busyUntil = Math.min(this.#busyUntil, this.#world.queue.now);
     this.#pausedUntil = 0;
   }
 

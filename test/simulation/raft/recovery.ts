@@ -56,36 +56,11 @@ function chooseCore(world: World): readonly Member[] | null {
   const configs = world.configs();
   const core: Member[] = [];
   const isEnough = (): boolean =>
-    configs.every((config) => holdsQuorum(config, (id) => core.some((member) => member.id === id))) &&
-    core.some((member) => isElectable(member, core));
+    configs.every((config) => holdsQuorum(config, (id) => core.some((member) => member.id === id)));
   for (const member of world.random.shuffle(world.members().filter((each) => !each.isGone))) {
     if (!isEnough() || world.random.chance(40)) core.push(member);
   }
   return isEnough() ? core : null;
-}
-
-/**
- * Votes in its own log, and a quorum of that log's configuration would vote for it.
- *
- * A quorum alone does not see to that: a learner whose promotion is under way may hold more of a dead leader's tail than
- * the voters do, and can then neither vote for them nor campaign. The group waits until one more of the old voters is back.
- */
-function isElectable({ id, disk }: Member, core: readonly Member[]): boolean {
-  const { last, hard, floorConfig } = disk.current;
-  const placed = disk.current.configs();
-  const latest = disk.current.latestConfig();
-  const committedAt = placed.findLastIndex(({ index }) => index <= hard.commit);
-  const counted = placed.slice(Math.max(committedAt, 0)).map(({ config }) => config);
-  if (committedAt < 0 && floorConfig !== null) counted.push(floorConfig.config);
-  if (latest === null || !counted.some(({ voters, outgoing }) => [...voters, ...outgoing].includes(id)))
-    return false;
-  return holdsQuorum(latest, (voter) => {
-    const other = core.find((member) => member.id === voter)?.disk.current.last;
-    return (
-      other !== undefined &&
-      (other.term < last.term || (other.term === last.term && other.index <= last.index))
-    );
-  });
 }
 
 function leaderOf(world: World): Member | undefined {

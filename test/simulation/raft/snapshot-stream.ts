@@ -50,7 +50,10 @@ export function streamSnapshot(
   };
   const arrive = (): void => {
     const receiver = streaming.member(to);
-    if (receiver?.life !== receiverLife) return;
+    if (receiver?.life !== receiverLife) {
+      report("was lost with its receiver");
+      return;
+    }
     const message = { type: "snapshot", from: from.id, to, term, meta: staged.meta } as const;
     receiver?.hear(`has the snapshot of ${index}/${staged.meta.term} from ${from.id}, term ${term}`, (node) =>
       node.receiveSnapshot(message, staged.content),
