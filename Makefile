@@ -27,7 +27,7 @@ QUICK_TESTS := test/tidy test/unit test/transcripts test/scenarios
 SEEDS ?= 100
 # How many seeds `make check` and `make test` simulate.
 CHECK_SEEDS := 20
-TEST_SEEDS := 200
+TEST_SEEDS := 500
 
 BUILDER ?= $(firstword $(shell for tool in buildah podman docker; do command -v $$tool; done))
 BASE_IMAGE ?= debian:bookworm-slim

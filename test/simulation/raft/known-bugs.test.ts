@@ -5,7 +5,7 @@ import { KNOWN_BUGS, type KnownBug } from "./known-bugs.ts";
 import { type Found, PatchedCopy } from "./patched-copy.ts";
 
 /** What `make test` lives through: a bug that this does not find would not have been found. */
-const USUAL_SEEDS = 200;
+const USUAL_SEEDS = 500;
 /** How many copies run at once. */
 const LANES = 2;
 const LIMIT_MS = 600_000;
