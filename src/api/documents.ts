@@ -102,14 +102,40 @@ const ReignSchema = t.Object(
   { title: "Reign", description: "One reign of one primary" },
 );
 
-export const DurabilitySchema = t.Object(
+const QuorumDurabilitySchema = t.Object(
   {
     mode: t.Literal("quorum"),
-    synchronousStandbys: t.Number(),
-    onQuorumLoss: t.Union([t.Literal("block"), t.Literal("degrade")]),
+    synchronousStandbys: t.Integer({
+      minimum: 1,
+      maximum: 20,
+      description: "How many standbys must have flushed a commit before it is acknowledged",
+    }),
+    onQuorumLoss: t.Union([t.Literal("block"), t.Literal("degrade")], {
+      description: "With too few standbys left: let commits wait, or ask for fewer and say so",
+    }),
   },
-  { title: "Durability" },
+  { ...closed, title: "QuorumDurability", description: "No acknowledged commit is ever lost" },
 );
+
+const AsyncDurabilitySchema = t.Object(
+  {
+    mode: t.Literal("async"),
+    maxLagBytes: t.Integer({
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: "A standby that lacks more than this is not appointed by itself",
+    }),
+  },
+  {
+    ...closed,
+    title: "AsyncDurability",
+    description: "The primary acknowledges alone, under a lease: a failover may lose what was not replicated",
+  },
+);
+
+export const DurabilitySchema = t.Union([QuorumDurabilitySchema, AsyncDurabilitySchema], {
+  title: "Durability",
+});
 
 export const ClusterSchema = t.Object(
   {

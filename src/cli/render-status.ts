@@ -7,17 +7,21 @@ export function renderStatus(cluster: ClusterDocument): string {
 }
 
 function headline(cluster: ClusterDocument): string {
-  const { reign, durability } = cluster;
+  const { reign } = cluster;
   const parts = [
     `cluster ${cluster.name}`,
     reign === null ? "no primary yet" : `epoch ${reign.epoch}`,
     cluster.isWritable ? "writable" : "NOT writable",
-    reign === null
-      ? `${durability.mode} k=${durability.synchronousStandbys}`
-      : `${durability.mode} ANY ${reign.cohort.k} (${reign.cohort.standbys.join(", ")})`,
+    renderDurability(cluster),
     cluster.raft.leader === null ? "NO leader" : `leader ${cluster.raft.leader}`,
   ];
   return withoutControls(parts.join(" · "));
+}
+
+function renderDurability({ reign, durability }: ClusterDocument): string {
+  if (durability.mode === "async") return "async";
+  if (reign === null) return `quorum k=${durability.synchronousStandbys}`;
+  return `quorum ANY ${reign.cohort.k} (${reign.cohort.standbys.join(", ")})`;
 }
 
 /** One row per member. */

@@ -84,6 +84,22 @@ const REFUSALS: Readonly<Record<RefusalCode, { readonly message: string; readonl
     message: "The primary is changing, or has changed meanwhile; nothing was done.",
     hint: "Look at 'guacamole status' and try again.",
   },
+  "stale-generation": {
+    message: "Somebody else changed the settings meanwhile; nothing was done.",
+    hint: "Read them again, and make your change to what they are now.",
+  },
+  "stale-loss": {
+    message: "What was shown is not so any more, or too long ago; nothing was done.",
+    hint: "Look at 'guacamole explain', and decide anew.",
+  },
+  "paused-already": {
+    message: "Automatic failover is paused for this reason already.",
+    hint: "'guacamole resume' ends it.",
+  },
+  "not-paused": {
+    message: "Automatic failover is not paused for this reason.",
+    hint: "'guacamole status' shows the reasons.",
+  },
   "stale-operation": {
     message: "This operation has ended.",
     hint: null,

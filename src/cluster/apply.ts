@@ -12,9 +12,11 @@ import { EPOCH_ZERO, type Generation, type MemberId } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
 import { type Applied, accept, type ChangeOf, event, refuse, withMember } from "./applied.ts";
 import { addMember, createJoinToken, setMemberTags, setMemberVoting } from "./apply-members.ts";
+import { acceptLoss, changeSpec, pause, resume } from "./apply-policy.ts";
 import { forgetMember, removeMember, stayAfterAll } from "./apply-removal.ts";
 import type { Change, Command } from "./command.ts";
-import { FEATURE_LEVEL } from "./feature-level.ts";
+import { beginFailover, recordOf, tellAppointment, tellPhase } from "./failover-history.ts";
+import { FEATURE_LEVEL, isUnderstoodByAll } from "./feature-level.ts";
 import { beginOperation, closeOperation, isRunning, logOperation } from "./operations.ts";
 import { followingEpoch, recoverGroup } from "./recover-group.ts";
 import {
@@ -75,6 +77,16 @@ function applyFormed(
       return changeCohort(state, command, change);
     case "settle-cohort":
       return settleCohort(state, command, change);
+    case "record-phase":
+      return recordPhase(state, command, change);
+    case "change-spec":
+      return changeSpec(state, command, change);
+    case "pause":
+      return pause(state, command, change);
+    case "resume":
+      return resume(state, command, change);
+    case "accept-loss":
+      return acceptLoss(state, command, change);
     case "mark-data-ready":
       return markDataReady(state, command, change);
     case "reinitialize-member":
@@ -182,7 +194,7 @@ function fence(state: ClusterState, command: Command, change: ChangeOf<"fence">)
     fence: { reason: change.reason, preferredId: change.preferredId, fencedAtWallMs: command.atMs },
   };
   return accept(
-    { ...state, reign: fenced },
+    { ...beginFailover(state, command, reign, change), reign: fenced },
     event(
       command,
       "primary.fenced",
@@ -211,7 +223,8 @@ function appoint(state: ClusterState, command: Command, change: ChangeOf<"appoin
     reason: change.reason,
     cohort: change.cohort,
     pendingCohort: null,
-    inheritedRules: previous === null ? [] : rulesOf(previous),
+    // What was acknowledged under a lease was never promised to anybody else: there is no rule to inherit.
+    inheritedRules: previous === null ? [] : rulesOf(previous).filter(({ isLeased }) => isLeased !== true),
     timelines: change.timelines,
     lineage: null,
     fence: null,
@@ -222,10 +235,11 @@ function appoint(state: ClusterState, command: Command, change: ChangeOf<"appoin
     reign,
     failoverCount: state.failoverCount + (previous !== null && !wasPlanned ? 1 : 0),
     switchoverCount: state.switchoverCount + (wasPlanned ? 1 : 0),
+    ...(state.acceptedLoss == null ? {} : { acceptedLoss: null }),
   };
   const at = change.position === null ? "the beginning" : formatPosition(change.position);
   return accept(
-    appointed,
+    tellAppointment(appointed, command, change),
     event(
       command,
       "primary.appointed",
@@ -265,8 +279,10 @@ function recordLineage(state: ClusterState, command: Command, change: ChangeOf<"
   if (reign === null || reign.epoch !== change.epoch || reign.fence !== null || reign.lineage !== null) {
     return refuse(state, "stale-epoch");
   }
+  const { epoch, sinceFenceMs = null } = change;
+  const told = tellPhase(state, command, { epoch, phase: "promoted", sinceFenceMs });
   return accept(
-    { ...state, reign: { ...reign, lineage: { timeline: change.timeline, ancestors: change.ancestors } } },
+    { ...told, reign: { ...reign, lineage: { timeline: change.timeline, ancestors: change.ancestors } } },
     event(
       command,
       "primary.promoted",
@@ -274,6 +290,13 @@ function recordLineage(state: ClusterState, command: Command, change: ChangeOf<"
       { epoch: change.epoch, member: memberName(state, reign.primaryId), timeline: change.timeline },
     ),
   );
+}
+
+function recordPhase(state: ClusterState, command: Command, change: ChangeOf<"record-phase">): Applied {
+  if (!isUnderstoodByAll(state, change)) return refuse(state, "feature-level-low");
+  if (state.reign?.epoch !== change.epoch || recordOf(state, change.epoch) === undefined)
+    return refuse(state, "stale-epoch");
+  return accept(tellPhase(state, command, change));
 }
 
 function changeCohort(state: ClusterState, command: Command, change: ChangeOf<"change-cohort">): Applied {
@@ -460,11 +483,17 @@ function finishOperation(
 /** The same standbys, in any order, and the same k. */
 export function isSameCohort(a: Cohort, b: Cohort): boolean {
   const isSameSize = a.standbyIds.length === b.standbyIds.length;
-  return a.k === b.k && isSameSize && a.standbyIds.every((id) => b.standbyIds.includes(id));
+  return (
+    a.k === b.k &&
+    (a.isLeased ?? false) === (b.isLeased ?? false) &&
+    isSameSize &&
+    a.standbyIds.every((id) => b.standbyIds.includes(id))
+  );
 }
 
 /** For people: `any 1 of m2, m3`, or `none`. */
 export function cohortText(state: ClusterState, cohort: Cohort): string {
+  if (cohort.isLeased === true) return "none, under a lease";
   if (cohort.standbyIds.length === 0) return "none";
   const names = cohort.standbyIds.map((id) => memberName(state, id)).sort();
   return cohort.k === 0 ? `none of ${names.join(", ")}` : `any ${cohort.k} of ${names.join(", ")}`;

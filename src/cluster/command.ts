@@ -1,9 +1,18 @@
-import type { ClusterId, Epoch, MemberId } from "../base/ids.ts";
+import type { ClusterId, Epoch, Generation, MemberId } from "../base/ids.ts";
 import type { Position } from "../base/lsn.ts";
 import type { Member, MemberTags, VotingWish } from "./member.ts";
 import type { Ancestor, TimelineEpoch } from "./observation.ts";
 import type { ClusterSpec } from "./spec.ts";
-import type { ApiToken, CertificateAuthority, Cohort, InitdbOptions, Lineage, Scope } from "./state.ts";
+import type {
+  ApiToken,
+  CertificateAuthority,
+  Cohort,
+  FailoverPhase,
+  FailoverPosition,
+  InitdbOptions,
+  Lineage,
+  Scope,
+} from "./state.ts";
 
 /**
  * One entry of the log: a wish to change what is agreed. `apply()` carries it out or refuses it with a reason; both are
@@ -82,6 +91,9 @@ export type Change =
       readonly epoch: Epoch;
       readonly reason: string;
       readonly preferredId: MemberId | null;
+      /** From feature level 3 on: what was seen, a sentence each, and for how long before. */
+      readonly evidence?: readonly string[];
+      readonly detectionMs?: number | null;
     }
   /** Begins the reign after `previousEpoch`. A second one for the same predecessor is refused: one winner. */
   | {
@@ -94,12 +106,39 @@ export type Change =
       readonly reason: string;
       /** Why each of the others was not chosen. */
       readonly passedOver: readonly { readonly memberId: MemberId; readonly reason: string }[];
+      /** From feature level 3 on: for the history. */
+      readonly positions?: readonly FailoverPosition[];
+      readonly sinceFenceMs?: number | null;
+      /** Commits may be lost that were acknowledged: why. Absent: none. */
+      readonly loss?: string;
     }
   | {
       readonly kind: "record-lineage";
       readonly epoch: Epoch;
       readonly timeline: Lineage["timeline"];
       readonly ancestors: readonly Ancestor[];
+      readonly sinceFenceMs?: number | null;
+    }
+  /** The reign of `epoch` has come this far; told once, for the history. */
+  | {
+      readonly kind: "record-phase";
+      readonly epoch: Epoch;
+      readonly phase: FailoverPhase;
+      readonly sinceFenceMs: number | null;
+    }
+  /** Changes what operators want; refused unless it was made for the present generation. */
+  | { readonly kind: "change-spec"; readonly generation: Generation; readonly spec: ClusterSpec }
+  /** No failover happens by itself until every reason is taken back. */
+  | { readonly kind: "pause"; readonly reason: string }
+  /** Takes a reason back; null: all of them. */
+  | { readonly kind: "resume"; readonly reason: string | null }
+  /** A person ends the reign `epoch` in favour of a member, and takes the loss of what that member lacks. */
+  | {
+      readonly kind: "accept-loss";
+      readonly epoch: Epoch;
+      readonly memberId: MemberId;
+      readonly position: Position;
+      readonly expiresAtMs: number;
     }
   /** Announces a cohort; the primary moves to it, and meanwhile both rules count. */
   | { readonly kind: "change-cohort"; readonly epoch: Epoch; readonly cohort: Cohort }
@@ -150,6 +189,10 @@ export type RefusalCode =
   | "member-unknown"
   | "member-unsuitable"
   | "stale-epoch"
+  | "stale-generation"
+  | "stale-loss"
+  | "paused-already"
+  | "not-paused"
   | "stale-operation"
   | "operation-running"
   | "feature-level-low"

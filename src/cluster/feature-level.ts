@@ -5,17 +5,22 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  * What this binary understands in a log. A release that writes anything new raises it by one; what is new is written only
  * once every member of the cluster understands it, so that members can be upgraded one after another.
  *
- * 1: release 0.1.0. 2: membership that shrinks, learners, recovery.
+ * 1: release 0.1.0. 2: membership that shrinks, learners, recovery. 3: durability with a lease, pauses, history of failovers.
  */
-export const FEATURE_LEVEL = 2;
+export const FEATURE_LEVEL = 3;
 
-const LEVEL_2: ReadonlySet<Change["kind"]> = new Set([
-  "set-member-voting",
-  "set-member-tags",
-  "remove-member",
-  "forget-member",
-  "recover-group",
-]);
+const NEEDED_LEVELS: Partial<Readonly<Record<Change["kind"], number>>> = {
+  "set-member-voting": 2,
+  "set-member-tags": 2,
+  "remove-member": 2,
+  "forget-member": 2,
+  "recover-group": 2,
+  "record-phase": 3,
+  "change-spec": 3,
+  pause: 3,
+  resume: 3,
+  "accept-loss": 3,
+};
 
 /** Whether every member can apply this change. Raising the level itself is for the leader, who has asked them all. */
 export function isUnderstoodByAll(state: ClusterState, change: Change): boolean {
@@ -24,5 +29,5 @@ export function isUnderstoodByAll(state: ClusterState, change: Change): boolean 
 
 function neededLevel(change: Change): number {
   const isNewWord = change.kind === "create-join-token" && change.replaces !== undefined;
-  return isNewWord || LEVEL_2.has(change.kind) ? 2 : 1;
+  return isNewWord ? 2 : (NEEDED_LEVELS[change.kind] ?? 1);
 }

@@ -39,6 +39,12 @@ export interface MemberTags {
   readonly failoverPriority: number;
   /** Never promoted. */
   readonly isNoFailover: boolean;
+  /** Never one of the synchronous standbys. Absent: it may be. */
+  readonly isNoSync?: boolean;
+  /** Others are cloned from here rather than from the primary. Absent: not. */
+  readonly isCloneSource?: boolean;
+  /** What fails together: a rack, a data centre. Absent: not known. */
+  readonly zone?: string;
 }
 
 export const DEFAULT_TAGS: MemberTags = { failoverPriority: 0, isNoFailover: false };

@@ -26,6 +26,41 @@ export interface MemberStatus {
   readonly version: string;
   /** The highest feature level that this binary understands. Absent: 1. */
   readonly featureLevel?: number;
+  /** How the postmaster's process is, by the kernel; null without one. Absent: not known. */
+  readonly postmasterState?: PostmasterState | null;
+  /** The disks under PostgreSQL, as the supervisor sees them. Absent: not known. */
+  readonly disks?: readonly DiskStatus[];
+  /** What asks more of PostgreSQL than a look. Absent: it is not asked. */
+  readonly checks?: Checks;
+  /** The host's own time of this look, in its own words: the leader hands it back as a lease. Only of a leased primary. */
+  readonly leaseStampMs?: number;
+  /** Under which lease PostgreSQL may reign now. Absent or null: none is held. */
+  readonly lease?: { readonly epoch: Epoch; readonly remainingMs: number } | null;
+}
+
+/** `stopped`: by SIGSTOP or a debugger. `uninterruptible`: waiting for a disk. */
+export type PostmasterState = "running" | "stopped" | "uninterruptible";
+
+/** One directory that PostgreSQL depends on, probed by writing and syncing a small file in it. */
+export interface DiskStatus {
+  readonly place: "data" | "wal" | "state";
+  /** How long the last probe that ended took. */
+  readonly lastSyncMs: number | null;
+  /** For how long the present probe has been waiting; null where none is under way. */
+  readonly pendingMs: number | null;
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+  /** There is no room left to write the probe. */
+  readonly isFull: boolean;
+}
+
+/** For how long something has been failing; null: it works, or is not asked now. */
+export interface Checks {
+  /** A new connection, as a client makes it. */
+  readonly connectionFailingMs: number | null;
+  /** A small write to WAL, on a primary. */
+  readonly writeFailingMs: number | null;
+  readonly detail: string | null;
 }
 
 /** What a leader does with the cluster, and with the group that votes. */
@@ -118,6 +153,8 @@ export interface PrimaryStatus {
   readonly standbys: readonly StandbyConnection[];
   /** The roles that members need (replication, rewind) exist. */
   readonly isProvisioned: boolean;
+  /** For how long the oldest commit has been waiting for standbys; null: none waits. Absent: not known. */
+  readonly commitWaitMs?: number | null;
 }
 
 export interface Ancestor {

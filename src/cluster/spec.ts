@@ -8,6 +8,8 @@ export interface ClusterSpec {
   readonly timing: Timing;
   /** Absent: at most five vote. */
   readonly consensus?: ConsensusSpec;
+  /** Absent: `DEFAULT_FAILOVER`. */
+  readonly failover?: FailoverSpec;
 }
 
 /** How many members vote. All others learn, and take the place of a voter that is gone. */
@@ -16,12 +18,11 @@ export interface ConsensusSpec {
   readonly votersMax: number;
 }
 
-/**
- * How an acknowledged commit is kept safe (`roadmap/0002-failover.md`).
- *
- * `quorum`: a commit is acknowledged once the primary and `synchronousStandbys` of its cohort have flushed it.
- */
-export interface Durability {
+/** How an acknowledged commit is kept safe (`roadmap/0002-failover.md`). */
+export type Durability = QuorumDurability | AsyncDurability;
+
+/** A commit is acknowledged once the primary and `synchronousStandbys` of its cohort have flushed it: none is lost. */
+export interface QuorumDurability {
   readonly mode: "quorum";
   /** k in `ANY k (…)`. While fewer standbys exist than this, all that exist must acknowledge. */
   readonly synchronousStandbys: number;
@@ -32,6 +33,67 @@ export interface Durability {
   readonly onQuorumLoss: "block" | "degrade";
 }
 
+/**
+ * The primary acknowledges alone, for as long as it holds a lease. A failover may lose what the successor had not received:
+ * by itself no member is appointed that lacks more than `maxLagBytes` of what the primary was last seen to have.
+ */
+export interface AsyncDurability {
+  readonly mode: "async";
+  readonly maxLagBytes: number;
+}
+
+/** What is done about a primary in trouble. */
+export interface FailoverSpec {
+  /**
+   * When the postmaster ends by itself: `failover` appoints another member at once; `restart` lets it come back first, and
+   * appoints another only if it does not. `auto`: `failover` where nothing can be lost by it (`quorum`), else `restart`.
+   */
+  readonly onCrash: "auto" | "failover" | "restart";
+  /** How long a primary that crashed is waited for before another is appointed, where it is to come back. */
+  readonly restartMsMax: number;
+  /** For so long after an automatic failover the next one needs a stronger proof: silence counts three times as much. */
+  readonly calmMs: number;
+  /** So many primaries in a row that fall within `crashLoopMs` of their appointment are a loop: it is held, for longer each time. */
+  readonly crashLoopCount: number;
+  readonly crashLoopMs: number;
+  /** A sync of a small file beside PostgreSQL's that takes longer than this: the disk has stalled. */
+  readonly diskStallMs: number;
+}
+
+export const DEFAULT_FAILOVER: FailoverSpec = {
+  onCrash: "auto",
+  restartMsMax: 10_000,
+  calmMs: 60_000,
+  crashLoopCount: 5,
+  crashLoopMs: 20_000,
+  diskStallMs: 3_000,
+};
+
+/** The policies in force. */
+export function failoverOf(spec: ClusterSpec): FailoverSpec {
+  return spec.failover ?? DEFAULT_FAILOVER;
+}
+
+/** k as the spec asks for it: 0 where the primary acknowledges alone. */
+export function synchronousStandbysOf({ durability }: ClusterSpec): number {
+  return durability.mode === "quorum" ? durability.synchronousStandbys : 0;
+}
+
+/** Whether fewer acknowledgements may be asked for when too few standbys are left. */
+export function mayDegrade({ durability }: ClusterSpec): boolean {
+  return durability.mode === "async" || durability.onQuorumLoss === "degrade";
+}
+
+/** Whether the primary acknowledges alone, under a lease. */
+export function isLeased({ durability }: ClusterSpec): boolean {
+  return durability.mode === "async";
+}
+
+/** For how long a primary may reign from the moment at which it last proved that it is in touch with the leader. */
+export function leaseMsOf({ timing }: ClusterSpec): number {
+  return timing.leaseMs ?? 3 * timing.suspectMs;
+}
+
 export interface Timing {
   /** The Raft leader speaks to each member this often. */
   readonly heartbeatMs: number;
@@ -40,6 +102,8 @@ export interface Timing {
   readonly electionMsMax: number;
   /** A member that is silent for this long is suspected. */
   readonly suspectMs: number;
+  /** How long a lease lasts (`async` durability). Absent: three times `suspectMs`. */
+  readonly leaseMs?: number;
 }
 
 /** Profiles change all times together, so that they keep their proportions. */
@@ -72,6 +136,14 @@ export function validateTiming(timing: Timing): Result<Timing, string> {
     return err(
       `electionMsMax (${timing.electionMsMax}) must be more than electionMsMin (${timing.electionMsMin})`,
     );
+  }
+  if (timing.suspectMs < 4 * timing.heartbeatMs) {
+    return err(
+      `suspectMs (${timing.suspectMs}) must be at least four times heartbeatMs (${timing.heartbeatMs})`,
+    );
+  }
+  if (timing.leaseMs !== undefined && timing.leaseMs < 2 * timing.suspectMs) {
+    return err(`leaseMs (${timing.leaseMs}) must be at least twice suspectMs (${timing.suspectMs})`);
   }
   return ok(timing);
 }

@@ -39,6 +39,65 @@ export interface ClusterState {
   /** Reigns that ended because the primary was lost (not by a planned switchover). */
   readonly failoverCount: number;
   readonly switchoverCount: number;
+  /** Every change of the primary with its phases, oldest first, bounded. Absent: none since feature level 3. */
+  readonly failovers?: readonly FailoverRecord[];
+  /** While there is one, no failover happens by itself. Absent: there is none. */
+  readonly pauses?: readonly Pause[];
+  /** A person takes a loss, so that a reign can be ended whose commits cannot all be found. Absent or null: nobody does. */
+  readonly acceptedLoss?: AcceptedLoss | null;
+}
+
+/** Automatic failover is off, for a reason that somebody gave. */
+export interface Pause {
+  /** Names the pause: the same reason ends it. */
+  readonly reason: string;
+  readonly by: string;
+  readonly atMs: number;
+}
+
+/** Holds for one reign, one member and how far that member was when a person was shown it; and not for ever. */
+export interface AcceptedLoss {
+  readonly epoch: Epoch;
+  readonly memberId: MemberId;
+  readonly position: Position;
+  readonly expiresAtMs: number;
+  readonly by: string;
+}
+
+export type FailoverPhase = "revoked" | "appointed" | "promoted" | "writable" | "rejoined";
+
+/** One change of the primary: why, on what evidence, how far everybody was, and how long each phase took. */
+export interface FailoverRecord {
+  /** 1, 2, … in this cluster. */
+  readonly number: number;
+  readonly kind: "automatic" | "switchover" | "manual";
+  /** The reign that ended, and the one that followed; null until it is appointed. */
+  readonly epoch: Epoch;
+  readonly nextEpoch: Epoch | null;
+  readonly from: string;
+  readonly to: string | null;
+  /** A reason of the decision that ended the reign (`decision/reasons.ts`). */
+  readonly reason: string;
+  readonly by: string;
+  /** What was seen, a sentence each. */
+  readonly evidence: readonly string[];
+  /** When the reign was fenced, by the leader's wall clock. */
+  readonly atMs: number;
+  /** From the first sign to the fence. */
+  readonly detectionMs: number | null;
+  /** Since the fence, by the leader's monotonic clock where one leader saw both. */
+  readonly phases: readonly { readonly phase: FailoverPhase; readonly afterMs: number }[];
+  readonly positions: readonly FailoverPosition[];
+  readonly passedOver: readonly { readonly member: string; readonly reason: string }[];
+  /** Commits may have been lost that were acknowledged: why. Null: none. */
+  readonly loss: string | null;
+}
+
+/** How far a member was when the successor was chosen. */
+export interface FailoverPosition {
+  readonly member: string;
+  readonly position: Position | null;
+  readonly hasPledged: boolean;
 }
 
 /** What is left of a member that was removed: its id never takes part again. */
@@ -92,6 +151,8 @@ export interface InitdbOptions {
 export interface Cohort {
   readonly standbyIds: readonly MemberId[];
   readonly k: number;
+  /** k is 0 by choice: the primary acknowledges alone, and only while it holds a lease. Absent: no. */
+  readonly isLeased?: boolean;
 }
 
 /** One reign of one primary (`roadmap/0002-failover.md`). */

@@ -6,6 +6,7 @@ import { assert } from "../base/assert.ts";
 import type { MemberId } from "../base/ids.ts";
 import { comparePositions } from "../base/lsn.ts";
 import type { StandbyStatus, TimelineEpoch } from "../cluster/observation.ts";
+import { mayDegrade, synchronousStandbysOf } from "../cluster/spec.ts";
 import { type Cohort, memberById, type Reign, rulesOf } from "../cluster/state.ts";
 import { compareWal, type EpochPosition, epochOfTimeline, withTimeline } from "../cluster/timelines.ts";
 import { type ClusterView, dataMembers, isHeard } from "./cluster-view.ts";
@@ -131,15 +132,15 @@ function nextCohort(
   chosen: Candidate,
   candidates: readonly Candidate[],
 ): Cohort {
-  const { durability } = view.state.spec;
+  const { spec } = view.state;
   const isOther = (id: MemberId) => id !== chosen.memberId;
-  const k = Math.min(durability.synchronousStandbys, ...rulesOf(reign).map((rule) => rule.k));
+  const k = Math.min(synchronousStandbysOf(spec), ...rulesOf(reign).map((rule) => rule.k));
   const others = candidates.filter(({ memberId }) => isOther(memberId));
   const staying = others.filter(({ isLeaving }) => !isLeaving);
   // Who is being removed still acknowledges where nobody else is there: its removal waits, commits do not.
   const present = (staying.length >= k ? staying : others).map(({ memberId }) => memberId);
   if (present.length >= k) return { standbyIds: present.sort(), k };
-  if (durability.onQuorumLoss === "degrade") return { standbyIds: present.sort(), k: present.length };
+  if (mayDegrade(spec)) return { standbyIds: present.sort(), k: present.length };
   const all = dataMembers(view.state)
     .filter(({ id, isLeaving }) => isOther(id) && (!isLeaving || present.includes(id)))
     .map(({ id }) => id);

@@ -8,6 +8,7 @@ import { unreachable } from "../base/assert.ts";
 import { EPOCH_ZERO } from "../base/ids.ts";
 import type { Member } from "../cluster/member.ts";
 import type { PrimaryStatus } from "../cluster/observation.ts";
+import { synchronousStandbysOf } from "../cluster/spec.ts";
 import {
   type ClusterState,
   memberName,
@@ -264,7 +265,7 @@ function isCohortComplete({ reign, spec, members }: ClusterState): boolean {
     ({ id, kind, isLeaving }) => kind === "data" && !isLeaving && id !== reign.primaryId,
   ).length;
   const { standbyIds, k } = reign.cohort;
-  return standbyIds.length === others && k === Math.min(spec.durability.synchronousStandbys, others);
+  return standbyIds.length === others && k === Math.min(synchronousStandbysOf(spec), others);
 }
 
 /** How long a leader stays where it is before it moves off the primary's host. */

@@ -7,6 +7,7 @@
  */
 import type { MemberId } from "../base/ids.ts";
 import type { PrimaryStatus } from "../cluster/observation.ts";
+import { mayDegrade, synchronousStandbysOf } from "../cluster/spec.ts";
 import { type Cohort, featureLevelOf, type Reign, standbyNameOf } from "../cluster/state.ts";
 import { cohortNames } from "../cluster/writable.ts";
 import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
@@ -60,7 +61,7 @@ interface Step {
 }
 
 function nextStep(view: ClusterView, reign: Reign, primary: PrimaryStatus): Step | null {
-  const { synchronousStandbys, onQuorumLoss } = view.state.spec.durability;
+  const synchronousStandbys = synchronousStandbysOf(view.state.spec);
   const { standbyIds, k } = reign.cohort;
   const streams = ({ id }: { readonly id: MemberId }) =>
     connectionOf(view, primary, id)?.state === "streaming" && isHeard(view, id);
@@ -90,7 +91,7 @@ function nextStep(view: ClusterView, reign: Reign, primary: PrimaryStatus): Step
   const left = standbyIds.filter((id) => id !== lost);
   if (streaming.length >= k)
     return { cohort: { standbyIds: left, k: Math.min(k, left.length) }, reason: "cohort-shrinking" };
-  if (onQuorumLoss === "block" || k === 0) return { cohort: null, reason: "quorum-lost" };
+  if (!mayDegrade(view.state.spec) || k === 0) return { cohort: null, reason: "quorum-lost" };
   return { cohort: { standbyIds, k: k - 1 }, reason: "cohort-weakening" };
 }
 

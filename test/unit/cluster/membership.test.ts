@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { AssertionError } from "../../../src/base/assert.ts";
 import { apply } from "../../../src/cluster/apply.ts";
 import type { Change, Command } from "../../../src/cluster/command.ts";
-import { isUnderstoodByAll } from "../../../src/cluster/feature-level.ts";
+import { FEATURE_LEVEL, isUnderstoodByAll } from "../../../src/cluster/feature-level.ts";
 import type { ClusterState } from "../../../src/cluster/state.ts";
 import { isNamedByReign, memberById, memberName, standbyNameOf } from "../../../src/cluster/state.ts";
 import { clusterState, cohort, epoch, id, member, reign } from "../../support/situation.ts";
@@ -226,7 +226,7 @@ describe("the feature level", () => {
   });
 
   test("stops a binary that does not understand it", () =>
-    expect(() => apply(BOTH, command(raise(3)))).toThrow(AssertionError));
+    expect(() => apply(BOTH, command(raise(FEATURE_LEVEL + 1)))).toThrow(AssertionError));
 
   test("a cohort that was announced is replaced by another only from level 2 on, and counts until that is settled", () => {
     const change: Change = { kind: "change-cohort", epoch: epoch(1), cohort: cohort(0, "m2", "m3") };
