@@ -33,6 +33,7 @@ export class NamespaceNetwork {
   readonly hosts: readonly NamespaceHost[];
   readonly #serial: number;
   readonly #subnet: string;
+  readonly #unplugged = new Set<NamespaceHost>();
 
   /** Why there can be none here, in a few words; null if there can. */
   static refusal(): string | null {
@@ -78,8 +79,24 @@ export class NamespaceNetwork {
     this.cut(other, one);
   }
 
+  /** Nothing arrives at this host or leaves it any more, to and from this process neither: as if its cable were drawn. */
+  unplug(host: NamespaceHost): void {
+    for (const other of this.hosts) if (other !== host) this.cutBothWays(host, other);
+    const device = this.#device(this.hosts.indexOf(host));
+    batch(null, [`neighbour replace ${host.address} lladdr ${NOBODY} dev ${device} nud permanent`]);
+    batch(host.name, [`neighbour replace ${this.#ownAddress} lladdr ${NOBODY} dev tests nud permanent`]);
+    this.#unplugged.add(host);
+  }
+
   /** Everybody reaches everybody again. */
   mend(): void {
+    for (const host of this.#unplugged) {
+      // Forgotten, not named: it is found out again as at the start.
+      const device = this.#device(this.hosts.indexOf(host));
+      batch(null, [`neighbour delete ${host.address} dev ${device}`]);
+      batch(host.name, [`neighbour delete ${this.#ownAddress} dev tests`]);
+    }
+    this.#unplugged.clear();
     for (const from of this.hosts) {
       for (const to of this.hosts) {
         if (from !== to) this.#setNeighbour(from, to, hardwareAddress(this.hosts.indexOf(to)));
@@ -100,12 +117,11 @@ export class NamespaceNetwork {
     for (const { name } of this.hosts) run(["ip", "netns", "add", name]);
     for (const [index, host] of this.hosts.entries()) {
       const device = this.#device(index);
-      const self = `${this.#subnet}.${THIS_PROCESS}`;
       run(["ip", "link", "add", device, "type", "veth", "peer", "name", "tests", "netns", host.name]);
       batch(null, [
-        `address add ${self}/32 dev ${device}`,
+        `address add ${this.#ownAddress}/32 dev ${device}`,
         `link set ${device} up`,
-        `route add ${host.address}/32 dev ${device} src ${self}`,
+        `route add ${host.address}/32 dev ${device} src ${this.#ownAddress}`,
       ]);
       for (const [other, { name }] of this.hosts.entries()) {
         if (other <= index) continue;
@@ -124,7 +140,7 @@ export class NamespaceNetwork {
       "link set lo up",
       `address add ${host.address}/32 dev lo`,
       "link set tests up",
-      `route add ${this.#subnet}.${THIS_PROCESS}/32 dev tests src ${host.address}`,
+      `route add ${this.#ownAddress}/32 dev tests src ${host.address}`,
       ...others.flatMap((other) => [
         `link set ${linkTo(other)} address ${hardwareAddress(index)}`,
         `link set ${linkTo(other)} up`,
@@ -136,6 +152,10 @@ export class NamespaceNetwork {
   #setNeighbour(from: NamespaceHost, to: NamespaceHost, hardware: string): void {
     const device = linkTo(this.hosts.indexOf(to));
     batch(from.name, [`neighbour replace ${to.address} lladdr ${hardware} dev ${device} nud permanent`]);
+  }
+
+  get #ownAddress(): string {
+    return `${this.#subnet}.${THIS_PROCESS}`;
   }
 
   #addressOf(index: number): string {
