@@ -57,6 +57,7 @@ function deadlineMs(action: SupervisorAction): number {
     case "reload":
     case "promote":
     case "pledge":
+    case "release-lease":
     case "discard-aside":
       return 10 * SECOND_MS;
     default:

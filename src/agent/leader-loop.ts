@@ -6,7 +6,7 @@
  */
 import { unreachable } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
-import type { Epoch, LogIndex, MemberId, Term } from "../base/ids.ts";
+import type { LogIndex, MemberId, Term } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Change } from "../cluster/command.ts";
 import type { Consensus } from "../cluster/consensus.ts";
@@ -17,6 +17,8 @@ import { decideCluster } from "../decision/decide-cluster.ts";
 import { type ConfigDecision, decideConfig, type GroupView } from "../decision/decide-config.ts";
 import { decideMembership, isStopping } from "../decision/decide-membership.ts";
 import { REASONS, type Reason } from "../decision/reasons.ts";
+import { NO_REIGN_SEEN, type ReignSeen, seeReign } from "../decision/reign-seen.ts";
+import { type LeaseGrant, LeaseGrants } from "./lease-grants.ts";
 import { Turning } from "./turning.ts";
 
 export interface LeaderLoopOptions {
@@ -25,6 +27,8 @@ export interface LeaderLoopOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly newId: () => string;
+  /** Gives a lease to this member itself. */
+  readonly grantHere: (grant: LeaseGrant) => void;
 }
 
 /** Silence is no event: it is looked for this often. */
@@ -51,11 +55,13 @@ export class LeaderLoop {
   #config: { readonly reason: Reason; readonly detail: string | null } | null = null;
   #formerLeaderId: MemberId | null = null;
   #currentLeaderId: MemberId | null = null;
-  #reign: { readonly epoch: Epoch | null; readonly sinceMs: number } = { epoch: null, sinceMs: 0 };
+  #reign: ReignSeen = NO_REIGN_SEEN;
+  readonly #grants: LeaseGrants;
   #decision: { readonly reason: Reason; readonly detail: string | null } | null = null;
 
   constructor(options: LeaderLoopOptions) {
     this.#options = options;
+    this.#grants = new LeaseGrants(options);
     this.#turning = new Turning(options.clock, () => this.#turn());
   }
 
@@ -69,6 +75,7 @@ export class LeaderLoop {
   start(): void {
     this.#unsubscribe = this.#options.consensus.onChange(() => {
       this.#noteLeader();
+      this.#noteReign();
       if (this.#isLeading()) this.#turning.wake();
     });
     this.#turning.start();
@@ -91,26 +98,38 @@ export class LeaderLoop {
     this.#currentLeaderId = leaderId;
   }
 
+  /** Also while another leads: it may have to go on from there. */
+  #noteReign(): void {
+    const { consensus, clock } = this.#options;
+    this.#reign = seeReign(this.#reign, consensus.state.reign, clock.nowMs());
+  }
+
   async #turn(): Promise<number> {
     const { consensus, clock, selfId } = this.#options;
     const { state, raft } = consensus;
     const nowMs = clock.nowMs();
-    const epoch = state.reign?.epoch ?? null;
-    if (epoch !== this.#reign.epoch) this.#reign = { epoch, sinceMs: nowMs };
+    this.#noteReign();
     if (!this.#isLeading() || raft.leadingSinceMs === null) {
       this.#decision = null;
       this.#config = null;
       this.#isConfigWanted = false;
+      this.#grants.forget();
       return IDLE_MS;
     }
+    this.#grants.consider(raft.leadingSinceMs);
     const view: ClusterView = {
       state,
       selfId,
       observations: consensus.observations,
       voterIds: raft.voterIds,
       nowMs,
+      nowWallMs: clock.wallMs(),
       leadingSinceMs: raft.leadingSinceMs,
       reignSinceMs: this.#reign.sinceMs,
+      fenceSinceMs: this.#reign.fenceSinceMs,
+      lastFenceSinceMs: this.#reign.lastFenceSinceMs,
+      leaseUntilMs: this.#grants.leaseUntilMs(raft.leadingSinceMs),
+      primaryLsn: this.#grants.primaryLsn,
       formerLeaderId: this.#formerLeaderId,
     };
     const group: GroupView = {

@@ -3,9 +3,12 @@ import { unreachable } from "../base/assert.ts";
 import { EPOCH_ZERO, type TimelineId } from "../base/ids.ts";
 import type {
   Ancestor,
+  DiskStatus,
+  MemberStatus,
   PostgresStatus,
+  PostmasterState,
+  PrimaryStatus,
   Promises,
-  SynchronousStatus,
   WorkProgress,
 } from "../cluster/observation.ts";
 import type { DataDirectory, SupervisorLook } from "../supervisor/protocol.ts";
@@ -18,7 +21,17 @@ export interface LocalLook {
   readonly needsClone: string | null;
   readonly hasAside: boolean;
   readonly settingsHash: string | null;
+  readonly hasStandbySignal: boolean;
+  readonly postmasterState: PostmasterState | null;
+  readonly disks: readonly DiskStatus[];
+  readonly lease: MemberStatus["lease"];
+  readonly stampMs: number | null;
 }
+
+/** What one look does not tell. */
+export type WatchPrimary = (
+  look: Extract<ProbeLook, { kind: "primary" }>,
+) => Pick<PrimaryStatus, "synchronous" | "standbys" | "commitWaitMs">;
 
 const SUPERVISOR_DEADLINE_MS = 2_000;
 const PROBE_DEADLINE_MS = 1_000;
@@ -33,21 +46,23 @@ export const NO_PROMISES: Promises = {
 /**
  * Looks once. Never rejects: what cannot be seen is `unknown`, with the reason.
  *
- * @param synchronousOf what is known of the primary's synchronous standbys, given what the server shows now.
+ * @param watch what is known of a primary beyond this look: since when its rule is in effect, and what stands still.
  */
-export async function lookAt(
-  local: LocalPostgres,
-  synchronousOf: (look: Extract<ProbeLook, { kind: "primary" }>) => SynchronousStatus,
-): Promise<LocalLook> {
+export async function lookAt(local: LocalPostgres, watch: WatchPrimary): Promise<LocalLook> {
   const supervisor = await lookAtSupervisor(local);
   if (typeof supervisor === "string") return unknown(supervisor);
   return {
-    postgres: await lookAtPostgres(local, supervisor, synchronousOf),
+    postgres: await lookAtPostgres(local, supervisor, watch),
     promises: supervisor.promises,
     work: supervisor.work,
     needsClone: supervisor.needsClone,
     hasAside: supervisor.hasAside,
     settingsHash: supervisor.settingsHash,
+    hasStandbySignal: supervisor.hasStandbySignal ?? true,
+    postmasterState: supervisor.postmaster?.state ?? null,
+    disks: supervisor.disks ?? [],
+    lease: supervisor.lease ?? null,
+    stampMs: supervisor.stampMs ?? null,
   };
 }
 
@@ -63,7 +78,7 @@ async function lookAtSupervisor(local: LocalPostgres): Promise<SupervisorLook | 
 async function lookAtPostgres(
   local: LocalPostgres,
   supervisor: SupervisorLook,
-  synchronousOf: (look: Extract<ProbeLook, { kind: "primary" }>) => SynchronousStatus,
+  watch: WatchPrimary,
 ): Promise<PostgresStatus> {
   // Half of a rewound or cloned directory says nothing yet.
   const { work } = supervisor;
@@ -76,8 +91,8 @@ async function lookAtPostgres(
   if (look.kind !== "primary") return look;
   const ancestors = await ancestorsOf(look.timeline, supervisor, local);
   if (ancestors === null) return { kind: "starting", detail: "the promotion is under way" };
-  const { synchronousStandbyNames, ...seen } = look;
-  return { ...seen, synchronous: synchronousOf(look), ancestors };
+  const { synchronousStandbyNames, waitingCommits, ...seen } = look;
+  return { ...seen, ...watch(look), ancestors };
 }
 
 /**
@@ -123,5 +138,10 @@ function unknown(detail: string): LocalLook {
     needsClone: null,
     hasAside: false,
     settingsHash: null,
+    hasStandbySignal: true,
+    postmasterState: null,
+    disks: [],
+    lease: null,
+    stampMs: null,
   };
 }

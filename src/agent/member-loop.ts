@@ -5,17 +5,23 @@
  * (a pledge, an immediate stop) may overtake it.
  */
 import type { Clock } from "../base/clock.ts";
-import type { Epoch, MemberId } from "../base/ids.ts";
+import type { MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import { FEATURE_LEVEL } from "../cluster/feature-level.ts";
-import type { MemberStatus, Observation, SynchronousStatus } from "../cluster/observation.ts";
+import type { MemberStatus, Observation, PrimaryStatus, SynchronousStatus } from "../cluster/observation.ts";
+import { leaseMsOf, mayDegrade } from "../cluster/spec.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import { decideMember } from "../decision/decide-member.ts";
 import type { Action, Pace, Plan } from "../decision/plan.ts";
+import { isLeasedReign } from "../decision/quorum.ts";
+import { NO_REIGN_SEEN, type ReignSeen, seeReign } from "../decision/reign-seen.ts";
 import { perform } from "./execute.ts";
+import { HealthChecks } from "./health-checks.ts";
+import type { LeaseGrant } from "./lease-grants.ts";
 import { type LocalLook, lookAt, NO_PROMISES } from "./look.ts";
 import type { LocalPostgres, ProbeLook } from "./ports.ts";
+import { PrimaryWatch } from "./primary-watch.ts";
 import { RetryLater } from "./retry-later.ts";
 import { Turning } from "./turning.ts";
 
@@ -32,19 +38,16 @@ export interface MemberLoopOptions {
   readonly log: Log;
 }
 
-/** Since when this member knows the present reign, and its end. */
-interface ReignKnown {
-  readonly epoch: Epoch | null;
-  readonly isFenced: boolean;
-  readonly sinceMs: number;
-  readonly fencedSinceMs: number;
-}
-
 /** How often to look while nothing happens. Events wake the loop at once. */
 const CALM_MS = 500;
 /** While long work runs: its progress is worth telling. */
 const BUSY_MS = 200;
 const SOON_MS = 20;
+/** How often a leased primary looks, and so renews its lease: some may be lost. */
+const LOOKS_PER_LEASE = 12;
+/** A commit that has been waiting for standbys for so long is watched closely. */
+const WAIT_MS_NOTICED = 150;
+const LEASE_DEADLINE_MS = 1_000;
 const URGENT_MS = 4;
 /** What is awaited for longer than `PATIENCE_MS` is looked for this often. */
 const IMPATIENT_MS = 100;
@@ -58,10 +61,13 @@ export class MemberLoop {
   readonly #unsubscribe: (() => void)[] = [];
   #running: { readonly plan: Plan; readonly promise: Promise<void> } | null = null;
   #synchronous: SynchronousStatus | null = null;
+  readonly #watch = new PrimaryWatch();
+  readonly #checks: HealthChecks | null;
+  #unansweredSinceMs: number | null = null;
   #failedStarts = 0;
   /** PostgreSQL may not have read the settings that are on disk: a member before us, or a plan that failed, left it so. */
   #isReloadOwed = true;
-  #reign: ReignKnown = { epoch: null, isFenced: false, sinceMs: 0, fencedSinceMs: 0 };
+  #reign: ReignSeen = NO_REIGN_SEEN;
   #failure: string | null = null;
   #awaited: { readonly reason: string; readonly pace: Pace; readonly sinceMs: number } = {
     reason: "",
@@ -76,6 +82,8 @@ export class MemberLoop {
 
   constructor(options: MemberLoopOptions) {
     this.#options = options;
+    const { local, clock } = options;
+    this.#checks = local === null ? null : new HealthChecks(local.probe, clock, () => this.#turning.wake());
     this.#turning = new Turning(options.clock, async () => {
       const delayMs = await this.#turn();
       this.#turnedAtMs = options.clock.nowMs();
@@ -91,6 +99,17 @@ export class MemberLoop {
   /** When the last turn ended, by the monotonic clock; null before the first. */
   get turnedAtMs(): number | null {
     return this.#turnedAtMs;
+  }
+
+  /** The leader gives this member a lease: its own stamp comes back, confirmed. The supervisor holds PostgreSQL to it. */
+  async takeLease({ epoch, stampMs, durationMs }: LeaseGrant): Promise<void> {
+    const { local, log } = this.#options;
+    if (local === null) return;
+    const request = { kind: "extend-lease", epoch, stampMs, durationMs } as const;
+    const response = await local.supervisor.request(request, LEASE_DEADLINE_MS);
+    if (!response.ok) log.warn("member.lease-refused", { epoch, code: response.code, why: response.message });
+    // Somebody may be waiting for it to reign.
+    if (this.#awaited.reason === "waiting-for-lease") this.#turning.wake();
   }
 
   start(): void {
@@ -147,7 +166,7 @@ export class MemberLoop {
 
   async #turn(): Promise<number> {
     const { local, selfId, consensus } = this.#options;
-    const look = local === null ? WITNESS : await lookAt(local, (seen) => this.#synchronousOf(seen));
+    const look = local === null ? WITNESS : await lookAt(local, (seen) => this.#watchPrimary(seen));
     if (look.postgres.kind === "standby" || look.postgres.kind === "primary") this.#failedStarts = 0;
     if (local === null) {
       this.#publish(look, { reason: "witness", detail: null, actions: [], pace: "calm" });
@@ -156,7 +175,9 @@ export class MemberLoop {
     const takesConnections = look.postgres.kind === "standby" || look.postgres.kind === "primary";
     if (this.#isReloadOwed && takesConnections) await this.#reload(local);
     const nowMs = this.#options.clock.nowMs();
-    this.#noteReign(consensus.state, nowMs);
+    this.#reign = seeReign(this.#reign, consensus.state.reign, nowMs);
+    const isMute = look.postgres.kind === "unresponsive";
+    this.#unansweredSinceMs = isMute ? (this.#unansweredSinceMs ?? nowMs) : null;
     const plan = decideMember({
       state: consensus.state,
       selfId,
@@ -164,8 +185,12 @@ export class MemberLoop {
       promises: look.promises,
       needsClone: look.needsClone,
       hasAside: look.hasAside,
+      hasStandbySignal: look.hasStandbySignal,
+      lease: look.lease ?? null,
+      unansweredMs: this.#unansweredSinceMs === null ? null : nowMs - this.#unansweredSinceMs,
+      isDiskFull: look.disks.some(({ isFull }) => isFull),
       reignKnownMs: nowMs - this.#reign.sinceMs,
-      fenceKnownMs: this.#reign.isFenced ? nowMs - this.#reign.fencedSinceMs : null,
+      fenceKnownMs: this.#reign.fenceSinceMs === null ? null : nowMs - this.#reign.fenceSinceMs,
       failedStarts: this.#failedStarts,
       settingsHash: look.settingsHash,
       hashSettings: local.hashSettings,
@@ -173,16 +198,17 @@ export class MemberLoop {
       primary: this.#primary(),
     });
     this.#publish(look, plan);
-    const delayMs = this.#carryOut(plan, local);
-    return delayMs;
+    return Math.min(this.#carryOut(plan, local), this.#attentionMs(look));
   }
-  #noteReign({ reign }: ClusterState, nowMs: number): void {
-    const epoch = reign?.epoch ?? null;
-    const isFenced = reign !== null && reign.fence !== null;
-    if (epoch !== this.#reign.epoch) {
-      this.#reign = { epoch, isFenced: false, sinceMs: nowMs, fencedSinceMs: nowMs };
-    }
-    if (isFenced && !this.#reign.isFenced) this.#reign = { ...this.#reign, isFenced, fencedSinceMs: nowMs };
+
+  /** A lease must be renewed, and a commit that waits be noticed, more often than all else. */
+  #attentionMs({ postgres }: LocalLook): number {
+    const { reign, spec } = this.#options.consensus.state;
+    if (postgres.kind !== "primary" || reign === null) return CALM_MS;
+    if (isLeasedReign(reign)) return leaseMsOf(spec) / LOOKS_PER_LEASE;
+    const waitsMs = postgres.commitWaitMs ?? 0;
+    if (waitsMs >= WAIT_MS_NOTICED) return SOON_MS;
+    return mayDegrade(spec) ? WAIT_MS_NOTICED : CALM_MS;
   }
 
   async #reload(local: LocalPostgres): Promise<void> {
@@ -193,6 +219,15 @@ export class MemberLoop {
       // It ended just now, or the supervisor is being restarted: the next turn sees, and still owes it.
       this.#options.log.warn("member.reload-failed", { error: String(error) });
     }
+  }
+
+  #watchPrimary(
+    seen: Extract<ProbeLook, { kind: "primary" }>,
+  ): Pick<PrimaryStatus, "synchronous" | "standbys" | "commitWaitMs"> {
+    return {
+      synchronous: this.#synchronousOf(seen),
+      ...this.#watch.observe(seen, this.#options.clock.nowMs()),
+    };
   }
 
   /**
@@ -225,8 +260,18 @@ export class MemberLoop {
       leading: this.#options.leading(),
       version,
       featureLevel: FEATURE_LEVEL,
+      postmasterState: look.postmasterState,
+      disks: look.disks,
+      lease: look.lease ?? null,
+      ...(this.#checks === null
+        ? {}
+        : { checks: this.#checks.consider(look.postgres, look.postmasterState) }),
+      ...(this.#isLeased() && look.stampMs !== null ? { leaseStampMs: look.stampMs } : {}),
     };
-    if (look.postgres.kind !== "primary") this.#synchronous = null;
+    if (look.postgres.kind !== "primary") {
+      this.#synchronous = null;
+      this.#watch.forget();
+    }
     if (plan.reason !== this.#reason) {
       log.info("member.decided", {
         reason: plan.reason,
@@ -237,6 +282,12 @@ export class MemberLoop {
       this.#reason = plan.reason;
     }
     consensus.publish(this.#status);
+  }
+
+  /** This member reigns, or is about to, and only under a lease. */
+  #isLeased(): boolean {
+    const { reign } = this.#options.consensus.state;
+    return reign?.primaryId === this.#options.selfId && reign.fence === null && isLeasedReign(reign);
   }
 
   /** Begins the plan unless something else runs. @returns milliseconds until the next look. */
@@ -315,4 +366,9 @@ const WITNESS: LocalLook = {
   needsClone: null,
   hasAside: false,
   settingsHash: null,
+  hasStandbySignal: true,
+  postmasterState: null,
+  disks: [],
+  lease: null,
+  stampMs: null,
 };

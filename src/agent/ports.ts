@@ -15,11 +15,24 @@ export interface ProbePort {
   look(deadlineMs: number): Promise<ProbeLook>;
   provision(deadlineMs: number): Promise<void>;
   checkpoint(deadlineMs: number): Promise<void>;
+  /** Opens a new connection and, on a primary that writes nothing else, writes a little WAL. Never rejects. */
+  check(isPrimary: boolean, deadlineMs: number): Promise<CheckResult>;
+}
+
+/** `unknown`: not asked, or the server said itself why it did not (it is there, then). */
+export interface CheckResult {
+  readonly connection: "works" | "failed" | "unknown";
+  readonly write: "works" | "failed" | "unknown";
+  /** Why something failed; null: nothing did. */
+  readonly detail: string | null;
 }
 
 export type ProbeLook =
   | StandbyStatus
-  | (Omit<PrimaryStatus, "synchronous" | "ancestors"> & { readonly synchronousStandbyNames: string })
+  | (Omit<PrimaryStatus, "synchronous" | "ancestors" | "commitWaitMs"> & {
+      readonly synchronousStandbyNames: string;
+      readonly waitingCommits: readonly string[];
+    })
   /** It does not take connections yet. */
   | { readonly kind: "starting"; readonly detail: string }
   /** It should answer and does not. */

@@ -49,7 +49,15 @@ export type MachineRequest =
   | { readonly kind: "start"; readonly epoch: Epoch }
   | { readonly kind: "reload" }
   /** `promote` file + SIGUSR1. Resolves once signalled. */
-  | { readonly kind: "promote"; readonly epoch: Epoch; readonly timelines: readonly TimelineEpoch[] }
+  | {
+      readonly kind: "promote";
+      readonly epoch: Epoch;
+      readonly timelines: readonly TimelineEpoch[];
+      /** Refused (`no-lease`) unless a lease of this epoch stands. */
+      readonly needsLease: boolean;
+    }
+  /** PostgreSQL may reign under `epoch` without a lease from now on: commits are guarded by standbys again. */
+  | { readonly kind: "release-lease"; readonly epoch: Epoch }
   /**
    * Promises, durably and before answering, to receive no WAL under `epoch` or an older one: writes the promise, takes
    * the upstream out of the configuration, reloads.

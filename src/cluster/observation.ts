@@ -60,6 +60,8 @@ export interface Checks {
   readonly connectionFailingMs: number | null;
   /** A small write to WAL, on a primary. */
   readonly writeFailingMs: number | null;
+  /** The postmaster's process has been stopped. */
+  readonly postmasterStoppedMs: number | null;
   readonly detail: string | null;
 }
 
@@ -179,6 +181,8 @@ export interface StandbyConnection {
   readonly replayedLsn: Lsn | null;
   /** `async`, `potential`, `sync`, `quorum`. */
   readonly syncState: string;
+  /** For how long it has flushed nothing although it lacks something. Absent: it has, or that is not known. */
+  readonly stuckMs?: number;
 }
 
 /** A status and when it came in, by the *receiver's* monotonic clock. */

@@ -51,7 +51,7 @@ export interface FailoverSpec {
   readonly onCrash: "auto" | "failover" | "restart";
   /** How long a primary that crashed is waited for before another is appointed, where it is to come back. */
   readonly restartMsMax: number;
-  /** For so long after an automatic failover the next one needs a stronger proof: silence counts three times as much. */
+  /** For so long after an automatic failover the next one needs a stronger proof: silence must last twice as long. */
   readonly calmMs: number;
   /** So many primaries in a row that fall within `crashLoopMs` of their appointment are a loop: it is held, for longer each time. */
   readonly crashLoopCount: number;
@@ -63,9 +63,9 @@ export interface FailoverSpec {
 export const DEFAULT_FAILOVER: FailoverSpec = {
   onCrash: "auto",
   restartMsMax: 10_000,
-  calmMs: 60_000,
-  crashLoopCount: 5,
-  crashLoopMs: 20_000,
+  calmMs: 15_000,
+  crashLoopCount: 4,
+  crashLoopMs: 5_000,
   diskStallMs: 3_000,
 };
 

@@ -5,12 +5,19 @@
 import { assert } from "../base/assert.ts";
 import type { MemberId } from "../base/ids.ts";
 import { comparePositions } from "../base/lsn.ts";
+import { isLossAccepted } from "../cluster/apply-policy.ts";
 import type { StandbyStatus, TimelineEpoch } from "../cluster/observation.ts";
-import { mayDegrade, synchronousStandbysOf } from "../cluster/spec.ts";
+import {
+  type ClusterSpec,
+  failoverOf,
+  isLeased as isLeasedSpec,
+  mayDegrade,
+  synchronousStandbysOf,
+} from "../cluster/spec.ts";
 import { type Cohort, memberById, type Reign, rulesOf } from "../cluster/state.ts";
 import { compareWal, type EpochPosition, epochOfTimeline, withTimeline } from "../cluster/timelines.ts";
-import { type ClusterView, dataMembers, isHeard } from "./cluster-view.ts";
-import { areEnoughPledged } from "./quorum.ts";
+import { type ClusterView, dataMembers, heardStandby, isHeard, stayingDataMembers } from "./cluster-view.ts";
+import { areEnoughPledged, isLeasedReign } from "./quorum.ts";
 
 /** A pledged member whose WAL is known and cannot grow under the old reign any more. */
 interface Candidate {
@@ -26,9 +33,19 @@ interface Candidate {
 
 export type Succession =
   /** The reign is not revoked, or its commits cannot be found yet. `missing` might help. */
-  | { readonly kind: "waiting"; readonly missing: readonly MemberId[] }
+  | { readonly kind: "waiting"; readonly missing: readonly MemberId[]; readonly offer: LossOffer | null }
+  /** The primary may hold a lease until then. */
+  | { readonly kind: "lease"; readonly untilMs: number }
+  /** The old primary, or a standby that is about to pledge, is given the time to. */
+  | {
+      readonly kind: "patience";
+      readonly reason: "primary-restarting" | "standbys-pledging";
+      readonly untilMs: number;
+    }
   /** Who holds everything may not be promoted. */
-  | { readonly kind: "blocked"; readonly byId: MemberId }
+  | { readonly kind: "blocked"; readonly byId: MemberId; readonly offer: LossOffer | null }
+  /** Under a lease: who is furthest lacks more than may be lost without asking. */
+  | { readonly kind: "too-far-behind"; readonly lacksBytes: number; readonly offer: LossOffer }
   | {
       readonly kind: "chosen";
       readonly memberId: MemberId;
@@ -36,7 +53,15 @@ export type Succession =
       readonly timelines: readonly TimelineEpoch[];
       readonly cohort: Cohort;
       readonly passedOver: readonly { readonly memberId: MemberId; readonly reason: string }[];
+      /** What may be lost, in words; null: nothing that was acknowledged. */
+      readonly loss: string | null;
     };
+
+/** Whom a person could have appointed all the same, taking the loss of what that member lacks. */
+export interface LossOffer {
+  readonly memberId: MemberId;
+  readonly position: EpochPosition;
+}
 
 /**
  * Chooses the successor of a fenced reign, or says what is missing.
@@ -44,22 +69,56 @@ export type Succession =
  * WAL is ordered as Raft orders logs, by the reign that wrote it and then by length.
  *
  * Invariant (F1): the chosen member is at least as advanced as a set of members that meets every set which can have
- * acknowledged a commit; or it is as advanced as the old primary itself, stopped and pledged.
+ * acknowledged a commit; or it is as advanced as the old primary itself, stopped and pledged; or the reign was leased, or a
+ * person took the loss, and `loss` says so.
  */
 export function chooseSuccessor(view: ClusterView, reign: Reign): Succession {
   assert(reign.fence !== null, "a successor is chosen for a fenced reign only");
   const candidates = pledgedCandidates(view, reign);
-  const pledged = new Set(candidates.map(({ memberId }) => memberId));
-  const isRevokedAndDiscovered = pledged.has(reign.primaryId) || areEnoughPledged(reign, pledged);
-  if (!isRevokedAndDiscovered)
-    return { kind: "waiting", missing: participants(reign).filter((id) => !pledged.has(id)) };
-
   const ranked = [...candidates].sort(byMerit);
+  const pledged = new Set(candidates.map(({ memberId }) => memberId));
+  const taken = ranked.find(
+    (candidate) => candidate.isEligible && isLossAccepted(view.state, candidate, view.nowWallMs),
+  );
+  const isLeased = isLeasedReign(reign);
+  const isLeaseOver = hasPrimaryStopped(view, reign) || view.nowMs >= view.leaseUntilMs;
+  if (!pledged.has(reign.primaryId) && !areEnoughPledged(reign, pledged, isLeaseOver)) {
+    if (isLeased && !isLeaseOver) return { kind: "lease", untilMs: view.leaseUntilMs };
+    if (taken !== undefined) return choose(view, reign, taken, candidates, "a person took the loss");
+    const missing = participants(view, reign).filter((id) => !pledged.has(id));
+    return { kind: "waiting", missing, offer: offerOf(ranked) };
+  }
+  const patience = givePatience(view, reign, pledged, isLeased);
+  if (patience !== null && taken === undefined) return patience;
+
   const [furthest] = ranked;
-  assert(furthest !== undefined, "a discovered set is not empty");
+  if (furthest === undefined) return { kind: "waiting", missing: participants(view, reign), offer: null };
   const holdsEverything = ({ position }: Candidate) => compareWal(position, furthest.position) === 0;
-  const chosen = ranked.find((candidate) => candidate.isEligible && holdsEverything(candidate));
-  if (chosen === undefined) return { kind: "blocked", byId: furthest.memberId };
+  // Under a lease alone nobody was promised anything; any other rule must be kept.
+  const isPromised = rulesOf(reign).some((rule) => rule.isLeased !== true);
+  const able = ranked.find((each) => each.isEligible && (!isPromised || holdsEverything(each)));
+  const chosen = taken ?? able;
+  if (chosen === undefined) return { kind: "blocked", byId: furthest.memberId, offer: offerOf(ranked) };
+  if (chosen === taken && !holdsEverything(chosen))
+    return choose(view, reign, chosen, candidates, "a person took the loss");
+  if (!isLeased || chosen.memberId === reign.primaryId) return choose(view, reign, chosen, candidates, null);
+  const lacksBytes = lackOf(view, chosen);
+  if (lacksBytes > lackAllowed(view) && chosen !== taken)
+    return {
+      kind: "too-far-behind",
+      lacksBytes,
+      offer: { memberId: chosen.memberId, position: chosen.position },
+    };
+  return choose(view, reign, chosen, candidates, leaseLoss(lacksBytes));
+}
+
+function choose(
+  view: ClusterView,
+  reign: Reign,
+  chosen: Candidate,
+  candidates: readonly Candidate[],
+  loss: string | null,
+): Succession {
   return {
     kind: "chosen",
     memberId: chosen.memberId,
@@ -67,16 +126,90 @@ export function chooseSuccessor(view: ClusterView, reign: Reign): Succession {
     timelines: chosen.timelines,
     cohort: nextCohort(view, reign, chosen, candidates),
     passedOver: whyNot(view, chosen, candidates),
+    loss,
   };
 }
 
-/** Who can have acknowledged, and the old primary itself. */
-function participants(reign: Reign): readonly MemberId[] {
-  return [...new Set([reign.primaryId, ...rulesOf(reign).flatMap(({ standbyIds }) => standbyIds)])];
+/** The member to whom a person could give the reign, taking a loss: the furthest that may be promoted. */
+function offerOf(ranked: readonly Candidate[]): LossOffer | null {
+  const best = ranked.find(({ isEligible }) => isEligible);
+  return best === undefined ? null : { memberId: best.memberId, position: best.position };
+}
+
+/**
+ * The old primary runs no more and has promised to reign under this epoch no more: its supervisor refuses to promote it. Where
+ * it had a lease, it needs none now.
+ */
+function hasPrimaryStopped(view: ClusterView, reign: Reign): boolean {
+  const observation = view.observations.get(reign.primaryId);
+  if (observation === undefined || observation.status.promises.pledgedEpoch < reign.epoch) return false;
+  const { kind } = observation.status.postgres;
+  return kind === "stopped" || kind === "starting" || kind === "standby" || kind === "absent";
+}
+
+/** How long a standby that is heard may take to pledge, where pledges are not what the reign's end waits for. */
+const PLEDGE_MS_MAX = 1_000;
+
+/**
+ * Where the commits are safe already, or were promised to nobody, it still pays to wait a little: for the primary that comes
+ * back with everything, and for the standby that is the furthest.
+ */
+function givePatience(
+  view: ClusterView,
+  reign: Reign,
+  pledged: ReadonlySet<MemberId>,
+  isLeased: boolean,
+): Extract<Succession, { kind: "patience" }> | null {
+  const sinceMs = view.fenceSinceMs ?? view.nowMs;
+  const restartUntilMs = sinceMs + failoverOf(view.state.spec).restartMsMax;
+  if (isToComeBack(view, reign) && !pledged.has(reign.primaryId) && view.nowMs < restartUntilMs)
+    return { kind: "patience", reason: "primary-restarting", untilMs: restartUntilMs };
+  if (!isLeased || pledged.has(reign.primaryId)) return null;
+  const untilMs = sinceMs + PLEDGE_MS_MAX;
+  const isAwaited = participants(view, reign).some(
+    (id) => id !== reign.primaryId && !pledged.has(id) && heardStandby(view, id) !== null,
+  );
+  return isAwaited && view.nowMs < untilMs
+    ? { kind: "patience", reason: "standbys-pledging", untilMs }
+    : null;
+}
+
+/** The primary crashed, its member is there, and the policy says to let it come back first. */
+function isToComeBack(view: ClusterView, reign: Reign): boolean {
+  if (reign.fence?.reason !== "postmaster-died" || !isRestartFirst(view.state.spec)) return false;
+  return isHeard(view, reign.primaryId);
+}
+
+/** Whether a primary that crashed is brought back rather than replaced. */
+export function isRestartFirst(spec: ClusterSpec): boolean {
+  const { onCrash } = failoverOf(spec);
+  return onCrash === "auto" ? isLeasedSpec(spec) : onCrash === "restart";
+}
+
+/** What a leased successor lacks of what the primary was seen to have. Where that was not seen, nothing can be said. */
+function lackOf({ primaryLsn }: ClusterView, { position }: Candidate): number {
+  return primaryLsn === null ? 0 : Math.max(0, primaryLsn - position.lsn);
+}
+
+function lackAllowed({ state: { spec } }: ClusterView): number {
+  return spec.durability.mode === "async" ? spec.durability.maxLagBytes : Number.POSITIVE_INFINITY;
+}
+
+function leaseLoss(lacksBytes: number): string {
+  return lacksBytes === 0
+    ? "async durability: commits may be lost that the old primary acknowledged since it was seen last"
+    : `async durability: at least ${lacksBytes} bytes of WAL are lost that the old primary was seen to have`;
+}
+
+/** Who can have acknowledged, and the old primary itself. Under a lease anybody with data may follow. */
+function participants(view: ClusterView, reign: Reign): readonly MemberId[] {
+  const acknowledging = rulesOf(reign).flatMap(({ standbyIds }) => standbyIds);
+  const others = isLeasedReign(reign) ? stayingDataMembers(view.state).map(({ id }) => id) : [];
+  return [...new Set([reign.primaryId, ...acknowledging, ...others])];
 }
 
 function pledgedCandidates(view: ClusterView, reign: Reign): readonly Candidate[] {
-  return participants(reign).flatMap((memberId) => {
+  return participants(view, reign).flatMap((memberId) => {
     const observation = view.observations.get(memberId);
     const member = memberById(view.state, memberId);
     if (observation === undefined || member === undefined || !isHeard(view, memberId)) return [];
@@ -99,11 +232,16 @@ function pledgedCandidates(view: ClusterView, reign: Reign): readonly Candidate[
         replayLeftBytes: postgres.receivedLsn - postgres.replayedLsn,
         priority: member.tags.failoverPriority,
         isEligible: !member.tags.isNoFailover,
-        isPreferred: reign.fence?.preferredId === memberId,
+        isPreferred: preferredOf(view, reign) === memberId,
         isLeaving: member.isLeaving === true,
       },
     ];
   });
+}
+
+/** Among those that hold everything: whom somebody named, or the crashed primary where it shall come back. */
+function preferredOf(view: ClusterView, reign: Reign): MemberId | null {
+  return reign.fence?.preferredId ?? (isToComeBack(view, reign) ? reign.primaryId : null);
 }
 
 function isBehindAppointment({ timeline, receivedLsn }: StandbyStatus, { appointedAt }: Reign): boolean {
@@ -121,6 +259,9 @@ function byMerit(a: Candidate, b: Candidate): number {
   );
 }
 
+/** The primary acknowledges alone, under a lease. */
+export const LEASED_COHORT: Cohort = { standbyIds: [], k: 0, isLeased: true };
+
 /**
  * The cohort that the successor begins with: the other members that pledged, since they are there. k never grows with an
  * appointment. Where too few are there for k: `block` names absent members too, so that commits wait for them;
@@ -133,8 +274,11 @@ function nextCohort(
   candidates: readonly Candidate[],
 ): Cohort {
   const { spec } = view.state;
+  if (isLeasedSpec(spec)) return LEASED_COHORT;
   const isOther = (id: MemberId) => id !== chosen.memberId;
-  const k = Math.min(synchronousStandbysOf(spec), ...rulesOf(reign).map((rule) => rule.k));
+  // A reign under a lease had no k to begin with; what it hands on is what the spec asks for.
+  const before = rulesOf(reign).filter(({ isLeased }) => isLeased !== true);
+  const k = Math.min(synchronousStandbysOf(spec), ...before.map((rule) => rule.k));
   const others = candidates.filter(({ memberId }) => isOther(memberId));
   const staying = others.filter(({ isLeaving }) => !isLeaving);
   // Who is being removed still acknowledges where nobody else is there: its removal waits, commits do not.

@@ -1,4 +1,5 @@
 import type { MemberId } from "../base/ids.ts";
+import type { Lsn } from "../base/lsn.ts";
 import type { Member } from "../cluster/member.ts";
 import type { Observation, StandbyStatus } from "../cluster/observation.ts";
 import { type ClusterState, memberById } from "../cluster/state.ts";
@@ -11,9 +12,19 @@ export interface ClusterView {
   readonly voterIds: readonly MemberId[];
   /** By the monotonic clock, like all times here. */
   readonly nowMs: number;
+  /** The wall clock: for what people were told a time of, and for nothing else. */
+  readonly nowWallMs: number;
   readonly leadingSinceMs: number;
   /** When this member first saw the present reign. */
   readonly reignSinceMs: number;
+  /** When this member first saw that the present reign is being ended; null: it is not. */
+  readonly fenceSinceMs: number | null;
+  /** When this member first saw the fence before the present reign; null: it did not. */
+  readonly lastFenceSinceMs: number | null;
+  /** Until then the primary may hold a lease (`lease.ts`). */
+  readonly leaseUntilMs: number;
+  /** The furthest that the present reign's primary was seen to have written; null: it was not seen. */
+  readonly primaryLsn: Lsn | null;
   /** Who led before, as far as this member saw it: its silence counts from its last heartbeat. */
   readonly formerLeaderId: MemberId | null;
 }

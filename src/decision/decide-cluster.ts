@@ -6,11 +6,14 @@
  */
 import { unreachable } from "../base/assert.ts";
 import { EPOCH_ZERO } from "../base/ids.ts";
+import { hasPhase, recordOf } from "../cluster/failover-history.ts";
 import type { Member } from "../cluster/member.ts";
-import type { PrimaryStatus } from "../cluster/observation.ts";
-import { synchronousStandbysOf } from "../cluster/spec.ts";
+import { type PrimaryStatus, positionOf } from "../cluster/observation.ts";
+import { isLeased, synchronousStandbysOf } from "../cluster/spec.ts";
 import {
   type ClusterState,
+  type FailoverPhase,
+  featureLevelOf,
   memberName,
   type Operation,
   type Reign,
@@ -20,31 +23,53 @@ import {
 import { isWritable } from "../cluster/writable.ts";
 import { chooseSuccessor } from "./choose-successor.ts";
 import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
-import { type ClusterView, dataMembers, heardStandby, isHeard } from "./cluster-view.ts";
+import { type ClusterView, dataMembers, heardStandby, isHeard, stayingDataMembers } from "./cluster-view.ts";
+import { crashLoop } from "./crash-loop.ts";
 import { decideCohort } from "./decide-cohort.ts";
-import { judgePrimary, PROMOTION_MS_MAX } from "./suspicion.ts";
+import { judgePrimary, type Lost, PROMOTION_MS_MAX } from "./suspicion.ts";
 
 export function decideCluster(view: ClusterView): ClusterDecision {
   const { reign, initialization } = view.state;
   if (reign?.isAbandoned) return hold("reign-abandoned", memberName(view.state, reign.primaryId));
   if (reign?.fence) return decideSuccession(view, reign);
   const failover = reign === null ? null : decideEndOfReign(view, reign);
-  if (failover !== null) return failover;
+  if (failover !== null) return reign === null ? failover : besides(view, reign, failover);
   if (initialization === null) return hold("not-initialized");
   if (reign === null) return decideFirstReign(view, initialization.memberId);
   return decideReign(view, reign);
 }
 
+/**
+ * A primary in some trouble that is heard and serves: what else is due goes on meanwhile (a standby that joins the cohort is
+ * what such a primary may be waiting for).
+ */
+function besides(view: ClusterView, reign: Reign, failover: ClusterDecision): ClusterDecision {
+  const isServing =
+    isHeard(view, reign.primaryId) &&
+    view.observations.get(reign.primaryId)?.status.postgres.kind === "primary";
+  if (failover.kind !== "hold" || !isServing || view.state.switchover !== null) return failover;
+  const due = decideReign(view, reign);
+  return due.kind === "propose" ? due : failover;
+}
+
 /** A fenced reign: appoint its successor as soon as its commits are safe and found. */
 function decideSuccession(view: ClusterView, reign: Reign): ClusterDecision {
   const succession = chooseSuccessor(view, reign);
+  const nameOf = (id: Member["id"]) => memberName(view.state, id);
   switch (succession.kind) {
-    case "waiting": {
-      const names = succession.missing.map((id) => memberName(view.state, id)).join(", ");
-      return hold("waiting-for-pledges", `missing: ${names}`);
-    }
+    case "waiting":
+      return hold("waiting-for-pledges", `missing: ${succession.missing.map(nameOf).join(", ")}`);
+    case "lease":
+      return hold("waiting-for-lease-end", nameOf(reign.primaryId), succession.untilMs);
+    case "patience":
+      return hold(succession.reason, nameOf(reign.primaryId), succession.untilMs);
     case "blocked":
-      return hold("most-advanced-not-eligible", memberName(view.state, succession.byId));
+      return hold("most-advanced-not-eligible", nameOf(succession.byId));
+    case "too-far-behind":
+      return hold(
+        "successor-too-far-behind",
+        `${nameOf(succession.offer.memberId)} lacks ${succession.lacksBytes} bytes`,
+      );
     case "chosen":
       return propose(
         {
@@ -56,10 +81,33 @@ function decideSuccession(view: ClusterView, reign: Reign): ClusterDecision {
           timelines: succession.timelines,
           reason: reign.fence?.reason ?? "most-advanced-appointed",
           passedOver: succession.passedOver,
+          ...tellAppointment(view, reign, succession.loss),
         },
         "most-advanced-appointed",
       );
+    default:
+      return unreachable(succession);
   }
+}
+
+/** For the history, where every member can read it. */
+function tellAppointment(view: ClusterView, reign: Reign, loss: string | null) {
+  if (featureLevelOf(view.state) < 3) return {};
+  const positions = dataMembers(view.state).map(({ id, name }) => {
+    const status = view.observations.get(id)?.status;
+    return {
+      member: name,
+      position: status === undefined ? null : positionOf(status.postgres),
+      hasPledged: status !== undefined && status.promises.pledgedEpoch >= reign.epoch,
+    };
+  });
+  const sinceFenceMs = since(view, view.fenceSinceMs);
+  return { positions, sinceFenceMs, ...(loss === null ? {} : { loss }) };
+}
+
+/** Whole milliseconds since a moment that this leader saw itself; null: it did not. */
+function since(view: ClusterView, fromMs: number | null): number | null {
+  return fromMs === null ? null : Math.max(0, Math.round(view.nowMs - fromMs));
 }
 
 /** Whether the present reign must end: a switchover whose primary has stopped, or a primary that is lost. */
@@ -67,13 +115,24 @@ function decideEndOfReign(view: ClusterView, reign: Reign): ClusterDecision | nu
   const { switchover } = view.state;
   if (switchover !== null) return decideSwitchover(view, reign, switchover);
   const judgement = judgePrimary(view, reign);
-  if (judgement.kind === "lost") {
-    return propose(
-      { kind: "fence", epoch: reign.epoch, reason: judgement.reason, preferredId: null },
-      judgement.reason,
-    );
-  }
-  return judgement.kind === "suspect" ? hold(judgement.reason, null, judgement.atMs) : null;
+  if (judgement.kind === "healthy") return null;
+  if (judgement.kind === "suspect") return hold(judgement.reason, judgement.detail, judgement.atMs);
+  return whyNotNow(view) ?? fence(view, reign, judgement);
+}
+
+function fence(view: ClusterView, { epoch }: Reign, judgement: Lost): ClusterDecision {
+  const { reason, evidence, detectionMs } = judgement;
+  const told = featureLevelOf(view.state) < 3 ? {} : { evidence, detectionMs: Math.round(detectionMs) };
+  return propose({ kind: "fence", epoch, reason, preferredId: null, ...told }, reason);
+}
+
+/** The primary is lost, and nothing is done about it by itself: people said so, or it would only go on in a loop. */
+function whyNotNow(view: ClusterView): ClusterDecision | null {
+  const pauses = view.state.pauses ?? [];
+  if (pauses.length > 0) return hold("paused", pauses.map(({ reason }) => reason).join("; "));
+  const loop = crashLoop(view);
+  if (loop === null || view.nowMs >= loop.untilMs) return null;
+  return hold("crash-loop", `${loop.count} primaries in a row`, loop.untilMs);
 }
 
 function decideSwitchover(view: ClusterView, reign: Reign, switchover: Switchover): ClusterDecision {
@@ -158,6 +217,7 @@ function decideReign(view: ClusterView, reign: Reign): ClusterDecision {
         epoch: reign.epoch,
         timeline: primary.timeline,
         ancestors: primary.ancestors,
+        ...(featureLevelOf(view.state) < 3 ? {} : { sinceFenceMs: since(view, view.lastFenceSinceMs) }),
       },
       "promotion-seen",
     );
@@ -167,10 +227,31 @@ function decideReign(view: ClusterView, reign: Reign): ClusterDecision {
   return (
     decideData(view, reign, primary) ??
     decideOperations(view, reign, primary) ??
+    decidePhase(view, reign, primary) ??
     cohort ??
     decideSeat(view, reign) ??
     hold("steady")
   );
+}
+
+/** Tells the history how far the change of primary has come. */
+function decidePhase(view: ClusterView, reign: Reign, primary: PrimaryStatus): ClusterDecision | null {
+  const record = recordOf(view.state, reign.epoch);
+  if (record === undefined) return null;
+  const tell = (phase: FailoverPhase) => {
+    const sinceFenceMs = since(view, view.lastFenceSinceMs);
+    return propose({ kind: "record-phase", epoch: reign.epoch, phase, sinceFenceMs }, "history-told");
+  };
+  if (!hasPhase(record, "writable"))
+    return isWritable(view.state, reign.primaryId, primary) ? tell("writable") : null;
+  if (hasPhase(record, "rejoined")) return null;
+  const others = stayingDataMembers(view.state).filter(({ id }) => id !== reign.primaryId);
+  const areAllBack = others.every(({ id }) =>
+    primary.standbys.some(
+      ({ name, state }) => name === standbyNameOf(view.state, id) && state === "streaming",
+    ),
+  );
+  return areAllBack ? tell("rejoined") : null;
 }
 
 /** The appointed member is to leave recovery. If it does not, somebody else may: the first reign alone has nobody else. */
@@ -261,6 +342,7 @@ function decideOperation(
 /** Every other data member acknowledges, under the rule that the spec asks for and no other. */
 function isCohortComplete({ reign, spec, members }: ClusterState): boolean {
   if (reign === null || reign.pendingCohort !== null || reign.inheritedRules.length > 0) return false;
+  if (isLeased(spec)) return reign.cohort.isLeased === true;
   const others = members.filter(
     ({ id, kind, isLeaving }) => kind === "data" && !isLeaving && id !== reign.primaryId,
   ).length;

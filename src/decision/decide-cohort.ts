@@ -6,12 +6,21 @@
  * of the new cohort hold everything that the old rule may have acknowledged.
  */
 import type { MemberId } from "../base/ids.ts";
+import type { Member } from "../cluster/member.ts";
 import type { PrimaryStatus } from "../cluster/observation.ts";
-import { mayDegrade, synchronousStandbysOf } from "../cluster/spec.ts";
+import { isLeased, mayDegrade, synchronousStandbysOf } from "../cluster/spec.ts";
 import { type Cohort, featureLevelOf, type Reign, standbyNameOf } from "../cluster/state.ts";
 import { cohortNames } from "../cluster/writable.ts";
+import { LEASED_COHORT } from "./choose-successor.ts";
 import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
-import { type ClusterView, dataMembers, heardStandby, isHeard, stayingDataMembers } from "./cluster-view.ts";
+import {
+  type ClusterView,
+  dataMembers,
+  heardStandby,
+  isHeard,
+  silentMs,
+  stayingDataMembers,
+} from "./cluster-view.ts";
 import type { Reason } from "./reasons.ts";
 
 export function decideCohort(
@@ -51,7 +60,10 @@ function settle(view: ClusterView, reign: Reign, primary: PrimaryStatus, pending
       connection?.flushedLsn !== undefined && connection.flushedLsn !== null && connection.flushedLsn >= since
     );
   });
-  if (!isInEffect || holders.length < pending.k) return hold("cohort-settling");
+  // Before the primary acknowledges alone, its supervisor must know when to end that (F6).
+  const lease = view.observations.get(reign.primaryId)?.status.lease;
+  const lacksLease = pending.isLeased === true && lease?.epoch !== reign.epoch;
+  if (!isInEffect || lacksLease || holders.length < pending.k) return hold("cohort-settling");
   return propose({ kind: "settle-cohort", epoch: reign.epoch, cohort: pending }, "cohort-settled");
 }
 
@@ -63,14 +75,19 @@ interface Step {
 function nextStep(view: ClusterView, reign: Reign, primary: PrimaryStatus): Step | null {
   const synchronousStandbys = synchronousStandbysOf(view.state.spec);
   const { standbyIds, k } = reign.cohort;
-  const streams = ({ id }: { readonly id: MemberId }) =>
+  const streams = ({ id }: Member) =>
     connectionOf(view, primary, id)?.state === "streaming" && isHeard(view, id);
+  const keepsUp = (member: Member) => streams(member) && !isStuck(view, primary, member.id);
+  // Where fewer may be asked for, commits do not wait for one that stands still until it is silent for long.
+  const isThere = isStalled(view, primary) ? keepsUp : streams;
   const streaming = dataMembers(view.state)
-    .filter(streams)
+    .filter(isThere)
     .map(({ id }) => id);
   const staying = stayingDataMembers(view.state)
-    .filter(streams)
+    .filter((member) => keepsUp(member) && member.tags.isNoSync !== true)
     .map(({ id }) => id);
+  const leased = leaseStep(view, reign, staying);
+  if (leased !== "as-it-is") return leased;
 
   const added = staying.find((id) => !standbyIds.includes(id));
   if (added !== undefined)
@@ -93,6 +110,32 @@ function nextStep(view: ClusterView, reign: Reign, primary: PrimaryStatus): Step
     return { cohort: { standbyIds: left, k: Math.min(k, left.length) }, reason: "cohort-shrinking" };
   if (!mayDegrade(view.state.spec) || k === 0) return { cohort: null, reason: "quorum-lost" };
   return { cohort: { standbyIds, k: k - 1 }, reason: "cohort-weakening" };
+}
+
+/** How long a commit may wait, or a standby stand still, before commits stop asking for it. */
+const STALL_MS = 400;
+
+function isStalled(view: ClusterView, { commitWaitMs = null }: PrimaryStatus): boolean {
+  return mayDegrade(view.state.spec) && commitWaitMs !== null && commitWaitMs >= STALL_MS;
+}
+
+/** It is connected, and has flushed nothing of what it lacks for a while; or its member has just fallen silent. */
+function isStuck(view: ClusterView, primary: PrimaryStatus, id: MemberId): boolean {
+  const stuckMs = connectionOf(view, primary, id)?.stuckMs ?? 0;
+  return stuckMs >= STALL_MS || (isStalled(view, primary) && silentMs(view, id) >= STALL_MS);
+}
+
+/** From acknowledging alone under a lease to a quorum, or back, as the spec says; `as-it-is`: no lease is concerned. */
+function leaseStep(view: ClusterView, reign: Reign, staying: readonly MemberId[]): Step | null | "as-it-is" {
+  const { spec } = view.state;
+  const hasLease = reign.cohort.isLeased === true;
+  if (isLeased(spec)) return hasLease ? null : { cohort: LEASED_COHORT, reason: "cohort-leasing" };
+  if (!hasLease) return "as-it-is";
+  const standbyIds = [...staying].filter((id) => id !== reign.primaryId).sort();
+  const k = Math.min(synchronousStandbysOf(spec), standbyIds.length);
+  const isAlone = stayingOthers(view, reign).length === 0;
+  if (k === 0 && !isAlone && !mayDegrade(spec)) return { cohort: null, reason: "quorum-lost" };
+  return { cohort: { standbyIds, k }, reason: "cohort-leaving-lease" };
 }
 
 /**

@@ -13,6 +13,7 @@ import { primarySettings, standbySettings, upstreamOf } from "./desired-settings
 import { relate } from "./lineage.ts";
 import type { MemberView } from "./member-view.ts";
 import { type Action, act, type Plan, wait } from "./plan.ts";
+import { isLeasedReign } from "./quorum.ts";
 import { REASONS } from "./reasons.ts";
 
 export function decideMember(view: MemberView): Plan {
@@ -37,7 +38,7 @@ export function decideMember(view: MemberView): Plan {
     case "starting":
       return wait("starting", postgres.detail, "soon");
     case "unresponsive":
-      return wait("not-answering", postgres.detail);
+      return decideMute(view, postgres.detail);
     case "standby":
       return decideStandby(view, postgres);
     case "primary":
@@ -55,13 +56,29 @@ function isOtherSystem({ state, postgres }: MemberView): boolean {
 /** What comes before all else: a reign that is being ended, and a PostgreSQL that reigns without being appointed. */
 function decidePromise(view: MemberView): Plan | null {
   const { reign } = view.state;
-  const isPrimary = view.postgres.kind === "primary";
+  const mayReign = view.postgres.kind === "primary" || isMutePrimary(view);
   if (reign?.fence && view.promises.pledgedEpoch < reign.epoch) {
     const pledge: Action = { kind: "pledge", epoch: reign.epoch };
-    return isPrimary ? act("pledging", { kind: "stop", mode: "immediate" }, pledge) : act("pledging", pledge);
+    return mayReign ? act("pledging", { kind: "stop", mode: "immediate" }, pledge) : act("pledging", pledge);
   }
-  if (isPrimary && !isAppointed(view)) return act("superseded", { kind: "stop", mode: "immediate" });
+  if (mayReign && !isAppointed(view)) return act("superseded", { kind: "stop", mode: "immediate" });
   return null;
+}
+
+/** It does not answer, and it was promoted: frozen, it would go on where it was as soon as it thaws. */
+function isMutePrimary({ postgres, hasStandbySignal }: MemberView): boolean {
+  return postgres.kind === "unresponsive" && !hasStandbySignal;
+}
+
+/** How long a standby may hang before it is started anew. */
+const MUTE_MS_MAX = 10_000;
+
+/** A standby that hangs is no use to anybody. The primary is the leader's to judge. */
+function decideMute(view: MemberView, detail: string): Plan {
+  const isOther = view.state.reign !== null && view.state.reign.primaryId !== view.selfId;
+  const hangs = view.unansweredMs !== null && view.unansweredMs >= MUTE_MS_MAX;
+  if (!isOther || !hangs) return wait("not-answering", detail);
+  return { ...act("not-answering", { kind: "stop", mode: "immediate" }), detail };
 }
 
 /** This member is the primary of a reign that is not being ended, and its WAL was opened under that very reign. */
@@ -103,6 +120,7 @@ function decideAbsent(view: MemberView): Plan {
 function decideClone(view: MemberView, replace: string | null): Plan {
   const { reign } = view.state;
   if (reign === null || reign.fence !== null) return wait("waiting-for-initialization");
+  if (view.isDiskFull) return wait("disk-full", "there is no room for a clone");
   if (!isPrimaryReady(view, reign)) return wait("waiting-for-primary");
   const clone: Action = {
     kind: "clone",
@@ -205,8 +223,12 @@ const PROMOTE_AGAIN_MS = 1_000;
 function decidePromotion(view: MemberView, reign: Reign): Plan {
   if (view.promises.walEpoch === reign.epoch && reign.lineage !== null) return wait("waiting-for-primary");
   const settings = primarySettings(view);
-  const promote: Action = { kind: "promote", ...reignOf(reign) };
+  const needsLease = isLeasedReign(reign);
+  const promote: Action = { kind: "promote", ...reignOf(reign), needsLease };
+  const hasLease = view.lease?.epoch === reign.epoch && view.lease.remainingMs > 0;
   if (isConfigured(view, settings)) {
+    // Nobody reigns under a lease before it has one (F6).
+    if (needsLease && !hasLease) return wait("waiting-for-lease", null, "urgent");
     const wasAsked = view.promises.walEpoch === reign.epoch && view.reignKnownMs < PROMOTE_AGAIN_MS;
     return wasAsked ? wait("promoting", null, "urgent") : act("promoting", promote);
   }
@@ -216,9 +238,10 @@ function decidePromotion(view: MemberView, reign: Reign): Plan {
   // seen the new rule (`configurePrimary`).
   const isPrepared =
     settings.synchronousStandbyNames === null || isConfigured(view, standbySettings(view, null));
-  return isPrepared
-    ? act("promoting", configure, reload, promote)
-    : act("promoting", configure, reload, { kind: "checkpoint" }, promote);
+  const prepare: readonly Action[] = isPrepared
+    ? [configure, reload]
+    : [configure, reload, { kind: "checkpoint" }];
+  return act("promoting", ...prepare, ...(needsLease && !hasLease ? [] : [promote]));
 }
 
 /** The ladder that a member climbs until it streams: follow as it is, rewind, clone anew. */
@@ -271,6 +294,9 @@ function decidePrimary(view: MemberView, postgres: PrimaryStatus): Plan {
   const settings = primarySettings(view);
   const isInEffect = postgres.synchronous.names === desiredSynchronousStandbyNames(view.state);
   if (!isConfigured(view, settings) || !isInEffect) return configurePrimary(reign, settings, postgres);
+  if (view.lease !== null && view.lease !== undefined && !isLeasedReign(reign)) {
+    return act("configuring", { kind: "release-lease", epoch: reign.epoch });
+  }
   if (!postgres.isProvisioned) return act("provisioning", { kind: "provision" });
   if (postgres.checkpointTimeline !== postgres.timeline && mayCheckpoint(view, postgres)) {
     return act("checkpointing", { kind: "checkpoint" });

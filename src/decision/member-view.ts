@@ -1,6 +1,6 @@
 import type { MemberId } from "../base/ids.ts";
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
-import type { Observation, PostgresStatus, Promises } from "../cluster/observation.ts";
+import type { MemberStatus, Observation, PostgresStatus, Promises } from "../cluster/observation.ts";
 import type { ClusterState } from "../cluster/state.ts";
 
 /** All that a member may use to decide what to do with its own machine. */
@@ -15,6 +15,14 @@ export interface MemberView {
   /** For how long this member has known the present reign, and its end if it is being ended. */
   readonly reignKnownMs: number;
   readonly fenceKnownMs: number | null;
+  /** Under which lease PostgreSQL may reign now; null: none. */
+  readonly lease: MemberStatus["lease"] | null;
+  /** For how long PostgreSQL has not answered; null: it does, or does not run. */
+  readonly unansweredMs: number | null;
+  /** The data directory says that its server is a standby: true from each start until a promotion. */
+  readonly hasStandbySignal: boolean;
+  /** There is no room left beside PostgreSQL. */
+  readonly isDiskFull: boolean;
   /** How often in a row PostgreSQL ended by itself before it took connections. */
   readonly failedStarts: number;
   /** Hash of the settings that PostgreSQL's files were rendered from, or null. */

@@ -5,22 +5,35 @@
  * than k are left, nothing can be acknowledged any more; and the same set meets every set of k that ever acknowledged
  * anything, so somebody in it holds it. Both say: at least |S| − k + 1. While the rule changes, both rules count; and so do
  * the rules of earlier reigns until the present cohort holds what they acknowledged.
+ *
+ * Under a lease (k = 0 by choice) there is no follower to revoke: such a rule ends with the lease, or with the primary.
  */
 import type { MemberId } from "../base/ids.ts";
 import { type Cohort, type Reign, rulesOf } from "../cluster/state.ts";
 
 /**
  * How many of a cohort must have pledged. Null where no number is enough: with k = 0 the primary acknowledges alone, and
- * only its own stop ends that.
+ * only its own stop ends that (or, under a lease, the lease's end).
  */
 export function pledgesNeeded(cohort: Cohort): number | null {
   return cohort.k === 0 ? null : cohort.standbyIds.length - cohort.k + 1;
 }
 
-/** Whether the pledged members are enough, under every rule in force, to end the reign and to find its commits. */
-export function areEnoughPledged(reign: Reign, pledged: ReadonlySet<MemberId>): boolean {
+/**
+ * Whether the pledged members are enough, under every rule in force, to end the reign and to find its commits.
+ *
+ * @param isLeaseOver whether no lease can stand any more, or the primary itself has stopped and pledged. Where no rule is
+ *   leased it says nothing.
+ */
+export function areEnoughPledged(reign: Reign, pledged: ReadonlySet<MemberId>, isLeaseOver = false): boolean {
   return rulesOf(reign).every((rule) => {
+    if (rule.isLeased === true) return isLeaseOver;
     const needed = pledgesNeeded(rule);
     return needed !== null && rule.standbyIds.filter((id) => pledged.has(id)).length >= needed;
   });
+}
+
+/** Whether some rule of the reign is leased: its primary may have acknowledged alone. */
+export function isLeasedReign(reign: Reign): boolean {
+  return rulesOf(reign).some(({ isLeased }) => isLeased === true);
 }

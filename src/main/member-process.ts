@@ -9,6 +9,7 @@
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { LeaderLoop } from "../agent/leader-loop.ts";
+import { LEASE_METHOD, type LeaseGrant, parseLeaseGrant } from "../agent/lease-grants.ts";
 import { MemberLoop } from "../agent/member-loop.ts";
 import type { LocalPostgres } from "../agent/ports.ts";
 import { createApi } from "../api/create-api.ts";
@@ -397,8 +398,15 @@ export class MemberProcess {
       config.postgres === null || supervisor === null || probe === null
         ? null
         : localPostgres(config.postgres, supervisor, probe);
-    const leaderLoop = new LeaderLoop({ selfId: memberId, consensus, clock, log, newId });
-    const memberLoop = new MemberLoop({
+    const leaderLoop = new LeaderLoop({
+      selfId: memberId,
+      consensus,
+      clock,
+      log,
+      newId,
+      grantHere: (grant) => takeLease(memberLoop, grant, log),
+    });
+    const memberLoop: MemberLoop = new MemberLoop({
       selfId: memberId,
       bootId: newId(),
       version,
@@ -409,6 +417,11 @@ export class MemberProcess {
       log,
     });
     this.#plane = { memberId, consensus, memberLoop, leaderLoop, supervisor, probe };
+    consensus.onCall(async (_from, method, payload) => {
+      if (method !== LEASE_METHOD) throw new Error(`no member answers '${method}'`);
+      await memberLoop.takeLease(parseLeaseGrant(payload));
+      return {};
+    });
     memberLoop.start();
     leaderLoop.start();
   }
@@ -516,6 +529,13 @@ const RETIRE_STOP_MS = 10_000;
 
 const PEER_PORT_HINT =
   "Nothing was changed. Stop what uses it, or give [peer] listen in guacamole.toml (GUACAMOLE_PEER_LISTEN) another port and restart.";
+
+/** To this member itself, as a call would bring it to another. */
+function takeLease(memberLoop: MemberLoop, grant: LeaseGrant, log: Log): void {
+  memberLoop.takeLease(grant).catch((error: unknown) => {
+    log.warn("member.lease-lost", { epoch: grant.epoch, error: String(error) });
+  });
+}
 
 function localPostgres(postgres: PostgresConfig, supervisor: SupervisorLink, probe: Probe): LocalPostgres {
   return {

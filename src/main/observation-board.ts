@@ -62,7 +62,7 @@ export class ObservationBoard {
       row.statusAtMs = Math.max(row.statusAtMs, nowMs - ageMs);
       return false;
     }
-    const content = JSON.stringify({ ...status, sequence: 0 });
+    const content = contentOf(status);
     const isNew = content !== row.content;
     if (row.status !== null && row.status.bootId !== status.bootId) {
       row.pastBootIds.add(row.status.bootId);
@@ -179,6 +179,27 @@ export class ObservationBoard {
     }
     return row;
   }
+}
+
+/** What is worth telling at once: not how many milliseconds or bytes something is by now. */
+function contentOf({ lease, disks, checks, ...status }: MemberStatus): string {
+  return JSON.stringify({
+    ...status,
+    sequence: 0,
+    lease: lease?.epoch ?? null,
+    disks: disks?.map(({ place, isFull, pendingMs }) => [place, isFull, slowSteps(pendingMs)]),
+    checks: checks && [
+      slowSteps(checks.connectionFailingMs),
+      slowSteps(checks.writeFailingMs),
+      slowSteps(checks.postmasterStoppedMs),
+    ],
+  });
+}
+
+const SLOW_STEP_MS = 250;
+
+function slowSteps(durationMs: number | null): number {
+  return Math.floor((durationMs ?? 0) / SLOW_STEP_MS);
 }
 
 function isNewer(row: Row, status: MemberStatus): boolean {

@@ -46,6 +46,10 @@ export const LOOK_QUERY = `
         'sync', sync_state) ORDER BY application_name, pid)
       FROM pg_stat_replication
     ) END AS standbys,
+    CASE WHEN NOT is_standby THEN (
+      SELECT json_agg(pid || '.' || extract(epoch FROM query_start))
+      FROM pg_stat_activity WHERE wait_event_type = 'IPC' AND wait_event = 'SyncRep'
+    ) END AS waiting_commits,
     CASE WHEN is_standby OR NOT EXISTS (
       SELECT FROM pg_roles WHERE rolname = '${REPLICATION_ROLE}' AND rolreplication AND rolcanlogin
     ) THEN false ELSE
@@ -72,6 +76,18 @@ export const PROVISION_STATEMENTS: readonly string[] = [
     pg_read_binary_file(text, bigint, bigint, boolean) TO ${REPLICATION_ROLE}`,
 ];
 
+/**
+ * A little WAL, flushed to this server's disk before the answer: a message for nobody. It waits for no standby (what waits for
+ * those is told apart).
+ *
+ * @see https://www.postgresql.org/docs/current/functions-admin.html (`pg_logical_emit_message`)
+ */
+export const WRITE_STATEMENTS = {
+  local: "SET LOCAL synchronous_commit = local",
+  flushed: "SELECT pg_current_wal_flush_lsn()::text AS lsn",
+  write: "SELECT pg_logical_emit_message(true, 'guacamole', '')",
+} as const;
+
 /** One row of `LOOK_QUERY`. */
 export interface LookRow {
   readonly is_standby: boolean;
@@ -86,6 +102,7 @@ export interface LookRow {
   readonly has_receiver: boolean;
   readonly synchronous_standby_names: string;
   readonly standbys: readonly StandbyRow[] | null;
+  readonly waiting_commits: readonly string[] | null;
   readonly is_provisioned: boolean;
 }
 

@@ -6,7 +6,10 @@ import type { LookRow, StandbyRow } from "./probe-query.ts";
 /** What a server says of itself. What only the member knows (since when a setting is in effect) is not in it. */
 export type ProbedServer =
   | StandbyStatus
-  | (Omit<PrimaryStatus, "synchronous" | "ancestors"> & { readonly synchronousStandbyNames: string });
+  | (Omit<PrimaryStatus, "synchronous" | "ancestors" | "commitWaitMs"> & {
+      readonly synchronousStandbyNames: string;
+      readonly waitingCommits: readonly string[];
+    });
 
 /** A row of the look query as a status. @throws {Error} on an LSN that is none: the server speaks another language. */
 export function parseLookRow(row: LookRow): ProbedServer {
@@ -28,6 +31,7 @@ export function parseLookRow(row: LookRow): ProbedServer {
     synchronousStandbyNames: row.synchronous_standby_names,
     standbys: (row.standbys ?? []).map(standbyConnection),
     isProvisioned: row.is_provisioned,
+    waitingCommits: row.waiting_commits ?? [],
   };
 }
 

@@ -1,6 +1,6 @@
 import postgres from "postgres";
 import type { Clock } from "../base/clock.ts";
-import { LOOK_QUERY, type LookRow, PROVISION_STATEMENTS } from "./probe-query.ts";
+import { LOOK_QUERY, type LookRow, PROVISION_STATEMENTS, WRITE_STATEMENTS } from "./probe-query.ts";
 import { type ProbedServer, parseLookRow } from "./probe-row.ts";
 
 export interface ProbeOptions {
@@ -9,6 +9,13 @@ export interface ProbeOptions {
   readonly user: string;
   readonly database: string;
   readonly clock: Clock;
+}
+
+/** As `agent/ports.ts` has it. */
+export interface ProbeCheck {
+  readonly connection: "works" | "failed" | "unknown";
+  readonly write: "works" | "failed" | "unknown";
+  readonly detail: string | null;
 }
 
 export type ProbeResult =
@@ -46,6 +53,8 @@ export class Probe {
   #looking: postgres.Sql | null = null;
   /** For what takes long: a checkpoint must not stand in the way of a look. */
   #working: postgres.Sql | null = null;
+  /** Where WAL ended at the last check. */
+  #flushedLsn: string | null = null;
 
   constructor(options: ProbeOptions) {
     this.#options = options;
@@ -84,6 +93,34 @@ export class Probe {
     await this.#work(deadlineMs, async (sql) => {
       await sql.unsafe("CHECKPOINT");
     });
+  }
+
+  /**
+   * Opens a connection of its own, as a client does, and where `isPrimary` has a little WAL written unless others wrote some
+   * since the check before. Never rejects. A server that answers with an error is there: what it says is not a failure.
+   */
+  async check(isPrimary: boolean, deadlineMs: number): Promise<ProbeCheck> {
+    const untilMs = this.#options.clock.nowMs() + deadlineMs;
+    const sql = this.#connect(5);
+    let connection: ProbeCheck["connection"] = "failed";
+    try {
+      const [row] = await this.#within(untilMs, flushedNow(sql, isPrimary));
+      connection = "works";
+      if (!isPrimary || row === undefined) return { connection, write: "unknown", detail: null };
+      const isIdle = row.lsn === this.#flushedLsn;
+      this.#flushedLsn = row.lsn;
+      if (isIdle) await this.#within(untilMs, writeLittle(sql));
+      return { connection, write: "works", detail: null };
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      const isAnswer = error instanceof postgres.PostgresError || NOT_ACCEPTING.has(errorCode(error));
+      if (isAnswer) return { connection: "unknown", write: "unknown", detail: null };
+      return connection === "works"
+        ? { connection, write: "failed", detail: `a write to WAL: ${detail}` }
+        : { connection, write: "unknown", detail: `a new connection: ${detail}` };
+    } finally {
+      sql.end({ timeout: 0 }).catch(ignoreClosed);
+    }
   }
 
   async close(): Promise<void> {
@@ -156,6 +193,18 @@ export class Probe {
       connection: { application_name: "guacamole" },
     });
   }
+}
+
+function flushedNow(sql: postgres.Sql, isPrimary: boolean): Promise<{ lsn: string }[]> {
+  const question = isPrimary ? WRITE_STATEMENTS.flushed : "SELECT '' AS lsn";
+  return sql.unsafe<{ lsn: string }[]>(question);
+}
+
+async function writeLittle(sql: postgres.Sql): Promise<void> {
+  await sql.begin(async (transaction) => {
+    await transaction.unsafe(WRITE_STATEMENTS.local);
+    await transaction.unsafe(WRITE_STATEMENTS.write);
+  });
 }
 
 function describeFailure(error: unknown, deadlineMs: number): ProbeResult {

@@ -8,6 +8,7 @@ const SYMBOLS = {
   flock: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 },
   syscall: { args: [FFIType.i64, FFIType.i64, FFIType.i64], returns: FFIType.i64 },
   poll: { args: [FFIType.ptr, FFIType.u64, FFIType.i32], returns: FFIType.i32 },
+  clock_gettime: { args: [FFIType.i32, FFIType.ptr], returns: FFIType.i32 },
   waitpid: { args: [FFIType.i32, FFIType.ptr, FFIType.i32], returns: FFIType.i32 },
 } as const;
 
@@ -19,6 +20,7 @@ const LOCK_NB = 4;
 const SYS_PIDFD_OPEN = 434;
 const POLLIN = 1;
 const WNOHANG = 1;
+const CLOCK_BOOTTIME = 7;
 
 const libc = load();
 
@@ -54,6 +56,19 @@ export function hasProcessEnded(fileDescriptor: number): boolean {
   pollRequest.setInt16(4, POLLIN, true);
   pollRequest.setInt16(6, 0, true);
   return libc.symbols.poll(pollPointer, 1n, 0) === 1;
+}
+
+const timespec = new BigInt64Array(2);
+
+/**
+ * Milliseconds since this host booted, sleep included: one time for every process on it, which no wall clock's setting moves
+ * (`CLOCK_BOOTTIME`).
+ */
+export function hostUptimeMs(): number {
+  if (libc.symbols.clock_gettime(CLOCK_BOOTTIME, ptr(timespec)) !== 0)
+    throw new Error("this kernel has no CLOCK_BOOTTIME");
+  const [seconds = 0n, nanoseconds = 0n] = timespec;
+  return Number(seconds) * 1_000 + Number(nanoseconds) / 1e6;
 }
 
 /** Takes note of the end of a child, so that its entry in the process table goes. False: it still runs, or is no child. */

@@ -82,8 +82,21 @@ function parseRequest(fields: Fields): SupervisorRequest {
         settings: settings(record(fields["settings"], "settings")),
       };
     case "promote":
-      return { kind, epoch: epoch(fields["epoch"]), timelines: timelines(fields["timelines"]) };
+      return {
+        kind,
+        epoch: epoch(fields["epoch"]),
+        timelines: timelines(fields["timelines"]),
+        needsLease: fields["needsLease"] === true,
+      };
+    case "extend-lease":
+      return {
+        kind,
+        epoch: epoch(fields["epoch"]),
+        stampMs: duration(fields["stampMs"], "stampMs"),
+        durationMs: duration(fields["durationMs"], "durationMs"),
+      };
     case "start":
+    case "release-lease":
     case "pledge":
       return { kind, epoch: epoch(fields["epoch"]) };
     case "stop": {
@@ -94,6 +107,13 @@ function parseRequest(fields: Fields): SupervisorRequest {
     default:
       throw new Error(`'${kind}' is not a request that this supervisor knows (is it older than the member?)`);
   }
+}
+
+/** Milliseconds, with fractions. */
+function duration(value: unknown, name: string): number {
+  if (typeof value !== "number" || !Number.isFinite(value) || value < 0)
+    throw new Error(`${name} must be a number of milliseconds`);
+  return value;
 }
 
 function settings(fields: Fields): ManagedSettings {

@@ -38,6 +38,14 @@ export function isAlive(pid: number): boolean {
   return state !== undefined && state !== "Z" && state !== "X";
 }
 
+/** How a process is, by the kernel; null: it is not there, or has ended. */
+export function processState(pid: number): "running" | "stopped" | "uninterruptible" | null {
+  const state = readStat(pid)?.[0];
+  if (state === undefined || state === "Z" || state === "X") return null;
+  if (state === "T" || state === "t") return "stopped";
+  return state === "D" ? "uninterruptible" : "running";
+}
+
 /** The children of a process that have ended and wait to be noticed. */
 export function zombiesOf(parent: number): readonly number[] {
   return readdirSync("/proc")

@@ -1,7 +1,13 @@
-import type { ClusterId, TimelineId } from "../base/ids.ts";
+import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
 import type { Lsn } from "../base/lsn.ts";
 import type { MachineRequest } from "../cluster/machine-request.ts";
-import type { Ancestor, Promises, WorkProgress } from "../cluster/observation.ts";
+import type {
+  Ancestor,
+  DiskStatus,
+  PostmasterState,
+  Promises,
+  WorkProgress,
+} from "../cluster/observation.ts";
 
 /**
  * What a member may ask of the supervisor: newline-delimited JSON over a Unix socket, `{ id, request }` one way,
@@ -10,6 +16,16 @@ import type { Ancestor, Promises, WorkProgress } from "../cluster/observation.ts
 export type SupervisorRequest =
   | MachineRequest
   | { readonly kind: "look" }
+  /**
+   * PostgreSQL may reign under `epoch` until `stampMs + durationMs` by this host's own time, of which a look said `stampMs`. An
+   * older stamp never shortens what stands, and one that is over by now extends nothing.
+   */
+  | {
+      readonly kind: "extend-lease";
+      readonly epoch: Epoch;
+      readonly stampMs: number;
+      readonly durationMs: number;
+    }
   /** TLS material for PostgreSQL and for its replication connections; the key never leaves the state directory. */
   | {
       readonly kind: "install-certificates";
@@ -20,10 +36,22 @@ export type SupervisorRequest =
   /** `fast` escalates to `immediate` after `deadlineMs`. Resolves once the postmaster is gone. */
   | { readonly kind: "stop"; readonly mode: "fast" | "immediate"; readonly deadlineMs: number };
 
+/** A supervisor outlives the member that started it: what may be absent is not said by one of release 0.1.0. */
 export interface SupervisorLook {
   readonly postgresVersion: string;
   readonly dataDirectory: DataDirectory;
-  readonly postmaster: { readonly pid: number; readonly startedAtMs: number } | null;
+  readonly postmaster: {
+    readonly pid: number;
+    readonly startedAtMs: number;
+    readonly state?: PostmasterState;
+  } | null;
+  /** The data directory holds a `standby.signal`: its server starts, or runs, as a standby. */
+  readonly hasStandbySignal?: boolean;
+  /** This host's own time of this look, in milliseconds since some moment of its boot: the same for every process on it. */
+  readonly stampMs?: number;
+  /** Under which lease PostgreSQL may reign, and for how long still; null: it needs none, or has none. */
+  readonly lease?: { readonly epoch: Epoch; readonly remainingMs: number } | null;
+  readonly disks?: readonly DiskStatus[];
   readonly promises: Promises;
   readonly work: WorkProgress | null;
   /** Hash of the managed settings that the files on disk were rendered from, or null. */
@@ -59,6 +87,7 @@ export type DataDirectory =
 export type SupervisorErrorCode =
   | "stale-epoch"
   | "pledged"
+  | "no-lease"
   | "not-empty"
   | "foreign"
   | "running"

@@ -42,8 +42,9 @@ import {
 import { archiveFork, failedBeforeTouching, runRewind } from "../postgres/rewind.ts";
 import { newestHistory, readAncestors } from "../postgres/timeline-history.ts";
 import type { Installation } from "../postgres/versions.ts";
+import { hostUptimeMs } from "./libc.ts";
 import { Postmaster, type PostmasterExit } from "./postmaster.ts";
-import { processStartTicks } from "./process-table.ts";
+import { processStartTicks, processState } from "./process-table.ts";
 import { PromiseBook, refusePledged, refuseStale, withNewest, withPledge, withWal } from "./promises.ts";
 import type {
   DataDirectory,
@@ -177,6 +178,9 @@ export class Supervisor {
         return this.#stop(request.mode, request.deadlineMs);
       case "install-certificates":
         return this.#installCertificates(request);
+      case "extend-lease":
+      case "release-lease":
+        throw new RequestRefused("unavailable", "this supervisor keeps no leases");
       case "initdb":
         return this.#enqueue(() => this.#initdb(request));
       case "clone":
@@ -296,6 +300,7 @@ export class Supervisor {
   #promote(request: Extract<SupervisorRequest, { kind: "promote" }>): void {
     const { epoch } = request;
     refuseIf(refusePledged(this.#promises.current, epoch));
+    if (request.needsLease) throw new RequestRefused("no-lease", "this supervisor keeps no leases");
     this.#postmaster.adopt();
     if (this.#postmaster.running === null) throw notRunning();
     this.#promises.keep(withWal(this.#promises.current, request));
@@ -610,7 +615,11 @@ export class Supervisor {
     return {
       postgresVersion: this.#installation.version,
       dataDirectory,
-      postmaster: this.#postmaster.running,
+      postmaster: this.#lookAtPostmaster(),
+      hasStandbySignal: isStandby(this.#paths.dataDirectory),
+      stampMs: hostUptimeMs(),
+      lease: null,
+      disks: [],
       promises: this.#promises.current,
       work: this.#work,
       settingsHash: settings === null ? null : hashSettings(settings),
@@ -621,6 +630,12 @@ export class Supervisor {
       lastExit: this.#lastExit,
       hasAside: existsSync(this.#paths.asideDirectory),
     };
+  }
+
+  #lookAtPostmaster(): SupervisorLook["postmaster"] {
+    const { running } = this.#postmaster;
+    // Where it has just ended, its end is told in a moment.
+    return running === null ? null : { ...running, state: processState(running.pid) ?? "running" };
   }
 
   async #inspect(): Promise<DataDirectory> {

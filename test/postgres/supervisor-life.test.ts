@@ -83,7 +83,9 @@ describe.each(majors.map((installation) => [installation.major, installation] as
         });
         expect(await m1.refusal(INITDB)).toBe("not-empty");
         expect(await m1.refusal({ kind: "start", epoch: epoch(1) })).toBe("unavailable");
-        expect(await m1.refusal({ kind: "promote", epoch: epoch(1), timelines: NONE })).toBe("not-running");
+        expect(
+          await m1.refusal({ kind: "promote", epoch: epoch(1), timelines: NONE, needsLease: false }),
+        ).toBe("not-running");
 
         await farm.installCertificates(m1);
         await farm.installCertificates(m2);
@@ -96,7 +98,7 @@ describe.each(majors.map((installation) => [installation.major, installation] as
         expect((await m1.ask({ kind: "start", epoch: epoch(1) })).postmaster).toEqual(started.postmaster);
         expect(await m1.probed("standby")).toMatchObject({ timeline: 1, walReceiver: null });
 
-        await m1.ask({ kind: "promote", epoch: epoch(1), timelines: NONE });
+        await m1.ask({ kind: "promote", epoch: epoch(1), timelines: NONE, needsLease: false });
         const primary = await m1.probed("primary", ({ timeline }) => timeline === 2);
         expect(primary.isProvisioned).toBe(false);
         expect((await m1.look()).promises).toEqual({
@@ -238,10 +240,14 @@ describe.each(majors.map((installation) => [installation.major, installation] as
     test(
       "only an appointment for a new epoch promotes",
       async () => {
-        expect(await m2.refusal({ kind: "promote", epoch: epoch(0), timelines: NONE })).toBe("stale-epoch");
-        expect(await m2.refusal({ kind: "promote", epoch: epoch(1), timelines: NONE })).toBe("pledged");
+        expect(
+          await m2.refusal({ kind: "promote", epoch: epoch(0), timelines: NONE, needsLease: false }),
+        ).toBe("stale-epoch");
+        expect(
+          await m2.refusal({ kind: "promote", epoch: epoch(1), timelines: NONE, needsLease: false }),
+        ).toBe("pledged");
         const timelines = [{ timeline: 2 as TimelineId, epoch: epoch(1) }];
-        const promoted = await m2.ask({ kind: "promote", epoch: epoch(2), timelines });
+        const promoted = await m2.ask({ kind: "promote", epoch: epoch(2), timelines, needsLease: false });
         expect(promoted.promises).toEqual({
           newestEpoch: epoch(2),
           pledgedEpoch: epoch(1),

@@ -13,6 +13,7 @@ import type { GroupConfig } from "../../src/cluster/consensus.ts";
 import { FEATURE_LEVEL } from "../../src/cluster/feature-level.ts";
 import type { VotingWish } from "../../src/cluster/member.ts";
 import type { MemberStatus, Observation, PostgresStatus } from "../../src/cluster/observation.ts";
+import { leaseMsOf } from "../../src/cluster/spec.ts";
 import { type ClusterState, memberById, memberByName, memberName } from "../../src/cluster/state.ts";
 import { isWritable } from "../../src/cluster/writable.ts";
 import type { ClusterDecision } from "../../src/decision/cluster-decision.ts";
@@ -21,8 +22,10 @@ import { decideCluster } from "../../src/decision/decide-cluster.ts";
 import { decideConfig, type GroupView } from "../../src/decision/decide-config.ts";
 import { decideMember } from "../../src/decision/decide-member.ts";
 import { decideMembership, isStopping } from "../../src/decision/decide-membership.ts";
+import { leaseEndMs } from "../../src/decision/lease.ts";
 import type { Action, Plan } from "../../src/decision/plan.ts";
 import { REASONS } from "../../src/decision/reasons.ts";
+import { NO_REIGN_SEEN, type ReignSeen, seeReign } from "../../src/decision/reign-seen.ts";
 import { ModelPostgres, type WalRecord } from "../simulation/control-plane/model-postgres.ts";
 import { clusterState, id, member } from "./situation.ts";
 
@@ -78,7 +81,7 @@ export class ScriptedWorld {
   #formerLeaderId: MemberId | null = null;
   #leadingSinceMs = 0;
   #leaderlessSinceMs: number | null = null;
-  #reignSeen = { epoch: 0, sinceMs: 0 };
+  #reignSeen: ReignSeen = NO_REIGN_SEEN;
   #holding = "";
   #nowMs = 100_000;
   #toldFromMs = 100_000;
@@ -406,16 +409,20 @@ export class ScriptedWorld {
 
   #view(): ClusterView {
     const state = this.#latest();
-    const epoch = state.reign?.epoch ?? 0;
-    if (epoch !== this.#reignSeen.epoch) this.#reignSeen = { epoch, sinceMs: this.#nowMs };
+    this.#reignSeen = seeReign(this.#reignSeen, state.reign, this.#nowMs);
     return {
       state,
       selfId: this.#leader.id,
       observations: this.#leader.observations,
       voterIds: this.#group.voters,
       nowMs: this.#nowMs,
+      nowWallMs: this.#nowMs,
       leadingSinceMs: this.#leadingSinceMs,
       reignSinceMs: this.#reignSeen.sinceMs,
+      fenceSinceMs: this.#reignSeen.fenceSinceMs,
+      lastFenceSinceMs: this.#reignSeen.lastFenceSinceMs,
+      leaseUntilMs: leaseEndMs(this.#leadingSinceMs, null, leaseMsOf(state.spec)),
+      primaryLsn: null,
       formerLeaderId: this.#formerLeaderId,
     };
   }
@@ -537,6 +544,10 @@ export class ScriptedWorld {
       selfId: host.id,
       postgres: look(host),
       promises: host.postgres.promises,
+      hasStandbySignal: true,
+      lease: null,
+      unansweredMs: null,
+      isDiskFull: false,
       needsClone: null,
       hasAside: host.postgres.hasAside,
       reignKnownMs: this.#nowMs - host.reign.sinceMs,

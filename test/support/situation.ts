@@ -192,8 +192,13 @@ export function clusterView(
     observations: new Map(Object.entries(seen).map(([name, each]) => [id(name), observation(name, each)])),
     voterIds: state.members.map((each) => each.id),
     nowMs: NOW_MS,
+    nowWallMs: NOW_MS,
     leadingSinceMs: NOW_MS - 60_000,
     reignSinceMs: NOW_MS - 60_000,
+    fenceSinceMs: null,
+    lastFenceSinceMs: null,
+    leaseUntilMs: 0,
+    primaryLsn: null,
     formerLeaderId: null,
     ...extra,
   };

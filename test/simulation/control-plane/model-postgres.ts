@@ -184,6 +184,8 @@ export class ModelPostgres {
         return this.#clone(action);
       case "rewind":
         return this.#rewind(action);
+      case "release-lease":
+        return true;
       case "discard-aside":
         this.hasAside = false;
         return true;

@@ -18,6 +18,7 @@ import type { GroupView } from "../../../src/decision/decide-config.ts";
 import { decideMember } from "../../../src/decision/decide-member.ts";
 import { decideMembership, isStopping } from "../../../src/decision/decide-membership.ts";
 import type { Action } from "../../../src/decision/plan.ts";
+import { NO_REIGN_SEEN, type ReignSeen, seeReign } from "../../../src/decision/reign-seen.ts";
 import { clusterState, id, member } from "../../support/situation.ts";
 import { ModelPostgres, type WalRecord } from "./model-postgres.ts";
 
@@ -63,7 +64,7 @@ export class World {
   #leader: Host;
   #formerLeaderId: MemberId | null = null;
   #leadingSinceMs = 0;
-  #reign = { epoch: 0, sinceMs: 0 };
+  #reign: ReignSeen = NO_REIGN_SEEN;
   #nowMs = 1_000;
   #records = 0;
   /** What the last look at the acknowledged commits looked at: they only change with one of these. */
@@ -193,6 +194,10 @@ export class World {
       selfId: host.id,
       postgres: host.postgres.look(),
       promises: host.postgres.promises,
+      hasStandbySignal: true,
+      lease: null,
+      unansweredMs: null,
+      isDiskFull: false,
       needsClone: null,
       hasAside: host.postgres.hasAside,
       reignKnownMs: Number.POSITIVE_INFINITY,
@@ -313,8 +318,7 @@ export class World {
     }
     leader.known = (this.#states.length - 1) as LogIndex;
     const state = this.#latest();
-    const epoch = state.reign?.epoch ?? 0;
-    if (epoch !== this.#reign.epoch) this.#reign = { epoch, sinceMs: this.#nowMs };
+    this.#reign = seeReign(this.#reign, state.reign, this.#nowMs);
     this.#loseConnections(leader);
     const view: ClusterView = {
       state,
@@ -322,8 +326,13 @@ export class World {
       observations: this.#observations.get(leader.id) ?? new Map(),
       voterIds: this.#voters().map((host) => host.id),
       nowMs: this.#nowMs,
+      nowWallMs: this.#nowMs,
       leadingSinceMs: this.#leadingSinceMs,
       reignSinceMs: this.#reign.sinceMs,
+      fenceSinceMs: this.#reign.fenceSinceMs,
+      lastFenceSinceMs: this.#reign.lastFenceSinceMs,
+      leaseUntilMs: 0,
+      primaryLsn: null,
       formerLeaderId: this.#formerLeaderId,
     };
     const urgent = decideCluster(view);

@@ -14,7 +14,7 @@ const LOOK: SupervisorLook = {
     checkpointLsn: lsn(60),
     state: "shut down in recovery",
   },
-  postmaster: { pid: 4711, startedAtMs: 0 },
+  postmaster: { pid: 4711, startedAtMs: 0, state: "running" },
   promises: promises(),
   work: null,
   settingsHash: null,
@@ -23,6 +23,10 @@ const LOOK: SupervisorLook = {
   ancestorsOf: timeline(2),
   lastExit: null,
   hasAside: false,
+  hasStandbySignal: true,
+  stampMs: 1,
+  lease: null,
+  disks: [],
 };
 
 function local(look: SupervisorLook | Error, probe: ProbeLook = standby()): LocalPostgres {
@@ -34,13 +38,18 @@ function local(look: SupervisorLook | Error, probe: ProbeLook = standby()): Loca
       },
       onEvent: () => () => {},
     },
-    probe: { look: async () => probe, provision: async () => {}, checkpoint: async () => {} },
+    probe: {
+      look: async () => probe,
+      provision: async () => {},
+      checkpoint: async () => {},
+      check: async () => ({ connection: "works", write: "unknown", detail: null }),
+    },
     settings: { listenAddresses: "", port: 1, socketDirectory: "" },
     hashSettings: () => "",
   };
 }
 
-const never = () => ({ names: "", sinceLsn: lsn(0) });
+const never = () => ({ synchronous: { names: "", sinceLsn: lsn(0) }, standbys: [], commitWaitMs: null });
 
 test("lookAt() takes SQL's word while a postmaster runs", async () => {
   expect((await lookAt(local(LOOK), never)).postgres).toEqual(standby());
@@ -65,7 +74,7 @@ test("lookAt() believes nothing of a directory that is being rewound", async () 
 
 test("lookAt() never tells the history of the timeline before a promotion as that of the one after", async () => {
   const { synchronous, ancestors: _, ...seen } = primary(1, [], { timeline: timeline(3) });
-  const probe: ProbeLook = { ...seen, synchronousStandbyNames: synchronous.names };
+  const probe: ProbeLook = { ...seen, synchronousStandbyNames: synchronous.names, waitingCommits: [] };
   const before: SupervisorLook = { ...LOOK, ancestors: [{ timeline: timeline(1), endLsn: lsn(10) }] };
   const after: SupervisorLook = {
     ...LOOK,
