@@ -1,0 +1,163 @@
+import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import type { Epoch } from "../base/ids.ts";
+import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
+import { cleanAutoConf } from "../postgres/auto-conf.ts";
+import type { ReplicationConnection } from "../postgres/conninfo.ts";
+import { writeDurably, writeWhole } from "../postgres/durable-file.ts";
+import {
+  type ConfigPlaces,
+  ownedSettings,
+  renderCommandLine,
+  renderHba,
+  renderIdent,
+  renderPostgresqlConf,
+} from "../postgres/render-config.ts";
+import { readJson } from "./json-file.ts";
+import { type PromiseBook, refusePledged, refuseStale, withNewest, withWal } from "./promises.ts";
+import type { SupervisorRequest } from "./protocol.ts";
+import { RequestRefused, refuseIf } from "./refused.ts";
+import type { StatePaths } from "./state-directory.ts";
+
+/** What `configure` was told last, and under which epoch its upstream may be followed. */
+interface KeptSettings {
+  readonly settings: ManagedSettings;
+  readonly epoch: Epoch;
+}
+
+export interface ConfigurationOptions {
+  readonly paths: StatePaths;
+  readonly promises: PromiseBook;
+  /** Of the programs. */
+  readonly major: number;
+  readonly superuserSystemUsers: readonly string[];
+}
+
+/** PostgreSQL's configuration files and TLS material, as they follow from what was asked and what was promised. */
+export class Configuration {
+  readonly #options: ConfigurationOptions;
+  readonly #paths: StatePaths;
+  readonly #promises: PromiseBook;
+  #kept: KeptSettings | null;
+
+  constructor(options: ConfigurationOptions) {
+    this.#options = options;
+    this.#paths = options.paths;
+    this.#promises = options.promises;
+    // Written by us, whole or not at all; a settings file of another version is replaced by the next `configure`.
+    this.#kept = readJson(options.paths.settingsFile) as KeptSettings | null;
+  }
+
+  /** @returns whether anything is new. */
+  installCertificates(request: Extract<SupervisorRequest, { kind: "install-certificates" }>): boolean {
+    const files = [
+      [this.#paths.keyFile, request.privateKeyPem],
+      [this.#paths.certificateFile, request.certificatePem],
+      [this.#paths.caFile, request.caPem],
+    ] as const;
+    const changed = files.filter(
+      ([file, contents]) => !existsSync(file) || readFileSync(file, "utf8") !== contents,
+    );
+    for (const [file, contents] of changed) writeDurably(file, contents, 0o600);
+    return changed.length > 0;
+  }
+
+  requireCertificates(): void {
+    const missing = [this.#paths.caFile, this.#paths.certificateFile, this.#paths.keyFile].filter(
+      (file) => !existsSync(file),
+    );
+    if (missing.length === 0) return;
+    throw new RequestRefused(
+      "unavailable",
+      `certificates are not installed yet: ${missing.join(", ")} missing`,
+    );
+  }
+
+  configure(request: Extract<SupervisorRequest, { kind: "configure" }>): void {
+    const { epoch, settings } = request;
+    const promises = this.#promises.current;
+    refuseIf(settings.upstream === null ? refuseStale(promises, epoch) : refusePledged(promises, epoch));
+    this.#promises.keep(
+      settings.upstream === null ? withNewest(promises, epoch) : withWal(promises, request),
+    );
+    this.#kept = { settings, epoch };
+    writeDurably(this.#paths.settingsFile, `${JSON.stringify(this.#kept)}\n`, 0o600);
+    this.apply();
+  }
+
+  /** The settings as they may be used: without an upstream that was pledged away. Null: none were given yet. */
+  get effective(): ManagedSettings | null {
+    if (this.#kept === null) return null;
+    const { settings, epoch } = this.#kept;
+    return epoch > this.#promises.current.pledgedEpoch ? settings : { ...settings, upstream: null };
+  }
+
+  /** Writes the files anew, where there are settings. PostgreSQL reads them at the next reload or start. */
+  apply(): void {
+    const settings = this.effective;
+    if (settings === null) return;
+    this.#arrangeUpstreamKeys(settings);
+    const places = this.#places();
+    writeIfChanged(this.#paths.hbaFile, renderHba());
+    writeIfChanged(this.#paths.identFile, renderIdent(this.#options.superuserSystemUsers));
+    writeIfChanged(this.#paths.configFile, renderPostgresqlConf(settings, places));
+    if (existsSync(this.#paths.dataDirectory)) {
+      cleanAutoConf(this.#paths.dataDirectory, ownedSettings(settings, places));
+    }
+  }
+
+  /** The arguments of `postgres`. @throws {RequestRefused} if nothing was configured yet. */
+  commandLine(): readonly string[] {
+    const settings = this.effective;
+    if (settings === null)
+      throw new RequestRefused("unavailable", "PostgreSQL is not configured yet: send `configure` first");
+    return renderCommandLine(settings, this.#places());
+  }
+
+  connection(source: Upstream, applicationName: string, database: string | null): ReplicationConnection {
+    return {
+      host: source.host,
+      port: source.port,
+      applicationName,
+      caFile: this.#paths.caFile,
+      certificateFile: this.#paths.certificateFile,
+      keyFile: this.#paths.keyFile,
+      database,
+    };
+  }
+
+  /**
+   * The walreceiver reaches its key by a name that belongs to the epoch. A pledge takes the name away: a walreceiver that
+   * PostgreSQL starts a moment later, still with the old connection string, cannot log in any more.
+   */
+  #arrangeUpstreamKeys(settings: ManagedSettings): void {
+    const wanted = settings.upstream === null ? null : this.#upstreamKeyFile();
+    for (const name of readdirSync(this.#paths.stateDirectory)) {
+      const file = join(this.#paths.stateDirectory, name);
+      if (/^upstream-\d+\.key$/.test(name) && file !== wanted) rmSync(file, { force: true });
+    }
+    if (wanted !== null && !isLink(wanted)) symlinkSync("server.key", wanted);
+  }
+
+  #upstreamKeyFile(): string {
+    return join(this.#paths.stateDirectory, `upstream-${this.#kept?.epoch ?? 0}.key`);
+  }
+
+  #places(): ConfigPlaces {
+    return {
+      ...this.#paths,
+      upstreamKeyFile: this.#upstreamKeyFile(),
+      major: this.#options.major,
+      superuserSystemUsers: this.#options.superuserSystemUsers,
+    };
+  }
+}
+
+function isLink(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+function writeIfChanged(file: string, contents: string): void {
+  if (existsSync(file) && readFileSync(file, "utf8") === contents) return;
+  writeWhole(file, contents, 0o600);
+}

@@ -1,0 +1,21 @@
+import type { Refusal } from "./promises.ts";
+import type { SupervisorErrorCode } from "./protocol.ts";
+
+/** Why a request is not carried out: becomes the answer. */
+export class RequestRefused extends Error {
+  override readonly name = "RequestRefused";
+  readonly code: SupervisorErrorCode;
+  constructor(code: SupervisorErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** @throws {RequestRefused} if there is a refusal. */
+export function refuseIf(refusal: Refusal | null): void {
+  if (refusal !== null) throw new RequestRefused(refusal.code, refusal.message);
+}
+
+export function notRunning(): RequestRefused {
+  return new RequestRefused("not-running", "PostgreSQL does not run");
+}
