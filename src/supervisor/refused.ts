@@ -16,6 +16,7 @@ export function refuseIf(refusal: Refusal | null): void {
   if (refusal !== null) throw new RequestRefused(refusal.code, refusal.message);
 }
 
+/** There is no PostgreSQL to do it with. */
 export function notRunning(): RequestRefused {
   return new RequestRefused("not-running", "PostgreSQL does not run");
 }
