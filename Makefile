@@ -35,7 +35,7 @@ POSTGRES_IMAGE ?= postgres:18
 IMAGE ?= guacamole:$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check static format test simulate simulate-long record bench build image clean distclean
+.PHONY: help setup demo check static format test simulate simulate-long record bench bench-failover build image clean distclean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -90,6 +90,9 @@ record: setup ## Write the outcome of transcripts and scenarios anew (read the d
 
 bench: build ## Failovers beside bare PostgreSQL, consensus beside etcd: ratios of one run (ARGS=--help)
 	@TESTED_POSTGRES_BIN_DIR="$$($(BUN) test/support/find-postgres.ts)" $(BUN) test/bench/bench.ts $(ARGS)
+
+bench-failover: build ## Gaps after each failure: us, Patroni with etcd, pg_auto_failover, bare PostgreSQL (as root; ARGS=--help)
+	@TESTED_POSTGRES_BIN_DIR="$$($(BUN) test/support/find-postgres.ts)" $(BUN) test/bench/bench-failover.ts $(ARGS)
 
 build: setup ## Compile the one executable, dist/guacamole
 	@echo "build: dist/guacamole $(VERSION) ($(COMMIT))"

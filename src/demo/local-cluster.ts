@@ -32,10 +32,20 @@ export interface LocalClusterOptions {
   readonly integer: (min: number, max: number) => number;
   /** Beginning of the temporary directory's name. */
   readonly prefix: string;
+  /** Where each member lives; all of them on loopback, told apart by their ports, if it does not say. */
+  readonly hosts?: readonly MemberHost[];
+}
+
+/** An address, and what leads to the place that has it. */
+export interface MemberHost {
+  readonly address: string;
+  /** Put before a command, it runs there. */
+  readonly enter: readonly string[];
 }
 
 export interface LocalMember {
   readonly name: string;
+  readonly host: MemberHost;
   readonly directory: string;
   readonly configPath: string;
   readonly logPath: string;
@@ -54,7 +64,7 @@ interface Owner {
   readonly gid: number;
 }
 
-const HOST = "127.0.0.1";
+const LOOPBACK: MemberHost = { address: "127.0.0.1", enter: [] };
 const POLL_MS = 20;
 
 export class LocalCluster {
@@ -86,13 +96,16 @@ export class LocalCluster {
   /** Starts a member's own process (which starts its supervisor) and waits until its API answers. */
   async start(member: LocalMember): Promise<void> {
     const output = openSync(member.logPath, "a");
-    member.process = Bun.spawn([...this.#command, "run", "--config", member.configPath], {
-      cwd: this.root,
-      stdin: "ignore",
-      stdout: output,
-      stderr: output,
-      env: { ...cleanEnvironment(this.#options.environment) },
-    });
+    member.process = Bun.spawn(
+      [...member.host.enter, ...this.#command, "run", "--config", member.configPath],
+      {
+        cwd: this.root,
+        stdin: "ignore",
+        stdout: output,
+        stderr: output,
+        env: { ...cleanEnvironment(this.#options.environment) },
+      },
+    );
     const { process: child } = member;
     await this.until(`${member.name} answers`, 20_000, async () => {
       if (child.exitCode !== null)
@@ -117,7 +130,10 @@ export class LocalCluster {
 
   async join(member: LocalMember, through: LocalMember): Promise<void> {
     const made = await through.api.post<{ token: string }>("/v1/members", {});
-    await member.api.post("/v1/join", { address: `${HOST}:${through.apiPort}`, token: made.token });
+    await member.api.post("/v1/join", {
+      address: `${through.host.address}:${through.apiPort}`,
+      token: made.token,
+    });
   }
 
   /** Builds PostgreSQL on all members and waits until the operation has succeeded. */
@@ -241,6 +257,7 @@ export class LocalCluster {
     }
     const member: LocalMember = {
       name,
+      host: this.#options.hosts?.[index] ?? LOOPBACK,
       directory,
       configPath: join(directory, "guacamole.toml"),
       logPath: join(directory, "guacamole.log"),
@@ -261,18 +278,19 @@ export class LocalCluster {
 
   #config(member: LocalMember): string {
     const user = this.#owner?.user ?? userInfo().username;
+    const { address } = member.host;
     return `name = "${member.name}"
 data-dir = "${join(member.directory, "member")}"
 
 [api]
-listen = "${HOST}:${member.apiPort}"
+listen = "${address}:${member.apiPort}"
 [peer]
-listen = "${HOST}:${member.peerPort}"
+listen = "${address}:${member.peerPort}"
 
 [postgres]
 bin-dir = "${this.binDirectory}"
 data-dir = "${member.dataDirectory}"
-listen = "${HOST}:${member.postgresPort}"
+listen = "${address}:${member.postgresPort}"
 socket-dir = "${member.socketDirectory}"
 user = "${user}"
 `;

@@ -1,0 +1,127 @@
+/** What this repository builds: three members of the compiled binary. */
+import { copyFileSync, existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { ClusterDocument, OperationDocument } from "../../../../src/api/documents.ts";
+import { LocalCluster } from "../../../../src/demo/local-cluster.ts";
+import { BenchHosts } from "../bench-hosts.ts";
+import type { Mode, Rival, RivalServer } from "../rival.ts";
+import type { RivalOptions } from "./common-ground.ts";
+
+export interface GuacamoleOptions extends RivalOptions {
+  readonly binary: string;
+  readonly integer: (min: number, max: number) => number;
+  /** Where the members' logs are copied to before they are removed. */
+  readonly logsDirectory: string | null;
+}
+
+const SWITCHOVER_MS_MAX = 60_000;
+const WHOLE_MS_MAX = 60_000;
+
+export class GuacamoleServers implements Rival {
+  readonly system = "guacamole";
+  readonly tuning = "default";
+  readonly mode: Mode;
+  readonly version: string;
+  readonly settings: string;
+  readonly hosts: BenchHosts;
+  readonly servers: readonly RivalServer[];
+  readonly #cluster: LocalCluster;
+  readonly #logsDirectory: string | null;
+
+  constructor({ mode, binDirectory, binary, clock, integer, logsDirectory }: GuacamoleOptions) {
+    this.mode = mode;
+    const said = Bun.spawnSync([binary, "version"]).stdout.toString().trim();
+    this.version = said.split("\n")[0] ?? "";
+    this.settings = mode === "sync" ? "as it comes (quorum, ANY 1)" : "as it comes, durability async";
+    this.#logsDirectory = logsDirectory;
+    this.hosts = new BenchHosts(3, clock);
+    this.#cluster = new LocalCluster({
+      size: 3,
+      command: [binary],
+      binDirectory,
+      environment: process.env,
+      clock,
+      integer,
+      prefix: "guacamole-bench-",
+      hosts: this.hosts.hosts,
+    });
+    this.servers = this.#cluster.members.map((member) => ({
+      name: member.name,
+      host: member.host.address,
+      port: member.postgresPort,
+      dataDirectory: member.dataDirectory,
+      socketDirectory: member.socketDirectory,
+    }));
+  }
+
+  async bringUp(): Promise<void> {
+    const { members } = this.#cluster;
+    await Promise.all(members.map((member) => this.#cluster.start(member)));
+    await this.#cluster.form("bench");
+    await this.#cluster.initialize();
+    if (this.mode === "async") {
+      await members[0]?.api.patch<ClusterDocument>("/v1/topology", { durability: { mode: "async" } });
+    }
+    await this.#cluster.until("every member streams", WHOLE_MS_MAX, () => this.isSettled());
+  }
+
+  agents(index: number): readonly number[] {
+    const pid = this.#member(index).process?.pid;
+    return pid === undefined ? [] : [pid];
+  }
+
+  async switchover(): Promise<void> {
+    const seen = await this.#cluster.anyCluster();
+    if (seen?.reign == null) throw new Error("the cluster has no primary");
+    const primary = this.#cluster.member(seen.reign.primary);
+    await primary.api.post<OperationDocument>("/v1/switchover", {});
+    await this.#cluster.until("the switchover is over", SWITCHOVER_MS_MAX, async () => {
+      const now = await this.#cluster.anyCluster();
+      return now !== null && now.switchover === null && now.runningOperations.length === 0;
+    });
+  }
+
+  async react(): Promise<void> {
+    // It has eyes of its own.
+  }
+
+  async restore(index: number): Promise<void> {
+    const member = this.#member(index);
+    const { process: child } = member;
+    if (child === null || child.exitCode !== null || child.signalCode !== null)
+      await this.#cluster.start(member);
+  }
+
+  async isSettled(): Promise<boolean> {
+    const seen = await this.#cluster.anyCluster();
+    return (
+      seen?.isWritable === true &&
+      seen.switchover === null &&
+      seen.runningOperations.length === 0 &&
+      seen.members.every(({ role, state }) => role === "primary" || state === "streaming")
+    );
+  }
+
+  async remove(): Promise<void> {
+    this.#keepLogs();
+    await this.hosts.remove();
+    await this.#cluster.remove();
+  }
+
+  #keepLogs(): void {
+    if (this.#logsDirectory === null) return;
+    mkdirSync(this.#logsDirectory, { recursive: true });
+    for (const { name, logPath, dataDirectory } of this.#cluster.members) {
+      const copy = join(this.#logsDirectory, `${this.mode}-${name}`);
+      const serverLog = `${dataDirectory}.guacamole/postgresql.log`;
+      if (existsSync(logPath)) copyFileSync(logPath, `${copy}.log`);
+      if (existsSync(serverLog)) copyFileSync(serverLog, `${copy}.postgresql.log`);
+    }
+  }
+
+  #member(index: number) {
+    const found = this.#cluster.members[index];
+    if (found === undefined) throw new Error(`there is no member ${index}`);
+    return found;
+  }
+}
