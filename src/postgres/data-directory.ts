@@ -12,7 +12,7 @@ export type DirectoryContents =
   | { readonly kind: "ours"; readonly clusterId: ClusterId };
 
 /** Lies in the data directory, so that it goes where the data goes: into base backups, and aside with the directory. */
-const MARKER = "guacamole.json";
+export const MARKER = "guacamole.json";
 
 /** Looks at the files only. `major` is that of the programs: data of another major is not touched. */
 export function inspectDataDirectory(dataDirectory: string, major: number): DirectoryContents {

@@ -16,10 +16,11 @@ import { ensureStandbySignal, resolvedDirectory } from "../postgres/data-directo
 import { programEnvironment } from "../postgres/program.ts";
 import { hasProcessEnded, openProcess } from "./libc.ts";
 import {
-  isAlive,
   isPostgresIn,
+  isSameProcess,
   parentOf,
   postgresProcessesIn,
+  processStartTicks,
   processTitle,
   signalProcess,
 } from "./process-table.ts";
@@ -27,6 +28,8 @@ import {
 export interface RunningPostmaster {
   readonly pid: number;
   readonly startedAtMs: number;
+  /** With the id it names one process for ever, however often ids are used again. Null: it was gone too soon to ask. */
+  readonly startTicks: number | null;
 }
 
 export interface PostmasterExit {
@@ -75,7 +78,9 @@ export class Postmaster {
   }
 
   get running(): RunningPostmaster | null {
-    return this.#running === null ? null : { pid: this.#running.pid, startedAtMs: this.#running.startedAtMs };
+    if (this.#running === null) return null;
+    const { pid, startedAtMs, startTicks } = this.#running;
+    return { pid, startedAtMs, startTicks };
   }
 
   /** Finds a postmaster that somebody (an earlier life of ours) started, and watches it. */
@@ -87,11 +92,12 @@ export class Postmaster {
     // The id may have been given to a backend of a postmaster that is gone: only a parentless one is the postmaster.
     const parent = parentOf(file.pid);
     if (parent !== null && isPostgresIn(parent, directory)) return;
+    const startTicks = processStartTicks(file.pid);
     const fileDescriptor = openProcess(file.pid);
-    this.#begin({ pid: file.pid, startedAtMs: file.startedAtMs });
+    this.#begin({ pid: file.pid, startedAtMs: file.startedAtMs, startTicks });
     this.#logStart = Math.max(0, fileSize(this.#options.logFile) - LOG_TAIL_BYTES);
     const hasEnded = (): boolean =>
-      fileDescriptor === null ? !isAlive(file.pid) : hasProcessEnded(fileDescriptor);
+      fileDescriptor === null ? !isSameProcess(file.pid, startTicks) : hasProcessEnded(fileDescriptor);
     const timer = setInterval(() => {
       if (hasEnded()) this.#end(null, null);
     }, WATCH_INTERVAL_MS);
@@ -125,7 +131,8 @@ export class Postmaster {
     const spawned = spawnDetached(command, output, (code, signal) => this.#end(code, signal));
     closeSync(output);
     if (!spawned.ok) return err({ message: spawned.error });
-    this.#begin({ pid: spawned.value, startedAtMs: clock.wallMs() });
+    const pid = spawned.value;
+    this.#begin({ pid, startedAtMs: clock.wallMs(), startTicks: processStartTicks(pid) });
     const deadlineMs = clock.nowMs() + START_DEADLINE_MS;
     while (clock.nowMs() < deadlineMs) {
       if (this.running?.pid !== spawned.value) {

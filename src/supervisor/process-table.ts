@@ -32,10 +32,12 @@ export function processTitle(pid: number): string | null {
   return readOrNull(() => readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim());
 }
 
-/** There, and not just a zombie. */
-export function isAlive(pid: number): boolean {
-  const state = readStat(pid)?.[0];
-  return state !== undefined && state !== "Z" && state !== "X";
+/** Still the process that started then, and not just a zombie. */
+export function isSameProcess(pid: number, startTicks: number | null): boolean {
+  const fields = readStat(pid);
+  const state = fields?.[0];
+  const isThere = state !== undefined && state !== "Z" && state !== "X";
+  return isThere && startTicks !== null && Number(fields?.[19]) === startTicks;
 }
 
 /** How a process is, by the kernel; null: it is not there, or has ended. */

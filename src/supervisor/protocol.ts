@@ -43,6 +43,8 @@ export interface SupervisorLook {
   readonly postmaster: {
     readonly pid: number;
     readonly startedAtMs: number;
+    /** When it started, in clock ticks since boot: with the id it names one process for ever. */
+    readonly startTicks?: number | null;
     readonly state?: PostmasterState;
   } | null;
   /** The data directory holds a `standby.signal`: its server starts, or runs, as a standby. */

@@ -29,6 +29,8 @@ export interface StartSupervisorOptions {
 }
 
 const POLL_MS = 10;
+/** Each disk that hangs holds a thread of the pool, of which a small machine has two: what else they do must go on. */
+const UV_THREADPOOL_SIZE = "8";
 const LOG_ROTATE_BYTES = 8 * 1024 * 1024;
 
 /** Not handed on: what would give away a secret, or change how the process (or PostgreSQL's programs) works. */
@@ -118,7 +120,7 @@ function spawn(options: StartSupervisorOptions, identity: SystemUser | null, out
     stderr: output,
     cwd: "/",
     detached: true,
-    env: supervisorEnvironment(options.environment),
+    env: { ...supervisorEnvironment(options.environment), UV_THREADPOOL_SIZE },
     ...(identity !== null && setpriv === null ? { uid: identity.uid, gid: identity.gid } : {}),
   });
 }

@@ -10,6 +10,7 @@ import { hashSettings } from "../postgres/render-config.ts";
 import type { Installation } from "../postgres/versions.ts";
 import { Cloning } from "./cloning.ts";
 import { Configuration } from "./configuration.ts";
+import { DiskWatch } from "./disk-watch.ts";
 import { hostUptimeMs } from "./libc.ts";
 import { LocalData } from "./local-data.ts";
 import { Postmaster, type PostmasterExit } from "./postmaster.ts";
@@ -30,6 +31,9 @@ export interface SupervisorOptions {
   readonly onEvent: (event: SupervisorEvent) => void;
 }
 
+/** A disk that hangs does not hold up the end of this process for longer. */
+const DISKS_STOP_MS = 500;
+
 /**
  * Carries out requests on one data directory, and decides nothing.
  *
@@ -47,6 +51,7 @@ export class Supervisor {
   readonly #bench: Workbench;
   readonly #cloning: Cloning;
   readonly #rewinding: Rewinding;
+  readonly #disks: DiskWatch;
   #lastExit: SupervisorLook["lastExit"] = null;
 
   /** Loads what was promised, finishes or undoes what an earlier life left half done, and finds PostgreSQL again. */
@@ -89,6 +94,7 @@ export class Supervisor {
     };
     this.#cloning = new Cloning(parts);
     this.#rewinding = new Rewinding(parts);
+    this.#disks = new DiskWatch(paths, clock);
     this.#bench.endLeftOverProgram();
     this.#cloning.recover();
     this.#postmaster.adopt();
@@ -96,12 +102,14 @@ export class Supervisor {
       this.#configuration.apply();
       this.#postmaster.reload();
     }
+    this.#disks.start();
   }
 
   /** Ends what can be ended, waits for what cannot. PostgreSQL lives on. */
   async close(): Promise<void> {
     this.#bench.stopAll();
     await this.#bench.idle();
+    await this.#disks.stop(DISKS_STOP_MS);
     this.#postmaster.release();
   }
 
@@ -230,7 +238,7 @@ export class Supervisor {
       hasStandbySignal: isStandby(this.#paths.dataDirectory),
       stampMs: hostUptimeMs(),
       lease: null,
-      disks: [],
+      disks: this.#disks.status,
       promises: this.#promises.current,
       work: this.#bench.work,
       settingsHash: settings === null ? null : hashSettings(settings),

@@ -222,6 +222,17 @@ describe.each(majors.map((installation) => [installation.major, installation] as
       STEP_MS,
     );
 
+    test("the disks are probed", async () => {
+      const disks = await until("both were probed", async () => {
+        const seen = (await m1.look()).disks ?? [];
+        return seen.length > 1 && seen.every(({ lastSyncMs }) => lastSyncMs !== null) ? seen : null;
+      });
+      expect(disks.map(({ place, isFull }) => ({ place, isFull }))).toEqual([
+        { place: "data", isFull: false },
+        { place: "state", isFull: false },
+      ]);
+    });
+
     test("the death of a postmaster is an event", async () => {
       const pid = (await m1.look()).postmaster?.pid ?? 0;
       process.kill(pid, "SIGKILL");
@@ -383,7 +394,13 @@ describe.each(majors.map((installation) => [installation.major, installation] as
         expect((await m2.look()).postmaster?.pid).toBe(before?.pid);
         expect((await m2.probe.look(2_000)).kind).toBe("primary");
 
+        expect(before).toMatchObject({ state: "running" });
+        expect(before?.startTicks).toBeGreaterThan(0);
         process.kill(before?.pid ?? 0, "SIGSTOP");
+        await until("it is seen stopped", async () => {
+          const { postmaster } = await m2.look();
+          return postmaster?.state === "stopped" ? true : null;
+        });
         const stopped = await m2.ask({ kind: "stop", mode: "immediate", deadlineMs: 300 });
         expect(stopped.postmaster).toBeNull();
         expect(m2.events.at(-1)?.kind).toBe("postmaster-exited");
