@@ -142,6 +142,8 @@ export interface Seen {
   readonly silentMs?: number;
   readonly isConnected?: boolean;
   readonly isRebuilt?: boolean;
+  /** What else its status says. */
+  readonly more?: Partial<MemberStatus>;
 }
 
 export function promises(extra: Partial<Promises> = {}): Promises {
@@ -167,6 +169,7 @@ export function status(name: string, seen: Seen): MemberStatus {
     detail: null,
     leading: null,
     version: "test",
+    ...seen.more,
   };
 }
 

@@ -1,0 +1,431 @@
+/** What the leader does about a primary in trouble, beyond a crash and silence: each line a situation and its decision. */
+import { describe, expect, test } from "bun:test";
+import type { Checks, DiskStatus } from "../../../src/cluster/observation.ts";
+import { type ClusterSpec, DEFAULT_FAILOVER, DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
+import type { ClusterState, FailoverRecord, Fence } from "../../../src/cluster/state.ts";
+import type { ClusterDecision } from "../../../src/decision/cluster-decision.ts";
+import type { ClusterView } from "../../../src/decision/cluster-view.ts";
+import { decideCluster } from "../../../src/decision/decide-cluster.ts";
+import { leaseEndMs } from "../../../src/decision/lease.ts";
+import { REASONS, type Reason } from "../../../src/decision/reasons.ts";
+import {
+  clusterState,
+  clusterView,
+  cohort,
+  epoch,
+  id,
+  lsn,
+  member,
+  NOW_MS,
+  pledgedStandby,
+  primary,
+  reign,
+  type Seen,
+  standby,
+  timeline,
+} from "../../support/situation.ts";
+
+const LEVEL_3 = { featureLevel: 3 } as const;
+const STATE = clusterState(LEVEL_3);
+const WORKS: Checks = {
+  connectionFailingMs: null,
+  writeFailingMs: null,
+  postmasterStoppedMs: null,
+  detail: null,
+};
+const DISK: DiskStatus = {
+  place: "data",
+  lastSyncMs: 1,
+  pendingMs: null,
+  freeBytes: 10 ** 9,
+  totalBytes: 10 ** 10,
+  isFull: false,
+};
+const STANDBYS = { m2: { postgres: standby() }, m3: { postgres: standby() } };
+const MUTE = { kind: "unresponsive", detail: "no answer" } as const;
+
+function primaryWith(more: Seen["more"], postgres: Seen["postgres"] = primary(1, ["m2", "m3"])): Seen {
+  return { postgres, more: { checks: WORKS, disks: [DISK], ...more } };
+}
+
+function say(decision: ClusterDecision): string {
+  const name = (memberId: string) => `m${Number(memberId.slice(-12))}`;
+  if (decision.kind === "hold") return `hold ${decision.reason}`;
+  if (decision.kind === "transfer-leadership") return `transfer to ${name(decision.to)}`;
+  const { change } = decision;
+  if (change.kind === "fence") return `fence ${change.reason}`;
+  if (change.kind === "appoint") {
+    const rule = change.cohort.isLeased === true ? "leased" : `any ${change.cohort.k}`;
+    return `appoint ${name(change.memberId)} ${rule}${change.loss === undefined ? "" : " with a loss"}`;
+  }
+  if (change.kind === "change-cohort") {
+    const { isLeased, k, standbyIds } = change.cohort;
+    return isLeased === true ? "cohort leased" : `cohort any ${k} of ${standbyIds.map(name).join(",")}`;
+  }
+  return change.kind === "record-phase" ? `record ${change.phase}` : change.kind;
+}
+
+/** m1 leads, and nobody could lead in its place. */
+const ALONE = { selfId: id("m1"), voterIds: [id("m1")] };
+
+const decide = (
+  state: ClusterState,
+  seen: Readonly<Record<string, Seen>>,
+  extra: Partial<ClusterView> = {},
+) => say(decideCluster(clusterView(state, seen, extra)));
+
+describe("a primary that is heard, and in trouble", () => {
+  const stopped = { postmasterState: "stopped", checks: { ...WORKS, postmasterStoppedMs: 800 } } as const;
+  const stalled = { disks: [{ ...DISK, pendingMs: 3_500 }] };
+  const full = { disks: [{ ...DISK, place: "wal", isFull: true }] } as const;
+  const closed = { checks: { ...WORKS, connectionFailingMs: 4_500, detail: "a new connection: refused" } };
+  const dumb = { checks: { ...WORKS, writeFailingMs: 4_500 } };
+  const short = { checks: { ...WORKS, connectionFailingMs: 1_500, writeFailingMs: 1_500 } };
+
+  test.each([
+    ["whose postmaster is stopped", primaryWith(stopped), "fence postmaster-frozen"],
+    ["all of whose processes are stopped", primaryWith(stopped, MUTE), "fence postmaster-frozen"],
+    [
+      "that is stopped, but only just",
+      primaryWith({ postmasterState: "stopped", checks: { ...WORKS, postmasterStoppedMs: 100 } }),
+      "hold steady",
+    ],
+    ["whose disk stands still", primaryWith(stalled), "fence disk-stalled"],
+    ["whose disk stands still, and that hangs", primaryWith(stalled, MUTE), "fence disk-stalled"],
+    ["whose disk is full", primaryWith(full), "fence disk-full"],
+    ["that takes no new connections", primaryWith(closed), "fence not-taking-connections"],
+    ["that writes nothing", primaryWith(dumb), "fence writes-stalled"],
+    ["that is slow for a moment", primaryWith(short), "hold steady"],
+    ["that is slow to answer its member", primaryWith({}, MUTE), "hold primary-not-answering"],
+  ] as const)("%s", (_, seen, expected) => {
+    expect(decide(STATE, { m1: seen, ...STANDBYS })).toBe(expected);
+  });
+
+  test("keeps its place where nobody could follow, and the trouble is named (F10)", () => {
+    const tags = { failoverPriority: 0, isNoFailover: true };
+    const members = [member("m1"), member("m2", { tags }), member("m3", { tags })];
+    const seen = { m1: primaryWith(stalled), ...STANDBYS };
+    const decision = decideCluster(clusterView({ ...STATE, members }, seen));
+    expect(decision).toMatchObject({ kind: "hold", reason: "disk-stalled" });
+    expect(decision.kind === "hold" ? decision.detail : "").toContain("no other member could follow");
+  });
+
+  test("keeps its place where the same trouble awaits it elsewhere", () => {
+    const sick = { postgres: standby(), more: full };
+    expect(decide(STATE, { m1: primaryWith(full), m2: sick, m3: sick })).toBe("hold disk-full");
+  });
+
+  test("in trouble, it still takes in a standby that may follow it", () => {
+    const lonely = clusterState({ ...LEVEL_3, reign: reign({ cohort: cohort(1, "m3") }) });
+    const rule = primary(1, ["m3"]);
+    const postgres = { ...primary(1, ["m2", "m3"]), synchronous: rule.synchronous };
+    const m3 = { postgres: standby(), silentMs: 5_000 };
+    const seen = { m1: primaryWith(full, postgres), m2: { postgres: standby() }, m3 };
+    expect(decide(lonely, seen)).toBe("cohort any 1 of m2,m3");
+  });
+
+  test("is given up when its commits wait in vain for standbys that run", () => {
+    const postgres = primary(1, ["m2", "m3"], { standbys: [], commitWaitMs: 3_500 });
+    const apart = { postgres: standby({ walReceiver: null }) };
+    expect(decide(STATE, { m1: primaryWith({}, postgres), m2: apart, m3: apart })).toBe(
+      "fence commits-stalled",
+    );
+  });
+
+  test("tells the history what was seen, and for how long", () => {
+    const decision = decideCluster(clusterView(STATE, { m1: primaryWith(stopped), ...STANDBYS }));
+    expect(decision).toMatchObject({
+      change: { kind: "fence", detectionMs: 800, evidence: [expect.stringContaining("stopped")] },
+    });
+  });
+});
+
+describe("what keeps a failover from happening", () => {
+  const dead = { m1: { postgres: { kind: "absent" } }, ...STANDBYS } as const;
+
+  test("a pause, with its reason", () => {
+    const pauses = [{ reason: "storage is being moved", by: "ann", atMs: 0 }];
+    const decision = decideCluster(clusterView({ ...STATE, pauses }, dead));
+    expect(decision).toMatchObject({ kind: "hold", reason: "paused", detail: "storage is being moved" });
+  });
+
+  test("a loop of crashes, for longer each time, and not for ever", () => {
+    const failovers = Array.from({ length: 4 }, (_, at) => record(at + 1, at * 2_000));
+    const looping = { ...STATE, failovers };
+    const at = (sinceMs: number) => decide(looping, dead, { reignSinceMs: NOW_MS - sinceMs });
+    expect(at(2_000)).toBe("hold crash-loop");
+    expect(at(14_000)).toBe("hold crash-loop");
+    expect(at(16_000)).toBe("fence postmaster-died");
+    const longer = { ...STATE, failovers: [...failovers, record(5, 6_000 + 17_000)] };
+    expect(decide(longer, dead, { reignSinceMs: NOW_MS - 16_000 })).toBe("hold crash-loop");
+    expect(decide(longer, dead, { reignSinceMs: NOW_MS - 31_000 })).toBe("fence postmaster-died");
+  });
+
+  test("no loop: failovers that lie apart, or were asked for", () => {
+    const apart = Array.from({ length: 6 }, (_, at) => record(at + 1, at * 60_000));
+    expect(decide({ ...STATE, failovers: apart }, dead)).toBe("fence postmaster-died");
+    const asked = Array.from({ length: 6 }, (_, at) => record(at + 1, at * 100, "switchover"));
+    expect(decide({ ...STATE, failovers: asked }, dead)).toBe("fence postmaster-died");
+  });
+
+  test("right after an automatic failover: silence alone, until it has lasted twice as long", () => {
+    const recent = { ...STATE, failovers: [record(1, 0)] };
+    const silent = (silentMs: number) => ({
+      m1: { postgres: primary(1, ["m2", "m3"]), silentMs },
+      m2: { postgres: standby({ walReceiver: null }) },
+      m3: { postgres: standby({ walReceiver: null }) },
+    });
+    const flapping = { lastFenceSinceMs: NOW_MS - 3_000 };
+    expect(decide(recent, silent(1_500), flapping)).toBe("hold primary-silent");
+    expect(decide(recent, silent(2_100), flapping)).toBe("fence member-lost");
+    expect(decide(recent, silent(1_500), { lastFenceSinceMs: NOW_MS - 60_000 })).toBe("fence member-lost");
+  });
+});
+
+describe("a reign under a lease", () => {
+  const async: ClusterSpec = { ...DEFAULT_SPEC, durability: { mode: "async", maxLagBytes: 100 } };
+  const LEASED = { standbyIds: [], k: 0, isLeased: true } as const;
+  const leased = clusterState({ ...LEVEL_3, spec: async, reign: reign({ cohort: LEASED }) });
+  const fence: Fence = { reason: "member-lost", preferredId: null, fencedAtWallMs: 0 };
+  const fenced = { ...leased, reign: reign({ cohort: LEASED, fence }) };
+  const crashed = {
+    ...leased,
+    reign: reign({ cohort: LEASED, fence: { ...fence, reason: "postmaster-died" } }),
+  };
+  const pledged = (at: number): Seen => ({
+    postgres: pledgedStandby(at),
+    promises: { pledgedEpoch: epoch(1) },
+  });
+  const gone: Seen = { postgres: primary(0, ["m2", "m3"]), silentMs: 5_000 };
+  const stopped: Seen["postgres"] = {
+    kind: "stopped",
+    systemIdentifier: "7000000000000000001",
+    timeline: timeline(2),
+    checkpointLsn: lsn(60),
+    isClean: false,
+  };
+  const both = { m2: pledged(100), m3: pledged(90) };
+
+  test("ends with the lease, and not before (F6)", () => {
+    const view = { leaseUntilMs: NOW_MS + 1, fenceSinceMs: NOW_MS - 2_000 };
+    expect(decide(fenced, { m1: gone, ...both }, view)).toBe("hold waiting-for-lease-end");
+    expect(decide(fenced, { m1: gone, ...both }, { ...view, leaseUntilMs: NOW_MS })).toBe(
+      "appoint m2 leased with a loss",
+    );
+  });
+
+  test("ends with the primary, once that has stopped and pledged", () => {
+    const view = { leaseUntilMs: NOW_MS + 10_000, fenceSinceMs: NOW_MS - 2_000 };
+    const m1: Seen = { postgres: stopped, promises: { pledgedEpoch: epoch(1) } };
+    expect(decide(fenced, { m1, ...both }, view)).toBe("appoint m2 leased with a loss");
+    const unpledged = { ...m1, promises: { pledgedEpoch: epoch(0) } };
+    expect(decide(fenced, { m1: unpledged, ...both }, view)).toBe("hold waiting-for-lease-end");
+  });
+
+  test("lets a crashed primary come back with everything, for a while", () => {
+    const m1: Seen = { postgres: stopped, promises: { pledgedEpoch: epoch(1) } };
+    const early = { fenceSinceMs: NOW_MS - 500 };
+    expect(decide(crashed, { m1, ...both }, early)).toBe("hold primary-restarting");
+    const back: Seen = { postgres: pledgedStandby(120), promises: { pledgedEpoch: epoch(1) } };
+    expect(decide(crashed, { m1: back, ...both }, early)).toBe("appoint m1 leased");
+    const late = { fenceSinceMs: NOW_MS - DEFAULT_FAILOVER.restartMsMax };
+    expect(decide(crashed, { m1, ...both }, late)).toBe("appoint m2 leased with a loss");
+    const policy = { ...async, failover: { ...DEFAULT_FAILOVER, onCrash: "failover" } } as const;
+    expect(decide({ ...crashed, spec: policy }, { m1, ...both }, { fenceSinceMs: NOW_MS - 2_000 })).toBe(
+      "appoint m2 leased with a loss",
+    );
+  });
+
+  test("gives standbys that are heard a moment to pledge, so that the furthest follows", () => {
+    const seen = { m1: gone, m2: pledged(100), m3: { postgres: standby() } };
+    expect(decide(fenced, seen, { fenceSinceMs: NOW_MS - 100 })).toBe("hold standbys-pledging");
+    expect(decide(fenced, seen, { fenceSinceMs: NOW_MS - 1_500 })).toBe("appoint m2 leased with a loss");
+  });
+
+  test("is not given to one that lacks more than may be lost, unless a person says so", () => {
+    const view = { primaryLsn: lsn(500), fenceSinceMs: NOW_MS - 2_000 };
+    expect(decide(fenced, { m1: gone, ...both }, view)).toBe("hold successor-too-far-behind");
+    const acceptedLoss = {
+      epoch: epoch(1),
+      memberId: id("m2"),
+      position: { timeline: timeline(2), lsn: lsn(100) },
+      expiresAtMs: NOW_MS + 1,
+      by: "ann",
+    };
+    expect(decide({ ...fenced, acceptedLoss }, { m1: gone, ...both }, view)).toBe(
+      "appoint m2 leased with a loss",
+    );
+    const expired = { ...acceptedLoss, expiresAtMs: NOW_MS - 1 };
+    expect(decide({ ...fenced, acceptedLoss: expired }, { m1: gone, ...both }, view)).toBe(
+      "hold successor-too-far-behind",
+    );
+  });
+
+  test("still keeps what a quorum was promised while it is being entered", () => {
+    const entering = reign({ cohort: cohort(1, "m2", "m3"), pendingCohort: LEASED, fence });
+    const view = { leaseUntilMs: 0, fenceSinceMs: NOW_MS - 2_000 };
+    const one = { m1: gone, m2: pledged(90), m3: { postgres: standby(), silentMs: 5_000 } };
+    expect(decide({ ...leased, reign: entering }, one, view)).toBe("hold waiting-for-pledges");
+    const noFailover = member("m3", { tags: { failoverPriority: 0, isNoFailover: true } });
+    const members = [member("m1"), member("m2"), noFailover];
+    const behind = { m1: gone, m2: pledged(90), m3: pledged(100) };
+    expect(decide({ ...leased, members, reign: entering }, behind, view)).toBe(
+      "hold most-advanced-not-eligible",
+    );
+  });
+
+  test("is entered and left through the cohort, and settled once the supervisor keeps the lease", () => {
+    const quorum = clusterState({ ...LEVEL_3, spec: async });
+    const healthy = { m1: primaryWith({}), ...STANDBYS };
+    expect(decide(quorum, healthy)).toBe("cohort leased");
+    const pending = { ...quorum, reign: reign({ pendingCohort: LEASED }) };
+    const alone = primary(0, ["m2", "m3"], { synchronous: { names: "", sinceLsn: lsn(90) } });
+    expect(decide(pending, { m1: primaryWith({}, alone), ...STANDBYS })).toBe("hold cohort-settling");
+    const lease = { epoch: epoch(1), remainingMs: 2_000 };
+    expect(decide(pending, { m1: primaryWith({ lease }, alone), ...STANDBYS })).toBe("settle-cohort");
+    const back = { ...leased, spec: DEFAULT_SPEC };
+    expect(decide(back, { m1: primaryWith({ lease }, alone), ...STANDBYS })).toBe("cohort any 1 of m2,m3");
+  });
+
+  test("may have a lease until what was granted last ends, or what a former leader may have granted", () => {
+    expect(leaseEndMs(1_000, null, 3_000)).toBe(1_000 + 3_060);
+    expect(leaseEndMs(1_000, 9_000, 3_000)).toBe(9_000 + 3_060);
+    expect(leaseEndMs(9_000, 1_000, 3_000)).toBe(9_000 + 3_060);
+  });
+});
+
+describe("a quorum's loss that a person takes", () => {
+  test("appoints the member that was shown although others may hold more, and says so", () => {
+    const acceptedLoss = {
+      epoch: epoch(1),
+      memberId: id("m2"),
+      position: { timeline: timeline(2), lsn: lsn(100) },
+      expiresAtMs: NOW_MS + 1,
+      by: "ann",
+    };
+    const fence: Fence = { reason: "loss-accepted", preferredId: id("m2"), fencedAtWallMs: 0 };
+    const state = { ...STATE, reign: reign({ fence }), acceptedLoss };
+    const m2: Seen = { postgres: pledgedStandby(100), promises: { pledgedEpoch: epoch(1) } };
+    const seen = {
+      m1: { postgres: standby(), silentMs: 9_000 },
+      m2,
+      m3: { postgres: standby(), silentMs: 9_000 },
+    };
+    expect(decide(state, seen)).toBe("appoint m2 any 1 with a loss");
+    expect(decide({ ...state, acceptedLoss: null }, seen)).toBe("hold waiting-for-pledges");
+    const shorter = { ...m2, postgres: pledgedStandby(99) };
+    expect(decide(state, { ...seen, m2: shorter })).toBe("hold waiting-for-pledges");
+  });
+});
+
+describe("commits that would wait", () => {
+  const degrading: ClusterSpec = {
+    ...DEFAULT_SPEC,
+    durability: { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "degrade" },
+  };
+  const two = {
+    members: [member("m1"), member("m2")],
+    reign: reign({ cohort: cohort(1, "m2") }),
+    spec: degrading,
+  };
+  const waiting = (stuckMs: number) =>
+    primary(1, ["m2"], {
+      commitWaitMs: 450,
+      standbys: [
+        {
+          name: "m2",
+          state: "streaming",
+          flushedLsn: lsn(50),
+          replayedLsn: lsn(50),
+          syncState: "quorum",
+          stuckMs,
+        },
+      ],
+    });
+
+  test("do not wait for a standby that stands still, where fewer may be asked for", () => {
+    const state = clusterState({ ...LEVEL_3, ...two });
+    expect(decide(state, { m1: primaryWith({}, waiting(450)), m2: { postgres: standby() } }, ALONE)).toBe(
+      "cohort any 0 of m2",
+    );
+    expect(decide(state, { m1: primaryWith({}, waiting(100)), m2: { postgres: standby() } }, ALONE)).toBe(
+      "hold steady",
+    );
+  });
+
+  test("are not asked of it again before it moves", () => {
+    const weak = clusterState({ ...LEVEL_3, ...two, reign: reign({ cohort: cohort(0, "m2") }) });
+    const stuck = primary(0, ["m2"], {
+      synchronous: { names: "", sinceLsn: lsn(50) },
+      standbys: [
+        {
+          name: "m2",
+          state: "streaming",
+          flushedLsn: lsn(50),
+          replayedLsn: lsn(50),
+          syncState: "async",
+          stuckMs: 900,
+        },
+      ],
+    });
+    expect(decide(weak, { m1: primaryWith({}, stuck), m2: { postgres: standby() } }, ALONE)).toBe(
+      "hold steady",
+    );
+    const moving = { ...stuck, standbys: stuck.standbys.map(({ stuckMs: _, ...each }) => each) };
+    expect(decide(weak, { m1: primaryWith({}, moving), m2: { postgres: standby() } }, ALONE)).toBe(
+      "cohort any 1 of m2",
+    );
+  });
+
+  test("keep their promise where the policy is to block", () => {
+    const blocking = clusterState({ ...LEVEL_3, ...two, spec: DEFAULT_SPEC });
+    expect(decide(blocking, { m1: primaryWith({}, waiting(450)), m2: { postgres: standby() } }, ALONE)).toBe(
+      "hold steady",
+    );
+  });
+});
+
+describe("the history", () => {
+  const told = (...phases: readonly FailoverRecord["phases"][number]["phase"][]) =>
+    clusterState({
+      ...LEVEL_3,
+      failovers: [
+        { ...record(1, 0), nextEpoch: epoch(1), phases: phases.map((phase) => ({ phase, afterMs: 1 })) },
+      ],
+    });
+
+  test("is told when writes are acknowledged again, and when everybody is back", () => {
+    const healthy = { m1: primaryWith({}), ...STANDBYS };
+    expect(decide(told("revoked", "promoted"), healthy)).toBe("record writable");
+    expect(decide(told("writable"), healthy)).toBe("record rejoined");
+    expect(decide(told("writable", "rejoined"), healthy)).toBe("hold steady");
+    const one = primary(1, ["m2", "m3"], { standbys: primary(1, ["m2"]).standbys });
+    expect(decide(told("writable"), { m1: primaryWith({}, one), ...STANDBYS })).not.toBe("record rejoined");
+  });
+});
+
+test("every reason has a sentence (F10)", () => {
+  const reasons = Object.keys(REASONS) as Reason[];
+  expect(reasons.length).toBeGreaterThan(60);
+  for (const reason of reasons) expect(REASONS[reason]).toMatch(/[.)]$/);
+});
+
+function record(number: number, atMs: number, kind: FailoverRecord["kind"] = "automatic"): FailoverRecord {
+  return {
+    number,
+    kind,
+    epoch: epoch(number),
+    nextEpoch: epoch(number + 1),
+    from: "m1",
+    to: "m2",
+    reason: "postmaster-died",
+    by: "leader",
+    evidence: [],
+    atMs,
+    detectionMs: 1,
+    phases: [],
+    positions: [],
+    passedOver: [],
+    loss: null,
+  };
+}
