@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import type { ManagedSettings } from "../../../src/cluster/managed-settings.ts";
 import type { PostgresStatus } from "../../../src/cluster/observation.ts";
 import type { ClusterState } from "../../../src/cluster/state.ts";
@@ -380,4 +380,84 @@ const table: readonly (readonly [string, MemberView, string])[] = [
 
 test.each([...table])("decideMember() %s", (_name, situation, expected) => {
   expect(say(decideMember(situation))).toBe(expected);
+});
+
+test.each([
+  [
+    "a server that hangs and was promoted is ended before its member pledges",
+    fenced,
+    { hasStandbySignal: false },
+    "pledging: stop immediate, pledge 1",
+  ],
+  ["a standby that hangs pledges at once: nobody waits for it", fenced, {}, "pledging: pledge 1"],
+  [
+    "a former primary that hangs is ended, before it thaws",
+    m3Reigns,
+    { hasStandbySignal: false },
+    "superseded: stop immediate",
+  ],
+  ["a standby that hangs for a moment is left alone", m3Reigns, { unansweredMs: 2_000 }, "not-answering"],
+  [
+    "a standby that hangs for long is started anew",
+    m3Reigns,
+    { unansweredMs: 10_000 },
+    "not-answering: stop immediate",
+  ],
+  [
+    "the primary that hangs is the leader's to judge",
+    m2Reigns,
+    { unansweredMs: 60_000, hasStandbySignal: false, promises: promises({ walEpoch: epoch(2) }) },
+    "not-answering",
+  ],
+] as const)("%s", (_, state, extra, expected) => {
+  const { promises: kept = promises({ walEpoch: epoch(1), pledgedEpoch: epoch(0) }), ...more } =
+    extra as Partial<MemberView>;
+  expect(
+    say(decideMember(view({ kind: "unresponsive", detail: "" }, state, { promises: kept, ...more }))),
+  ).toBe(expected);
+});
+
+describe("under a lease (F6)", () => {
+  const LEASED = { standbyIds: [], k: 0, isLeased: true } as const;
+  const appointed = clusterState({ reign: { ...(m2Reigns.reign ?? reign()), cohort: LEASED } });
+  const own = { promises: promises({ pledgedEpoch: epoch(1) }), settingsHash: settings(null, null) };
+  const lease = (remainingMs: number, number = 2) => ({ lease: { epoch: epoch(number), remainingMs } });
+  const waits = pledgedStandby();
+
+  test("nobody is promoted before the lease is there", () => {
+    expect(say(decideMember(view(waits, appointed, own)))).toBe("waiting-for-lease");
+    expect(say(decideMember(view(waits, appointed, { ...own, ...lease(2_000, 1) })))).toBe(
+      "waiting-for-lease",
+    );
+    expect(say(decideMember(view(waits, appointed, { ...own, ...lease(0) })))).toBe("waiting-for-lease");
+    const plan = decideMember(view(waits, appointed, { ...own, ...lease(2_000) }));
+    expect(plan.actions).toMatchObject([{ kind: "promote", epoch: 2, needsLease: true }]);
+  });
+
+  test("what can be prepared is prepared meanwhile", () => {
+    expect(say(decideMember(view(waits, appointed, { ...own, settingsHash: null })))).toStartWith(
+      "promoting: configure",
+    );
+    const plan = decideMember(view(waits, appointed, { ...own, settingsHash: null }));
+    expect(plan.actions.map(({ kind }) => kind)).not.toContain("promote");
+  });
+
+  test("is given back once commits are guarded by standbys again", () => {
+    const reigns = clusterState({ reign: { ...(m2Reigns.reign ?? reign()), lineage: reign().lineage } });
+    const serving = primary(1, ["m3"]);
+    const ready = {
+      promises: promises({ walEpoch: epoch(2) }),
+      settingsHash: settings(null, [1, "m3"]),
+      ...lease(900),
+    };
+    expect(say(decideMember(view(serving, reigns, ready)))).toBe("configuring: release-lease");
+  });
+});
+
+test("a full disk is no place for a clone, whatever else is wrong with the data", () => {
+  const replaced = { needsClone: "a rewind failed", isDiskFull: true };
+  expect(say(decideMember(view(STOPPED, m3Reigns, { ...replaced, primary: m3IsPrimary })))).toBe("disk-full");
+  expect(
+    say(decideMember(view(STOPPED, m3Reigns, { ...replaced, isDiskFull: false, primary: m3IsPrimary }))),
+  ).toStartWith("recloning");
 });
