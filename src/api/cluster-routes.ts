@@ -9,6 +9,7 @@ import { consistencyQuery, lookWith } from "./consistency.ts";
 import { describeCluster, describeCohort, describeMember, describeOperation, roleOf } from "./describe.ts";
 import {
   ClusterSchema,
+  DEFAULT_WAL_SEGMENT_MB,
   InitializeRequestSchema,
   OperationSchema,
   SpecSchema,
@@ -52,7 +53,11 @@ export function clusterRoutes(ports: ApiPorts) {
           kind: "initialize",
           memberId: member.id,
           operationId: wish.commandId,
-          options: { encoding: body.encoding ?? "UTF8", locale: body.locale ?? "C.UTF-8" },
+          options: {
+            encoding: body.encoding ?? "UTF8",
+            locale: body.locale ?? "C.UTF-8",
+            walSegmentMb: body.walSegmentMb ?? DEFAULT_WAL_SEGMENT_MB,
+          },
         });
         return acceptedOperation(ports, wish, set);
       },

@@ -258,12 +258,27 @@ export const SpecSchema = t.Object(
 
 const memberName = t.String({ pattern: "^[a-z][a-z0-9_-]{0,39}$", description: "Name of a member" });
 
+/** What `initdb --wal-segsize` takes. */
+const WAL_SEGMENT_SIZES_MB = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024] as const;
+/** A quarter of PostgreSQL's own: what a failover waits for most is one WAL file being copied and sent again. */
+export const DEFAULT_WAL_SEGMENT_MB = 4;
+
 export const InitializeRequestSchema = t.Object(
   {
     method: t.Optional(t.Literal("new", { description: "initdb on one member, clones on the others" })),
     primary: t.Optional(memberName),
     encoding: t.Optional(t.String({ pattern: "^[A-Za-z0-9_-]{1,32}$", default: "UTF8" })),
     locale: t.Optional(t.String({ pattern: "^[A-Za-z0-9_.@-]{1,64}$", default: "C.UTF-8" })),
+    walSegmentMb: t.Optional(
+      t.Union(
+        WAL_SEGMENT_SIZES_MB.map((size) => t.Literal(size)),
+        {
+          default: DEFAULT_WAL_SEGMENT_MB,
+          description:
+            "Size of a WAL file in MB. A promotion copies one, and standbys receive it again: smaller ones make a failover faster, larger ones are fewer to archive",
+        },
+      ),
+    ),
   },
   { ...closed, title: "InitializeRequest" },
 );

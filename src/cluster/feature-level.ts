@@ -5,7 +5,7 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  * What this binary understands in a log. A release that writes anything new raises it by one; what is new is written only
  * once every member of the cluster understands it, so that members can be upgraded one after another.
  *
- * 1: release 0.1.0. 2: membership that shrinks, learners, recovery. 3: durability with a lease, pauses, history of failovers.
+ * 1: release 0.1.0. 2: membership that shrinks, learners, recovery. 3: durability with a lease, sizes of WAL files, pauses, history of failovers.
  */
 export const FEATURE_LEVEL = 3;
 

@@ -65,7 +65,7 @@ export const DEFAULT_FAILOVER: FailoverSpec = {
   restartMsMax: 10_000,
   calmMs: 15_000,
   crashLoopCount: 4,
-  crashLoopMs: 5_000,
+  crashLoopMs: 3_000,
   diskStallMs: 3_000,
 };
 

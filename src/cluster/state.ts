@@ -145,6 +145,8 @@ export interface Initialization {
 export interface InitdbOptions {
   readonly encoding: string;
   readonly locale: string;
+  /** Size of a WAL file, in MB. Absent: PostgreSQL's own default. */
+  readonly walSegmentMb?: number;
 }
 
 /** The standbys of which `k` must have flushed a commit before it is acknowledged. */

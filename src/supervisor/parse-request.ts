@@ -53,6 +53,9 @@ function parseRequest(fields: Fields): SupervisorRequest {
         options: {
           encoding: text(options["encoding"], "encoding"),
           locale: text(options["locale"], "locale"),
+          ...(options["walSegmentMb"] === undefined
+            ? {}
+            : { walSegmentMb: whole(options["walSegmentMb"], "walSegmentMb") }),
         },
       };
     }

@@ -11,7 +11,7 @@ import { postgresMajors } from "../support/postgres-majors.ts";
 const INITDB = {
   kind: "initdb",
   clusterId: CLUSTER_ID,
-  options: { encoding: "UTF8", locale: "C.UTF-8" },
+  options: { encoding: "UTF8", locale: "C.UTF-8", walSegmentMb: 4 },
 } as const;
 const NONE: readonly TimelineEpoch[] = [];
 const STEP_MS = 60_000;
@@ -108,6 +108,8 @@ describe.each(majors.map((installation) => [installation.major, installation] as
           timelines: NONE,
         });
         expect((await m1.look()).ancestors).toMatchObject([{ timeline: 1 }]);
+        expect(m1.sql("SHOW wal_segment_size")).toBe("4MB");
+        expect(m1.sql("SHOW max_wal_size")).toBe("1GB");
         expect(m1.sql("SHOW data_checksums")).toBe("on");
 
         await m1.probe.provision(5_000);

@@ -184,7 +184,11 @@ describe("writes", () => {
     expect(fake.commands[0]).toMatchObject({
       by: "admin-1",
       atMs: 5_000,
-      change: { kind: "initialize", memberId: M2, options: { encoding: "UTF8", locale: "C.UTF-8" } },
+      change: {
+        kind: "initialize",
+        memberId: M2,
+        options: { encoding: "UTF8", locale: "C.UTF-8", walSegmentMb: 4 },
+      },
     });
     expect((await ask(fake, `/v1/operations/${operation.id}`)).status).toBe(200);
   });

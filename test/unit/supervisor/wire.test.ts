@@ -39,6 +39,11 @@ describe("requests", () => {
     { kind: "start", epoch: 3 },
     { kind: "promote", epoch: 3, timelines: [{ timeline: 2, epoch: 1 }] },
     { kind: "initdb", clusterId: settings.clusterId, options: { encoding: "UTF8", locale: "C" } },
+    {
+      kind: "initdb",
+      clusterId: settings.clusterId,
+      options: { encoding: "UTF8", locale: "C", walSegmentMb: 4 },
+    },
     { kind: "install-certificates", caPem: "a\n", certificatePem: "b\n", privateKeyPem: "c\n" },
     {
       kind: "rewind",
