@@ -88,7 +88,7 @@ simulate-long: setup ## Simulated groups of Raft without end, until one breaks a
 record: setup ## Write the outcome of transcripts and scenarios anew (read the diff before you commit it)
 	@RECORD=1 $(RUN_TESTS) test/transcripts test/scenarios
 
-bench: build ## Failovers beside bare PostgreSQL, consensus beside etcd: ratios of one run (ARGS=--help)
+bench: build ## Consensus beside etcd, and what an idle cluster costs: ratios of one run (ARGS=--help)
 	@TESTED_POSTGRES_BIN_DIR="$$($(BUN) test/support/find-postgres.ts)" $(BUN) test/bench/bench.ts $(ARGS)
 
 bench-failover: build ## Gaps after each failure: us, Patroni with etcd, pg_auto_failover, bare PostgreSQL (as root; ARGS=--help)

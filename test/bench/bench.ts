@@ -1,6 +1,6 @@
 /**
- * `make bench`: PostgreSQL's failovers beside PostgreSQL alone, and our consensus beside etcd. What is compared is
- * measured in turn, in one run, on one machine: look at the ratios first.
+ * `make bench`: our consensus beside etcd, and what a healthy cluster costs while it is idle. What is compared is measured
+ * in turn, in one run, on one machine: look at the ratios first. Failovers are `bench-failover.ts`'s.
  */
 import { randomInt } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -15,16 +15,9 @@ import { ConsensusBench } from "./consensus/consensus-bench.ts";
 import { CONSENSUS_PARTS, type ConsensusPart, DURATIONS, FULL, HOUR_MS, QUICK } from "./consensus/effort.ts";
 import { drawLatencyOverLoad } from "./consensus/latency-plot.ts";
 import { type ConsensusReport, markdown } from "./consensus/report.ts";
-import {
-  FAILOVER_PARTS,
-  FailoverBench,
-  type FailoverPart,
-  type FailoverRounds,
-  FULL_ROUNDS,
-  QUICK_ROUNDS,
-} from "./failover-bench.ts";
+import { type IdleProcess, idleTable, measureIdle } from "./idle-bench.ts";
 
-type Part = ConsensusPart | FailoverPart;
+type Part = ConsensusPart | "idle";
 
 const ROOT = resolve(import.meta.dir, "../..");
 const PICTURE = join(import.meta.dir, "consensus/latency-over-load.svg");
@@ -37,17 +30,14 @@ const HELP = `make bench ARGS="[what …] [options]"
 
   consensus              ours beside etcd and beside the bare disk
 ${DURATIONS.map(([part, quick, full]) => `    ${part.padEnd(20)} ${quick}; --full: ${full}`).join("\n")}
-  failover               PostgreSQL with us beside PostgreSQL alone: about 2 min; --full: 5 min
-    ${FAILOVER_PARTS.join(", ")}
+  idle                   memory and processor time of three members that have nothing to do: 1 min
 
-Without a name: everything, quickly (about 5 min; --full: about 18 min).
+Without a name: everything, quickly (about 4 min; --full: about 14 min).
 
   --full                 as many rounds as the README's tables have
   --hour                 'steady' lasts an hour
-  --rounds N             of each failure of 'failover'
   --json FILE            everything that was measured, as JSON
   --publish              write the picture, its data and the README's table anew (of 'consensus --full')
-  --keep-logs DIR        keep the members' logs of 'failover'
 
 etcd is looked for on PATH (Debian: apt-get install etcd-server); without it ours is measured alone.
 `;
@@ -57,10 +47,8 @@ const { values: flags, positionals } = parseArgs({
   options: {
     full: { type: "boolean", default: false },
     hour: { type: "boolean", default: false },
-    rounds: { type: "string" },
     json: { type: "string" },
     publish: { type: "boolean", default: false },
-    "keep-logs": { type: "string" },
     help: { type: "boolean", default: false },
   },
 });
@@ -93,11 +81,10 @@ async function removeAll(): Promise<void> {
 async function main(parts: ReadonlySet<Part>): Promise<void> {
   say(`bench: ${place()}; the last minute's load: ${loadNow().toFixed(2)}`);
   const consensusParts = new Set(CONSENSUS_PARTS.filter((part) => parts.has(part)));
-  const failoverParts = new Set(FAILOVER_PARTS.filter((part) => parts.has(part)));
   const results: Record<string, unknown> = {};
   try {
     if (consensusParts.size > 0) results["consensus"] = await runConsensus(consensusParts);
-    if (failoverParts.size > 0) results["failover"] = await runFailover(failoverParts);
+    if (parts.has("idle")) results["idle"] = await runIdle();
   } finally {
     if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(results, null, 2)}\n`);
   }
@@ -137,26 +124,13 @@ async function runConsensus(parts: ReadonlySet<ConsensusPart>): Promise<Consensu
   return report();
 }
 
-async function runFailover(parts: ReadonlySet<FailoverPart>): Promise<unknown> {
+async function runIdle(): Promise<readonly IdleProcess[]> {
   const binDirectory = process.env["TESTED_POSTGRES_BIN_DIR"] ?? findPostgres()[0]?.binDirectory ?? "";
-  const bench = new FailoverBench({
-    parts,
-    rounds: chosenRounds(),
-    binary: resolve(process.env["TESTED_BINARY"] ?? join(ROOT, "dist/guacamole")),
-    binDirectory,
-    logsDirectory: flags["keep-logs"] ?? null,
-    cleanUps,
-    integer: randomInteger,
-    say,
-  });
-  try {
-    say(`bench: ${await bench.run()}`);
-  } finally {
-    process.stdout.write(`\n${bench.table}\n`);
-    await cleanUps.run();
-  }
-  if (bench.lost > 0) process.exitCode = 1;
-  return bench.results;
+  const binary = resolve(process.env["TESTED_BINARY"] ?? join(ROOT, "dist/guacamole"));
+  const idle = await measureIdle({ binary, binDirectory, cleanUps, integer: randomInteger, say });
+  process.stdout.write(`\n${idleTable(idle)}\n`);
+  await cleanUps.run();
+  return idle;
 }
 
 function publish(report: ConsensusReport): void {
@@ -175,10 +149,9 @@ function publish(report: ConsensusReport): void {
 }
 
 function chosenParts(names: readonly string[]): ReadonlySet<Part> {
-  const all: readonly Part[] = [...CONSENSUS_PARTS, ...FAILOVER_PARTS];
+  const all: readonly Part[] = [...CONSENSUS_PARTS, "idle"];
   const groups: Readonly<Record<string, readonly Part[]>> = {
     consensus: CONSENSUS_PARTS,
-    failover: FAILOVER_PARTS,
   };
   if (names.length === 0) return new Set(all);
   return new Set(
@@ -188,14 +161,6 @@ function chosenParts(names: readonly string[]): ReadonlySet<Part> {
       return chosen;
     }),
   );
-}
-
-function chosenRounds(): FailoverRounds {
-  if (flags.rounds === undefined) return flags.full ? FULL_ROUNDS : QUICK_ROUNDS;
-  const count = Number(flags.rounds);
-  if (!Number.isSafeInteger(count) || count < 1)
-    throw new Error(`--rounds ${flags.rounds}: a number from 1 is wanted`);
-  return { crash: count, switchover: count, death: count, bringUp: count };
 }
 
 function place(): string {

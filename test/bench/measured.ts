@@ -1,12 +1,4 @@
-/** What was measured: samples in milliseconds, medians of them, and how a table shows them beside their floor. */
-
-export interface Timed {
-  readonly name: string;
-  /** Ours, in the order in which they were measured. */
-  readonly samplesMs: readonly number[];
-  /** The bare mechanics, measured in between; empty where there is nothing to compare with. */
-  readonly floorMs: readonly number[];
-}
+/** Medians and percentiles of samples, and tables for the terminal. */
 
 /** The middle one, or the mean of the two in the middle; NaN of nothing. */
 export function median(samples: readonly number[]): number {
@@ -35,25 +27,4 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
         .trimEnd(),
     )
     .join("\n");
-}
-
-export function timedTable(measured: readonly Timed[]): string {
-  const header = ["milliseconds", "n", "median", "min", "max", "floor", "ratio"];
-  return formatTable([header, ...measured.map(timedRow)]);
-}
-
-function timedRow({ name, samplesMs, floorMs }: Timed): readonly string[] {
-  const ours = median(samplesMs);
-  const floor = median(floorMs);
-  return [
-    name,
-    String(samplesMs.length),
-    ...[ours, Math.min(...samplesMs), Math.max(...samplesMs)].map(whole),
-    floorMs.length === 0 ? "-" : whole(floor),
-    floorMs.length === 0 ? "-" : (ours / floor).toFixed(2),
-  ];
-}
-
-function whole(value: number): string {
-  return Number.isFinite(value) ? String(Math.round(value)) : "-";
 }
