@@ -195,6 +195,7 @@ export class MemberLoop {
       settingsHash: look.settingsHash,
       hashSettings: local.hashSettings,
       local: local.settings,
+      observations: consensus.observations,
       primary: this.#primary(),
     });
     this.#publish(look, plan);

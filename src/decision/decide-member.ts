@@ -9,6 +9,7 @@ import type { ManagedSettings } from "../cluster/managed-settings.ts";
 import type { PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
 import { isNamedByReign, memberById, type Reign } from "../cluster/state.ts";
 import { desiredSynchronousStandbyNames, isWritable } from "../cluster/writable.ts";
+import { cloneSource } from "./clone-source.ts";
 import { primarySettings, standbySettings, upstreamOf } from "./desired-settings.ts";
 import { relate } from "./lineage.ts";
 import type { MemberView } from "./member-view.ts";
@@ -116,7 +117,7 @@ function decideAbsent(view: MemberView): Plan {
   return decideClone(view, null);
 }
 
-/** Clones from the primary, as soon as there is one that serves. */
+/** Clones, as soon as there is a primary that serves. */
 function decideClone(view: MemberView, replace: string | null): Plan {
   const { reign } = view.state;
   if (reign === null || reign.fence !== null) return wait("waiting-for-initialization");
@@ -126,7 +127,7 @@ function decideClone(view: MemberView, replace: string | null): Plan {
     kind: "clone",
     clusterId: view.state.clusterId,
     ...reignOf(reign),
-    source: upstreamOf(view.state, reign.primaryId),
+    source: upstreamOf(view.state, cloneSource(view.state, reign, view.selfId, view.observations)),
     replace,
   };
   const stop: Action = { kind: "stop", mode: "fast" };

@@ -31,6 +31,8 @@ export interface MemberView {
   readonly hashSettings: (settings: ManagedSettings) => string;
   /** Of this host only: where PostgreSQL listens. */
   readonly local: Pick<ManagedSettings, "listenAddresses" | "port" | "socketDirectory">;
+  /** What is known of everybody. */
+  readonly observations: ReadonlyMap<MemberId, Observation>;
   /** The primary of the present reign, as last observed by anybody. */
   readonly primary: Observation | null;
 }

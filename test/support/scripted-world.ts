@@ -556,6 +556,7 @@ export class ScriptedWorld {
       settingsHash: host.postgres.settings === null ? null : JSON.stringify(host.postgres.settings),
       hashSettings: (settings) => JSON.stringify(settings),
       local: { listenAddresses: "*", port: 5432, socketDirectory: "/tmp" },
+      observations: host.observations,
       primary: reign === null ? null : (host.observations.get(reign.primaryId) ?? null),
     });
   }

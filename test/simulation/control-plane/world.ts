@@ -206,6 +206,7 @@ export class World {
       settingsHash: host.postgres.settings === null ? null : JSON.stringify(host.postgres.settings),
       hashSettings: (settings) => JSON.stringify(settings),
       local: { listenAddresses: "*", port: 5432, socketDirectory: "/tmp" },
+      observations: this.#observations.get(host.id) ?? new Map(),
       primary: reign === null ? null : (this.#observations.get(host.id)?.get(reign.primaryId) ?? null),
     });
     host.plan = this.#believingNumbers(host, [...plan.actions]);

@@ -69,6 +69,7 @@ function view(
     settingsHash: FOLLOWS_M1,
     hashSettings,
     local: LOCAL,
+    observations: new Map(),
     primary: observation("m1", { postgres: primary(1, ["m2", "m3"]) }),
     ...extra,
   };
@@ -460,4 +461,35 @@ test("a full disk is no place for a clone, whatever else is wrong with the data"
   expect(
     say(decideMember(view(STOPPED, m3Reigns, { ...replaced, isDiskFull: false, primary: m3IsPrimary }))),
   ).toStartWith("recloning");
+});
+
+describe("a clone's source", () => {
+  const tags = { failoverPriority: 0, isNoFailover: false, isCloneSource: true };
+  const members = [member("m1", { tags }), member("m2", { data: "none" }), member("m3")];
+  const state = { ...m3Reigns, members };
+  const follows = standby({
+    timeline: timeline(3),
+    walReceiver: { upstream: "m3:5432", status: "streaming" },
+  });
+  const cloned = (postgres: PostgresStatus, walEpoch = 2, isConnected = true): string => {
+    const m1 = observation("m1", { postgres, promises: { walEpoch: epoch(walEpoch) }, isConnected });
+    const extra = {
+      primary: m3IsPrimary,
+      observations: new Map([[id("m1"), m1]]),
+      promises: promises({ walEpoch: epoch(0) }),
+    };
+    return say(decideMember(view({ kind: "absent" }, state, extra)));
+  };
+
+  test("is a standby with the tag that follows this reign on its timeline", () =>
+    expect(cloned(follows)).toBe("cloning: clone m1"));
+  test.each([
+    ["it follows another reign", follows, 1, true],
+    ["it cannot be reached", follows, 2, false],
+    ["it does not stream", { ...follows, walReceiver: null }, 2, true],
+    ["it is still on the timeline before", { ...follows, timeline: timeline(2) }, 2, true],
+    ["it is stopped", STOPPED, 2, true],
+  ] as const)("is the primary where %s", (_, postgres, walEpoch, isConnected) =>
+    expect(cloned(postgres, walEpoch, isConnected)).toBe("cloning: clone m3"),
+  );
 });
