@@ -81,10 +81,15 @@ export class NamespaceNetwork {
 
   /** Nothing arrives at this host or leaves it any more, to and from this process neither: as if its cable were drawn. */
   unplug(host: NamespaceHost): void {
-    for (const other of this.hosts) if (other !== host) this.cutBothWays(host, other);
+    const others = this.hosts.filter((each) => each !== host);
     const device = this.#device(this.hosts.indexOf(host));
+    // As few commands as there are places: it shall happen at one moment.
+    batch(host.name, [
+      `neighbour replace ${this.#ownAddress} lladdr ${NOBODY} dev tests nud permanent`,
+      ...others.map((other) => this.#neighbour(other, NOBODY)),
+    ]);
     batch(null, [`neighbour replace ${host.address} lladdr ${NOBODY} dev ${device} nud permanent`]);
-    batch(host.name, [`neighbour replace ${this.#ownAddress} lladdr ${NOBODY} dev tests nud permanent`]);
+    for (const other of others) batch(other.name, [this.#neighbour(host, NOBODY)]);
     this.#unplugged.add(host);
   }
 
@@ -150,8 +155,13 @@ export class NamespaceNetwork {
   }
 
   #setNeighbour(from: NamespaceHost, to: NamespaceHost, hardware: string): void {
+    batch(from.name, [this.#neighbour(to, hardware)]);
+  }
+
+  /** Where a host sends what is for another one. */
+  #neighbour(to: NamespaceHost, hardware: string): string {
     const device = linkTo(this.hosts.indexOf(to));
-    batch(from.name, [`neighbour replace ${to.address} lladdr ${hardware} dev ${device} nud permanent`]);
+    return `neighbour replace ${to.address} lladdr ${hardware} dev ${device} nud permanent`;
   }
 
   get #ownAddress(): string {

@@ -4,9 +4,9 @@ import { COLUMNS, type FailoverReport, lostRows, type Sample, samplesOf, short }
 import { MODES, type Mode } from "./rival.ts";
 import { SCENARIO_TEXTS, SCENARIOS } from "./scenario.ts";
 
-const WIDTH = 820;
+const WIDTH = 900;
 const LEFT = 190;
-const RIGHT = 130;
+const RIGHT = 210;
 const TOP = 74;
 const BOTTOM = 40;
 const TITLE_HEIGHT = 24;
