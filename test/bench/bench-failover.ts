@@ -46,7 +46,7 @@ Without options: sync mode, tight settings of the peers, ours 3 times, theirs on
                          the size of the database and the number of clients (about 2 h; ours alone: 30 min)
   --scenarios A,B        only these failures
   --modes A,B            of ${MODES.join(", ")}
-  --runs N               of each failure, for everybody
+  --runs N               of each failure, for everybody (of the frozen agent, which takes a minute: at most)
   --independence         also without --full; with --full --no-independence leaves it out
   --json FILE            every sample, as JSON, written after each
   --continue             add to what that file holds (measured in several sittings, say)
