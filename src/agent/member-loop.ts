@@ -43,6 +43,9 @@ const CALM_MS = 500;
 /** While long work runs: its progress is worth telling. */
 const BUSY_MS = 200;
 const SOON_MS = 20;
+/** From this share of `suspectMs` on a silent primary's stream is watched closely. */
+const SUSPICION_SHARE = 0.75;
+const ATTENTION_MS_MIN = 100;
 /** How often a leased primary looks, and so renews its lease: some may be lost. */
 const LOOKS_PER_LEASE = 12;
 /** A commit that has been waiting for standbys for so long is watched closely. */
@@ -202,9 +205,12 @@ export class MemberLoop {
     return Math.min(this.#carryOut(plan, local), this.#attentionMs(look));
   }
 
-  /** A lease must be renewed, and a commit that waits be noticed, more often than all else. */
+  /** A lease must be renewed, a commit that waits be noticed, and a stream of a primary that falls silent be looked at in time. */
   #attentionMs({ postgres }: LocalLook): number {
     const { reign, spec } = this.#options.consensus.state;
+    const primary = this.#primary();
+    if (postgres.kind === "standby" && primary !== null)
+      return Math.max(ATTENTION_MS_MIN, this.#untilSuspicionMs(primary));
     if (postgres.kind !== "primary" || reign === null) return CALM_MS;
     if (isLeasedReign(reign)) return leaseMsOf(spec) / LOOKS_PER_LEASE;
     const waitsMs = postgres.commitWaitMs ?? 0;
@@ -319,11 +325,20 @@ export class MemberLoop {
     return pace === "urgent" ? URGENT_MS : SOON_MS;
   }
 
-  /** The primary's connection broke: whether its WAL stream did too is what the leader waits to hear. */
+  /** The primary's member is silent: whether its WAL stream is too is what the leader waits to hear. */
   #mayHaveLostPrimary(): boolean {
     const isStreaming =
       this.#status?.postgres.kind === "standby" && this.#status.postgres.walReceiver !== null;
-    return isStreaming && this.#primary()?.isConnected === false;
+    const primary = this.#primary();
+    if (!isStreaming || primary === null) return false;
+    return !primary.isConnected || this.#untilSuspicionMs(primary) <= 0;
+  }
+
+  /** What is known of the primary comes in twice a second: only longer silence means something. */
+  #untilSuspicionMs(primary: Observation): number {
+    const { timing } = this.#options.consensus.state.spec;
+    const silentMs = this.#options.clock.nowMs() - primary.heardAtMs;
+    return timing.suspectMs * SUSPICION_SHARE - silentMs;
   }
 
   async #perform(plan: Plan, key: string, local: LocalPostgres): Promise<void> {

@@ -139,6 +139,11 @@ export interface WalReceiver {
   readonly upstream: string;
   /** `streaming` once it receives; `starting`, `waiting`, … before. */
   readonly status: string;
+  /**
+   * It is connected, and for so long nothing has come, although it asked its upstream to say something: a dead host breaks no
+   * connection. Absent: something came lately.
+   */
+  readonly silentMs?: number;
 }
 
 export interface PrimaryStatus {

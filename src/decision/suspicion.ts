@@ -9,9 +9,9 @@
  * Being wrong costs a needless failover, never data: revocation does not depend on any of this.
  */
 import type { MemberId } from "../base/ids.ts";
-import type { DiskStatus, MemberStatus, PrimaryStatus } from "../cluster/observation.ts";
+import type { DiskStatus, MemberStatus, PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
 import { failoverOf } from "../cluster/spec.ts";
-import { memberName, type Reign } from "../cluster/state.ts";
+import { memberName, type Reign, standbyNameOf } from "../cluster/state.ts";
 import type { ClusterView } from "./cluster-view.ts";
 import { dataMembers, heardStandby, isHeard, postgresAddress, silentMs } from "./cluster-view.ts";
 import { areEnoughPledged } from "./quorum.ts";
@@ -108,9 +108,14 @@ function everyStandbyLostIt(view: ClusterView, reign: Reign): boolean {
     standbyIds.length > 0 &&
     standbyIds.every((id) => {
       const standby = heardStandby(view, id);
-      return standby !== null && standby.walReceiver === null;
+      return standby !== null && !isReceiving(standby);
     })
   );
+}
+
+/** Something comes: a connection to a dead host stands for long. */
+function isReceiving({ walReceiver }: StandbyStatus): boolean {
+  return walReceiver !== null && walReceiver.silentMs === undefined;
 }
 
 /** The standbys that are heard and say that they stream from the primary. */
@@ -118,8 +123,11 @@ function streamingFrom(view: ClusterView, reign: Reign): readonly string[] {
   const upstream = postgresAddress(view.state, reign.primaryId);
   return dataMembers(view.state)
     .filter(({ id }) => {
-      const receiver = heardStandby(view, id)?.walReceiver;
-      return receiver?.status === "streaming" && receiver.upstream === upstream;
+      const standby = heardStandby(view, id);
+      const isFromThere = standby?.walReceiver?.upstream === upstream;
+      return (
+        standby !== null && isFromThere && standby.walReceiver?.status === "streaming" && isReceiving(standby)
+      );
     })
     .map(({ name }) => name);
 }
@@ -204,9 +212,15 @@ function judgeCommits(
   name: string,
 ): Lost | null {
   if (commitWaitMs === null || commitWaitMs < STALLED_MS_MAX) return null;
-  const apart = reign.cohort.standbyIds.filter((id) => heardStandby(view, id)?.walReceiver === null);
-  const isCut = apart.length > 0 && standbys.every(({ state }) => state !== "streaming");
-  if (!isCut) return null;
+  const apart = reign.cohort.standbyIds.filter((id) => {
+    const standby = heardStandby(view, id);
+    return standby !== null && !isReceiving(standby);
+  });
+  const areLeft = standbys.filter(({ name, state }) => {
+    const isApart = apart.some((id) => standbyNameOf(view.state, id) === name);
+    return state === "streaming" && !isApart;
+  });
+  if (apart.length === 0 || areLeft.length > 0) return null;
   return lost("commits-stalled", commitWaitMs, [
     `commits on ${name} have been waiting for standbys for ${Math.round(commitWaitMs)} ms`,
     `${apart.map((id) => nameOf(view, id)).join(", ")} run, and receive nothing from it`,

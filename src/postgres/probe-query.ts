@@ -13,7 +13,9 @@ import { REPLICATION_ROLE } from "./conninfo.ts";
  */
 export const LOOK_QUERY = `
   WITH receiver AS MATERIALIZED (
-    SELECT status, sender_host, sender_port, received_tli FROM pg_stat_wal_receiver
+    SELECT status, sender_host, sender_port, received_tli,
+      extract(epoch FROM clock_timestamp() - last_msg_receipt_time)::float8 * 1000 AS silent_ms
+    FROM pg_stat_wal_receiver
   ), control AS MATERIALIZED (
     SELECT timeline_id FROM pg_control_checkpoint()
   ), recovery AS MATERIALIZED (
@@ -37,6 +39,7 @@ export const LOOK_QUERY = `
     CASE WHEN is_standby THEN pg_last_wal_replay_lsn()::text END AS replayed_lsn,
     CASE WHEN NOT is_standby THEN pg_current_wal_flush_lsn()::text END AS written_lsn,
     (SELECT status FROM receiver) AS receiver_status,
+    (SELECT silent_ms FROM receiver) AS receiver_silent_ms,
     (SELECT sender_host || ':' || sender_port FROM receiver) AS receiver_upstream,
     is_standby AND EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'walreceiver') AS has_receiver,
     current_setting('synchronous_standby_names') AS synchronous_standby_names,
@@ -99,6 +102,7 @@ export interface LookRow {
   readonly written_lsn: string | null;
   readonly receiver_status: string | null;
   readonly receiver_upstream: string | null;
+  readonly receiver_silent_ms: number | null;
   readonly has_receiver: boolean;
   readonly synchronous_standby_names: string;
   readonly standbys: readonly StandbyRow[] | null;

@@ -35,9 +35,14 @@ export function parseLookRow(row: LookRow): ProbedServer {
   };
 }
 
+/** A living upstream is asked for a sign of life earlier than this (`wal_receiver_timeout`), and gives it at once. */
+const SILENT_MS = 900;
+
 function walReceiver(row: LookRow): WalReceiver | null {
   if (row.receiver_status !== null) {
-    return { upstream: row.receiver_upstream ?? "", status: row.receiver_status };
+    const receiver = { upstream: row.receiver_upstream ?? "", status: row.receiver_status };
+    const silentMs = Math.round(row.receiver_silent_ms ?? 0);
+    return silentMs >= SILENT_MS ? { ...receiver, silentMs } : receiver;
   }
   return row.has_receiver ? { upstream: "", status: "starting" } : null;
 }

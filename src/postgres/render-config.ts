@@ -28,7 +28,7 @@ export interface ConfigPlaces {
 }
 
 /** Changes whenever the same settings render to other files. */
-const RENDER_VERSION = 1;
+const RENDER_VERSION = 2;
 
 /** Names the settings a configuration was rendered from. */
 export function hashSettings(settings: ManagedSettings): string {
@@ -76,7 +76,8 @@ function reloadableSettings(
     // A crashed primary must not open itself again: commits that nobody acknowledged would become visible.
     ["restart_after_crash", "off"],
     ["wal_receiver_status_interval", "1s"],
-    ["wal_receiver_timeout", "5s"],
+    // After half of it the receiver asks for a sign of life: a stream that is silent for longer has no living upstream.
+    ["wal_receiver_timeout", "1500ms"],
     ["wal_receiver_create_temp_slot", "off"],
     ["wal_sender_timeout", "10s"],
     // Each try is a line in the log. With nobody to ask there is no hurry; a reload wakes it at once.

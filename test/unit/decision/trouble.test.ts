@@ -429,3 +429,25 @@ function record(number: number, atMs: number, kind: FailoverRecord["kind"] = "au
     loss: null,
   };
 }
+
+describe("a dead host breaks no connection", () => {
+  const dead = { postgres: primary(1, ["m2", "m3"]), silentMs: 1_100 };
+  const stream = { upstream: "m1:5432", status: "streaming" };
+  const silent = { postgres: standby({ walReceiver: { ...stream, silentMs: 950 } }) };
+
+  test("so a stream in which nothing comes is no sign of life", () => {
+    expect(decide(STATE, { m1: dead, m2: silent, m3: silent })).toBe("fence member-lost");
+    expect(decide(STATE, { m1: dead, m2: silent, m3: { postgres: standby() } })).toBe(
+      "hold primary-silent-but-streaming",
+    );
+  });
+
+  test("nor do commits wait for who hears nothing, however connected", () => {
+    const postgres = primary(1, ["m2", "m3"], { commitWaitMs: 3_500 });
+    expect(decide(STATE, { m1: primaryWith({}, postgres), m2: silent, m3: silent })).toBe(
+      "fence commits-stalled",
+    );
+    const one = { m2: silent, m3: { postgres: standby() } };
+    expect(decide(STATE, { m1: primaryWith({}, postgres), ...one })).toBe("hold steady");
+  });
+});
