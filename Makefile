@@ -35,7 +35,7 @@ POSTGRES_IMAGE ?= postgres:18
 IMAGE ?= guacamole:$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check static format test simulate simulate-long record bench bench-failover build image clean distclean
+.PHONY: help setup demo check static format test simulate simulate-long faults record bench bench-failover build image clean distclean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -77,13 +77,17 @@ format: setup ## Format and sort imports, and mend what the linter can mend safe
 test: static build ## Everything, on real PostgreSQL too (15 if installed, 17 and 18 from npm; under 15 minutes)
 	@echo "test: PostgreSQL for the tests"
 	@$(BUN) test/support/find-postgres.ts --all
-	@SEEDS=$(TEST_SEEDS) $(RUN_TESTS) $(QUICK_TESTS) test/simulation test/postgres test/e2e
+	@SEEDS=$(TEST_SEEDS) $(RUN_TESTS) $(QUICK_TESTS) test/simulation test/postgres test/e2e test/faults
 
 simulate: setup ## Many simulated clusters: SEEDS=1000, or one again: SEED=42
 	@SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(RUN_TESTS) test/simulation
 
 simulate-long: setup ## Simulated groups of Raft without end, until one breaks a promise (ARGS=--from=1000)
 	@$(BUN) test/simulation/raft/run-simulation.ts $(ARGS)
+
+faults: build ## Faults on real hosts (network namespaces, root): none may lose anything (ARGS="--repeat 10", --help)
+	@$(BUN) test/support/find-postgres.ts >/dev/null
+	@$(BUN) test/faults/run-faults.ts $(ARGS)
 
 record: setup ## Write the outcome of transcripts and scenarios anew (read the diff before you commit it)
 	@RECORD=1 $(RUN_TESTS) test/transcripts test/scenarios

@@ -93,15 +93,23 @@ export class NamespaceNetwork {
     this.#unplugged.add(host);
   }
 
+  /** The cable of this host alone is in again: it reaches whoever is not unplugged, and is reached. */
+  plug(host: NamespaceHost): void {
+    if (!this.#unplugged.delete(host)) return;
+    // Forgotten, not named: it is found out again as at the start.
+    const device = this.#device(this.hosts.indexOf(host));
+    batch(null, [`neighbour delete ${host.address} dev ${device}`]);
+    batch(host.name, [`neighbour delete ${this.#ownAddress} dev tests`]);
+    for (const other of this.hosts) {
+      if (other === host || this.#unplugged.has(other)) continue;
+      this.#setNeighbour(host, other, hardwareAddress(this.hosts.indexOf(other)));
+      this.#setNeighbour(other, host, hardwareAddress(this.hosts.indexOf(host)));
+    }
+  }
+
   /** Everybody reaches everybody again. */
   mend(): void {
-    for (const host of this.#unplugged) {
-      // Forgotten, not named: it is found out again as at the start.
-      const device = this.#device(this.hosts.indexOf(host));
-      batch(null, [`neighbour delete ${host.address} dev ${device}`]);
-      batch(host.name, [`neighbour delete ${this.#ownAddress} dev tests`]);
-    }
-    this.#unplugged.clear();
+    for (const host of [...this.#unplugged]) this.plug(host);
     for (const from of this.hosts) {
       for (const to of this.hosts) {
         if (from !== to) this.#setNeighbour(from, to, hardwareAddress(this.hosts.indexOf(to)));

@@ -17,7 +17,7 @@ export interface Counts {
 }
 
 /** Real processes and real PostgreSQL take their time; a test that hangs must still end. */
-const SLOW_FOLDERS: readonly string[] = ["test/postgres", "test/e2e", "test/simulation"];
+const SLOW_FOLDERS: readonly string[] = ["test/postgres", "test/e2e", "test/simulation", "test/faults"];
 const SLOW_TIMEOUT_MS = 180_000;
 const QUICK_TIMEOUT_MS = 20_000;
 /** A whole folder: what keeps the process alive after its last test is a hang that no test's own limit ends. */
