@@ -37,6 +37,7 @@ export interface SuperviseOptions {
   readonly binDir: string | null;
   /** The entry point of a container: PostgreSQL cannot outlive it. */
   readonly isContainer: boolean;
+  readonly watchdog: { readonly mode: string; readonly device: string };
 }
 
 export interface DemoOptions {

@@ -30,13 +30,20 @@ export function superviseCommand(ports: CliPorts, finish: Finish) {
     .requiredOption("--data-dir <dir>", "PostgreSQL's data directory")
     .option("--bin-dir <dir>", "where PostgreSQL's programs are (default: found by itself)")
     .option("--container", "PostgreSQL ends, cleanly, with this process (assumed where it is process 1)")
-    .action(async ({ socket, dataDir, binDir, container }) =>
+    .option(
+      "--watchdog <mode>",
+      "whether a primary under a lease is watched: off, automatic, required",
+      "off",
+    )
+    .option("--watchdog-device <path>", "the watchdog device", "/dev/watchdog")
+    .action(async ({ socket, dataDir, binDir, container, watchdog, watchdogDevice }) =>
       finish(
         await ports.supervise({
           socketPath: socket,
           dataDir,
           binDir: binDir ?? null,
           isContainer: container === true,
+          watchdog: { mode: watchdog, device: watchdogDevice },
         }),
       ),
     );

@@ -3,6 +3,7 @@ import { parseMemberName } from "../base/ids.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import { DEFAULT_TAGS, type MemberTags } from "../cluster/member.ts";
 import { defaultSocketPath } from "../supervisor/supervise.ts";
+import { parseWatchdogMode, WATCHDOG_MODES, type WatchdogMode } from "../supervisor/watchdog.ts";
 import { findKeyLine, nearest } from "./config-diagnostics.ts";
 
 /** What one member's own file says. What belongs to the cluster stands in the replicated spec, never here. */
@@ -17,6 +18,7 @@ export interface MemberConfig {
   /** Null on a witness: it has no PostgreSQL. */
   readonly postgres: PostgresConfig | null;
   readonly supervisorSocket: string;
+  readonly watchdog: WatchdogConfig;
   readonly tags: MemberTags;
   /** Not wrong, but worth a line in the log: environment variables that look like ours and are none. */
   readonly warnings: readonly string[];
@@ -41,6 +43,12 @@ export interface PostgresConfig extends Endpoint {
   readonly socketDir: string;
   /** The system user that PostgreSQL runs as. */
   readonly user: string;
+}
+
+/** The device that resets a host which cannot end PostgreSQL before its lease does. */
+export interface WatchdogConfig {
+  readonly mode: WatchdogMode;
+  readonly device: string;
 }
 
 /** What the configuration falls back on, found out about this host by `hostFacts()`. */
@@ -73,6 +81,8 @@ const KEYS: Readonly<Record<string, Kind>> = {
   "postgres.socket-dir": "string",
   "postgres.user": "string",
   "supervisor.socket": "string",
+  "watchdog.mode": "string",
+  "watchdog.device": "string",
   "tags.witness": "boolean",
   "tags.failover-priority": "integer",
   "tags.no-failover": "boolean",
@@ -313,12 +323,19 @@ function build(reader: Reader, facts: HostFacts, warnings: readonly string[]): M
     peer,
     postgres,
     supervisorSocket: reader.path("supervisor.socket", supervisorSocketPath(dataDir, postgres)),
+    watchdog: buildWatchdog(reader),
     tags: {
       failoverPriority: reader.number("tags.failover-priority", DEFAULT_TAGS.failoverPriority),
       isNoFailover: reader.flag("tags.no-failover", DEFAULT_TAGS.isNoFailover),
     },
     warnings,
   };
+}
+
+function buildWatchdog(reader: Reader): WatchdogConfig {
+  const mode = parseWatchdogMode(reader.text("watchdog.mode") ?? "off");
+  if (mode === null) reader.fail("watchdog.mode", `must be one of ${WATCHDOG_MODES.join(", ")}`);
+  return { mode: mode ?? "off", device: reader.path("watchdog.device", "/dev/watchdog") };
 }
 
 /** Beside PostgreSQL's data directory, where PostgreSQL's system user may write. */

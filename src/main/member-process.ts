@@ -480,8 +480,12 @@ export class MemberProcess {
       postgres.binDir === null
         ? findInstallation(environment["PATH"] ?? "")
         : inspectInstallation(postgres.binDir);
-    if (installation.ok)
-      return { command: [...selfCommand, "supervise"], binDirectory: installation.value.binDirectory };
+    if (installation.ok) {
+      const { mode, device } = config.watchdog;
+      const watchdog = mode === "off" ? [] : ["--watchdog", mode, "--watchdog-device", device];
+      const command = [...selfCommand, "supervise", ...watchdog];
+      return { command, binDirectory: installation.value.binDirectory };
+    }
     if (postgres.binDir === null && isNamed) return null;
     throw new CannotStart(installation.error);
   }

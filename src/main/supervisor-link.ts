@@ -7,6 +7,7 @@ import type { SupervisorPort } from "../agent/ports.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { connectSupervisor, type SupervisorClient } from "../supervisor/client.ts";
+import { processStartTicks } from "../supervisor/process-table.ts";
 import type { SupervisorEvent, SupervisorRequest, SupervisorResponse } from "../supervisor/protocol.ts";
 import { startSupervisorProcess } from "../supervisor/spawn.ts";
 import type { MemberTls } from "./member-files.ts";
@@ -26,6 +27,7 @@ export interface SupervisorLinkOptions {
 
 const START_DEADLINE_MS = 10_000;
 const CERTIFICATES_DEADLINE_MS = 5_000;
+const HELLO_DEADLINE_MS = 5_000;
 
 export class SupervisorLink implements SupervisorPort {
   readonly #options: SupervisorLinkOptions;
@@ -75,9 +77,20 @@ export class SupervisorLink implements SupervisorPort {
       CERTIFICATES_DEADLINE_MS,
     );
     if (!installed.ok) throw new Error(`the supervisor did not take the certificates: ${installed.message}`);
+    await this.#sayHello(client);
     this.#client = client;
     log.info("supervisor.connected", { socketPath, postgresVersion: installed.look.postgresVersion });
     return client;
+  }
+
+  /** So that it can replace this process, should it hang while PostgreSQL reigns under a lease. */
+  async #sayHello(client: SupervisorClient): Promise<void> {
+    const startTicks = processStartTicks(process.pid);
+    // In a pod the supervisor sees other processes under our id, or none.
+    if (this.#options.start === null || startTicks === null) return;
+    const said = await client.request({ kind: "hello", pid: process.pid, startTicks }, HELLO_DEADLINE_MS);
+    // One of an older release does not know the word. It keeps no leases either.
+    if (!said.ok) this.#options.log.info("supervisor.hello-refused", { why: said.message });
   }
 
   async #findOrStart(): Promise<SupervisorClient> {

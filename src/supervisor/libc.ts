@@ -8,6 +8,7 @@ const SYMBOLS = {
   flock: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 },
   syscall: { args: [FFIType.i64, FFIType.i64, FFIType.i64], returns: FFIType.i64 },
   poll: { args: [FFIType.ptr, FFIType.u64, FFIType.i32], returns: FFIType.i32 },
+  ioctl: { args: [FFIType.i32, FFIType.u64, FFIType.ptr], returns: FFIType.i32 },
   clock_gettime: { args: [FFIType.i32, FFIType.ptr], returns: FFIType.i32 },
   waitpid: { args: [FFIType.i32, FFIType.ptr, FFIType.i32], returns: FFIType.i32 },
 } as const;
@@ -69,6 +70,15 @@ export function hostUptimeMs(): number {
     throw new Error("this kernel has no CLOCK_BOOTTIME");
   const [seconds = 0n, nanoseconds = 0n] = timespec;
   return Number(seconds) * 1_000 + Number(nanoseconds) / 1e6;
+}
+
+const ioctlValue = new Int32Array(1);
+
+/** An `ioctl` that takes and gives one integer. Null: whatever is open there does not know it. */
+export function ioctlInteger(fileDescriptor: number, request: number, value: number): number | null {
+  ioctlValue[0] = value;
+  const isDone = libc.symbols.ioctl(fileDescriptor, BigInt(request), ptr(ioctlValue)) === 0;
+  return isDone ? (ioctlValue[0] ?? null) : null;
 }
 
 /** Takes note of the end of a child, so that its entry in the process table goes. False: it still runs, or is no child. */

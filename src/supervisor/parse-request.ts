@@ -98,6 +98,12 @@ function parseRequest(fields: Fields): SupervisorRequest {
         stampMs: duration(fields["stampMs"], "stampMs"),
         durationMs: duration(fields["durationMs"], "durationMs"),
       };
+    case "hello":
+      return {
+        kind,
+        pid: whole(fields["pid"], "pid"),
+        startTicks: whole(fields["startTicks"], "startTicks"),
+      };
     case "start":
     case "release-lease":
     case "pledge":

@@ -154,22 +154,27 @@ export class Postmaster {
   /**
    * Ends PostgreSQL, every process of it. Resolves once all are gone: from then on nothing is acknowledged here.
    *
+   * @param immediateMs how long an immediate stop that follows a fast one may take before it becomes a kill.
    * @returns false if processes do not end even when killed (the kernel holds them).
    */
-  async stop(mode: "fast" | "immediate", deadlineMs: number): Promise<boolean> {
+  async stop(
+    mode: "fast" | "immediate",
+    deadlineMs: number,
+    immediateMs: number = IMMEDIATE_DEADLINE_MS,
+  ): Promise<boolean> {
     this.adopt();
     const running = this.#running;
     if (running !== null) {
       this.#isStopping = true;
       signalProcess(running.pid, mode === "fast" ? "SIGINT" : "SIGQUIT");
       if (!(await this.#endsWithin(running.ended.promise, deadlineMs)) && mode === "fast") {
-        this.#options.log.warn("supervisor.stop.escalated", { to: "immediate", deadlineMs });
         signalProcess(running.pid, "SIGQUIT");
-        await this.#endsWithin(running.ended.promise, IMMEDIATE_DEADLINE_MS);
+        this.#options.log.warn("supervisor.stop.escalated", { to: "immediate", deadlineMs });
+        await this.#endsWithin(running.ended.promise, immediateMs);
       }
       if (this.#running === running) {
-        this.#options.log.warn("supervisor.stop.escalated", { to: "kill" });
         signalProcess(running.pid, "SIGKILL");
+        this.#options.log.warn("supervisor.stop.escalated", { to: "kill" });
         await this.#endsWithin(running.ended.promise, KILL_DEADLINE_MS);
       }
     }

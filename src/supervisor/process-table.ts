@@ -68,6 +68,17 @@ export function signalProcess(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
+/** SIGKILL. False: it is another system user's, and not ours to end. */
+export function killProcess(pid: number): boolean {
+  try {
+    signalProcess(pid, "SIGKILL");
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EPERM") return false;
+    throw error;
+  }
+}
+
 function processName(pid: number): string | null {
   return readOrNull(() => readFileSync(`/proc/${pid}/comm`, "utf8").trim());
 }

@@ -26,6 +26,8 @@ export type SupervisorRequest =
       readonly stampMs: number;
       readonly durationMs: number;
     }
+  /** The member says who it is: while a lease is held, one that is frozen or gone is replaced. Only from the same host. */
+  | { readonly kind: "hello"; readonly pid: number; readonly startTicks: number }
   /** TLS material for PostgreSQL and for its replication connections; the key never leaves the state directory. */
   | {
       readonly kind: "install-certificates";
@@ -90,6 +92,7 @@ export type SupervisorErrorCode =
   | "stale-epoch"
   | "pledged"
   | "no-lease"
+  | "no-watchdog"
   | "not-empty"
   | "foreign"
   | "running"
@@ -106,5 +109,7 @@ export type SupervisorEvent =
   /** The postmaster ended, by whoever's hand. Sent within milliseconds. */
   | { readonly kind: "postmaster-exited"; readonly code: number | null; readonly signal: string | null }
   | { readonly kind: "postmaster-started"; readonly pid: number }
+  /** A lease is over, and nothing of PostgreSQL runs that reigned under it. */
+  | { readonly kind: "lease-ended"; readonly epoch: Epoch }
   /** At most some times a second during clone and rewind. */
   | { readonly kind: "progress"; readonly work: WorkProgress };

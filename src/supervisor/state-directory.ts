@@ -14,6 +14,8 @@ export interface StatePaths {
   readonly keyFile: string;
   readonly settingsFile: string;
   readonly promisesFile: string;
+  /** Until when PostgreSQL may reign, where it needs a lease. */
+  readonly leaseFile: string;
   readonly socketFile: string;
   readonly lockFile: string;
   readonly postgresLogFile: string;
@@ -44,6 +46,7 @@ export function statePaths(dataDirectory: string): StatePaths {
     keyFile: inside("server.key"),
     settingsFile: inside("settings.json"),
     promisesFile: inside("promises.json"),
+    leaseFile: inside("lease.json"),
     socketFile: inside("supervisor.sock"),
     lockFile: inside("supervisor.lock"),
     postgresLogFile: inside("postgresql.log"),
@@ -72,12 +75,26 @@ export function createStateDirectory(paths: StatePaths, user: string): void {
   }
 }
 
-/** Holds the state directory for this process's life. @throws {Error} if another supervisor has it. */
-export function lockStateDirectory(paths: StatePaths): number {
-  const file = openSync(paths.lockFile, "a", 0o600);
-  if (tryLock(file)) return file;
-  closeSync(file);
-  throw new Error(
-    `another supervisor looks after ${paths.dataDirectory} already (it holds ${paths.lockFile})`,
-  );
+/** Whoever holds it looks after the data directory. It ends with the process at the latest. */
+export class StateLock {
+  readonly #path: string;
+  #file: number | null = null;
+
+  constructor({ lockFile }: StatePaths) {
+    this.#path = lockFile;
+  }
+
+  /** True if it is held now; false: another supervisor has it. */
+  take(): boolean {
+    if (this.#file !== null) return true;
+    const file = openSync(this.#path, "a", 0o600);
+    if (tryLock(file)) this.#file = file;
+    else closeSync(file);
+    return this.#file !== null;
+  }
+
+  release(): void {
+    if (this.#file !== null) closeSync(this.#file);
+    this.#file = null;
+  }
 }

@@ -1,16 +1,20 @@
-import { closeSync, rmSync } from "node:fs";
+import { closeSync, openSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { inspectInstallation } from "../postgres/versions.ts";
+import { hostTime } from "./host-time.ts";
 import { LineFraming } from "./line-framing.ts";
+import { MemberGuard, type StartedMember } from "./member-guard.ts";
 import { OrphanUndertaker } from "./orphans.ts";
 import { ownUser } from "./own-user.ts";
 import { parseEnvelope } from "./parse-request.ts";
 import type { SupervisorEvent, SupervisorResponse } from "./protocol.ts";
 import { SocketWriter } from "./socket-writer.ts";
-import { createStateDirectory, lockStateDirectory, statePaths } from "./state-directory.ts";
+import { createStateDirectory, StateLock, statePaths } from "./state-directory.ts";
 import { Supervisor } from "./supervisor.ts";
+import { Watchdog, type WatchdogMode } from "./watchdog.ts";
+import { openWatchdogDevice } from "./watchdog-device.ts";
 
 export interface RunSupervisorOptions {
   /** PGDATA, absolute. The supervisor's own files go beside it, into `<PGDATA>.guacamole/`. */
@@ -27,6 +31,7 @@ export interface RunSupervisorOptions {
    * buried.
    */
   readonly isContainer: boolean;
+  readonly watchdog: { readonly mode: WatchdogMode; readonly device: string };
 }
 
 interface Connection {
@@ -68,16 +73,30 @@ export async function runSupervisor(options: RunSupervisorOptions): Promise<void
   }
   process.umask(0o077);
   createStateDirectory(paths, user.username);
-  const lock = lockStateDirectory(paths);
+  const lock = new StateLock(paths);
+  if (!lock.take()) {
+    throw new Error(
+      `another supervisor looks after ${paths.dataDirectory} already (it holds ${paths.lockFile})`,
+    );
+  }
 
   const connections = new Set<Bun.Socket<Connection>>();
+  const { clock, log, watchdog } = options;
   const supervisor = new Supervisor({
     paths,
     installation: installation.value,
     superuserSystemUsers: ["root", user.username],
-    clock: options.clock,
-    log: options.log,
+    clock,
+    log,
     onEvent: (event) => broadcast(connections, event),
+    hostTime: hostTime(),
+    watchdog: new Watchdog({
+      mode: watchdog.mode,
+      open: () => openWatchdogDevice(watchdog.device),
+      nowMs: () => clock.nowMs(),
+      log,
+    }),
+    memberGuard: options.isContainer ? null : new MemberGuard({ clock, log, start: startMember }),
   });
   const listener = listen(socketPath, connections, supervisor, options.log);
   options.log.info("supervisor.listening", { socketPath, postgresVersion: installation.value.version });
@@ -92,9 +111,10 @@ export async function runSupervisor(options: RunSupervisorOptions): Promise<void
     const stopped = await supervisor.handle({ kind: "stop", mode: "fast", deadlineMs: CONTAINER_STOP_MS });
     if (!stopped.ok) options.log.error("supervisor.stop.failed", { message: stopped.message });
   }
+  await supervisor.guardLease(lock);
   await supervisor.close();
   undertaker.stop();
-  closeSync(lock);
+  lock.release();
   options.log.info("supervisor.ended", {});
 }
 
@@ -156,6 +176,21 @@ function answer(socket: Bun.Socket<Connection>, line: string, supervisor: Superv
   supervisor.handle(request).then(respond, (error: unknown) => {
     respond({ ok: false, code: "unavailable", message: String(error) });
   });
+}
+
+/** The next member, as the one before it was started; it lives on when this process ends. */
+function startMember({ command, environment, directory, outputFile }: StartedMember): void {
+  const output = outputFile === null ? "inherit" : openSync(outputFile, "a");
+  const child = Bun.spawn([...command], {
+    stdin: "ignore",
+    stdout: output,
+    stderr: output,
+    cwd: directory,
+    env: { ...environment },
+    detached: true,
+  });
+  child.unref();
+  if (typeof output === "number") closeSync(output);
 }
 
 function broadcast(connections: ReadonlySet<Bun.Socket<Connection>>, event: SupervisorEvent): void {

@@ -11,15 +11,18 @@ import type { Installation } from "../postgres/versions.ts";
 import { Cloning } from "./cloning.ts";
 import { Configuration } from "./configuration.ts";
 import { DiskWatch } from "./disk-watch.ts";
-import { hostUptimeMs } from "./libc.ts";
+import type { HostTime } from "./host-time.ts";
+import { LeaseKeeper } from "./lease-keeper.ts";
 import { LocalData } from "./local-data.ts";
+import type { MemberGuard } from "./member-guard.ts";
 import { Postmaster, type PostmasterExit } from "./postmaster.ts";
 import { processState } from "./process-table.ts";
 import { PromiseBook, refusePledged, refuseStale, withNewest, withPledge, withWal } from "./promises.ts";
 import type { SupervisorEvent, SupervisorLook, SupervisorRequest, SupervisorResponse } from "./protocol.ts";
 import { notRunning, RequestRefused, refuseIf } from "./refused.ts";
 import { Rewinding } from "./rewinding.ts";
-import type { StatePaths } from "./state-directory.ts";
+import type { StateLock, StatePaths } from "./state-directory.ts";
+import type { Watchdog } from "./watchdog.ts";
 import { Workbench } from "./workbench.ts";
 
 export interface SupervisorOptions {
@@ -29,10 +32,15 @@ export interface SupervisorOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly onEvent: (event: SupervisorEvent) => void;
+  readonly hostTime: HostTime;
+  readonly watchdog: Watchdog;
+  /** Null in a container: the member's process is not to be seen from here. */
+  readonly memberGuard: MemberGuard | null;
 }
 
 /** A disk that hangs does not hold up the end of this process for longer. */
 const DISKS_STOP_MS = 500;
+const GUARD_TICK_MS = 20;
 
 /**
  * Carries out requests on one data directory, and decides nothing.
@@ -52,6 +60,7 @@ export class Supervisor {
   readonly #cloning: Cloning;
   readonly #rewinding: Rewinding;
   readonly #disks: DiskWatch;
+  readonly #leases: LeaseKeeper;
   #lastExit: SupervisorLook["lastExit"] = null;
 
   /** Loads what was promised, finishes or undoes what an earlier life left half done, and finds PostgreSQL again. */
@@ -102,18 +111,45 @@ export class Supervisor {
       this.#configuration.apply();
       this.#postmaster.reload();
     }
+    // Last: a lease that is over ends what was found.
+    this.#leases = new LeaseKeeper({
+      leaseFile: paths.leaseFile,
+      hostTime: options.hostTime,
+      postmaster: this.#postmaster,
+      watchdog: options.watchdog,
+      log,
+      isPrimary: () => this.#postmaster.running !== null && !isStandby(paths.dataDirectory),
+      isPledged: (epoch) => epoch <= promises.current.pledgedEpoch,
+      onReigning: ({ durationMs }) => options.memberGuard?.consider(durationMs),
+      onEnded: (epoch) => options.onEvent({ kind: "lease-ended", epoch }),
+    });
     this.#disks.start();
   }
 
   /** Ends what can be ended, waits for what cannot. PostgreSQL lives on. */
   async close(): Promise<void> {
+    this.#leases.stopTicking();
     this.#bench.stopAll();
     await this.#bench.idle();
     await this.#disks.stop(DISKS_STOP_MS);
     this.#postmaster.release();
   }
 
+  /**
+   * PostgreSQL must not be left alone under a lease: holds it to that until the next supervisor does, which has `lock` then,
+   * or until the lease is over.
+   */
+  async guardLease(lock: StateLock): Promise<void> {
+    this.#leases.stopTicking();
+    while (this.#leases.isHolding && lock.take()) {
+      const isEnding = this.#leases.tick();
+      if (!isEnding) lock.release();
+      await this.#options.clock.sleep(GUARD_TICK_MS);
+    }
+  }
+
   async handle(request: SupervisorRequest): Promise<SupervisorResponse> {
+    this.#options.memberGuard?.heard();
     try {
       await this.#carryOut(request);
       return { ok: true, look: await this.#look() };
@@ -144,8 +180,13 @@ export class Supervisor {
         if (this.#configuration.installCertificates(request)) this.#postmaster.reload();
         return;
       case "extend-lease":
+        refuseIf(refusePledged(this.#promises.current, request.epoch));
+        return this.#leases.extend(request);
       case "release-lease":
-        throw new RequestRefused("unavailable", "this supervisor keeps no leases");
+        refuseIf(refusePledged(this.#promises.current, request.epoch));
+        return this.#leases.release(request.epoch);
+      case "hello":
+        return this.#options.memberGuard?.introduce(request);
       case "initdb":
         return this.#bench.enqueue(() => this.#cloning.initdb(request));
       case "clone":
@@ -175,10 +216,14 @@ export class Supervisor {
     if (settings.upstream === null) this.#postmaster.endWalReceiver(settings.memberName);
   }
 
-  #promote(request: Extract<SupervisorRequest, { kind: "promote" }>): void {
+  async #promote(request: Extract<SupervisorRequest, { kind: "promote" }>): Promise<void> {
     const { epoch } = request;
     refuseIf(refusePledged(this.#promises.current, epoch));
-    if (request.needsLease) throw new RequestRefused("no-lease", "this supervisor keeps no leases");
+    if (request.needsLease) {
+      await this.#leases.beginReign(epoch);
+      // A pledge may have come while the lease was written.
+      refuseIf(refusePledged(this.#promises.current, epoch));
+    }
     this.#postmaster.adopt();
     if (this.#postmaster.running === null) throw notRunning();
     this.#promises.keep(withWal(this.#promises.current, request));
@@ -200,8 +245,13 @@ export class Supervisor {
     this.#bench.begin("start", "starting");
     try {
       const isWanted = () => this.#bench.stopCount === stopCountWhenAsked;
+      this.#postmaster.adopt();
+      const wasRunning = this.#postmaster.running !== null;
       const started = await this.#postmaster.start(command, isWanted);
-      if (started.ok) return;
+      if (started.ok) {
+        if (!wasRunning) this.#leases.reignIsOver();
+        return;
+      }
       if (started.error === "unwanted")
         throw new RequestRefused("unavailable", "a stop came after this start");
       throw new RequestRefused("program-failed", started.error.message);
@@ -218,6 +268,7 @@ export class Supervisor {
         "processes of PostgreSQL do not end, even killed: is its disk gone?",
       );
     }
+    this.#leases.reignIsOver();
   }
 
   #postmasterExited(exit: PostmasterExit): void {
@@ -229,6 +280,8 @@ export class Supervisor {
   }
 
   async #look(): Promise<SupervisorLook> {
+    // First: what is seen after it is as true as at that moment, or truer.
+    const stampMs = this.#options.hostTime.nowMs();
     const dataDirectory = await this.#data.inspect();
     const settings = this.#configuration.effective;
     return {
@@ -236,8 +289,8 @@ export class Supervisor {
       dataDirectory,
       postmaster: this.#lookAtPostmaster(),
       hasStandbySignal: isStandby(this.#paths.dataDirectory),
-      stampMs: hostUptimeMs(),
-      lease: null,
+      stampMs,
+      lease: this.#leases.held,
       disks: this.#disks.status,
       promises: this.#promises.current,
       work: this.#bench.work,

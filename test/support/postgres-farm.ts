@@ -3,9 +3,18 @@
  * of `postgres` and `supervisor` play on. Started as root, everything runs as the user `postgres`.
  */
 
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
 import { userInfo } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { ClusterId, Epoch, MemberId } from "../../src/base/ids.ts";
 import type { ManagedSettings, Upstream } from "../../src/cluster/managed-settings.ts";
 import type { CertificateAuthority } from "../../src/cluster/state.ts";
@@ -109,6 +118,10 @@ export class TestServer {
       database: "postgres",
       clock: realClock,
     });
+  }
+
+  get supervisorPid(): number | null {
+    return this.#supervisorPid;
   }
 
   get upstream(): Upstream {
@@ -229,6 +242,22 @@ export class TestServer {
     const { socketDirectory, port } = this;
     const connection = `host=${socketDirectory} port=${port} user=postgres dbname=postgres`;
     return [join(this.#installation.binDirectory, "psql"), "-XAtqc", text, connection];
+  }
+
+  /** A process of the supervisor's user, and what it and its successors say. `end` removes what they said. */
+  spawnAsOwner(command: readonly string[]): { readonly output: () => string; readonly end: () => void } {
+    const path = join(dirname(this.paths.dataDirectory), "process.log");
+    const file = openSync(path, "a");
+    if (process.getuid?.() === 0) giveTo(SYSTEM_USER, path);
+    const identity = ["setpriv", `--reuid=${SYSTEM_USER}`, `--regid=${SYSTEM_USER}`, "--init-groups", "--"];
+    Bun.spawn([...(process.getuid?.() === 0 ? identity : []), ...command], {
+      stdin: "ignore",
+      stdout: file,
+      stderr: file,
+      cwd: "/",
+    }).unref();
+    closeSync(file);
+    return { output: () => readFileSync(path, "utf8"), end: () => rmSync(path) };
   }
 
   async remove(): Promise<void> {

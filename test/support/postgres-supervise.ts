@@ -2,11 +2,18 @@
 
 import { parseArgs } from "node:util";
 import { runSupervisor } from "../../src/supervisor/supervise.ts";
+import { parseWatchdogMode } from "../../src/supervisor/watchdog.ts";
 import { realClock, stderrLog } from "./postgres-clock.ts";
 
 const { values } = parseArgs({
   args: process.argv.slice(2),
-  options: { socket: { type: "string" }, "data-dir": { type: "string" }, "bin-dir": { type: "string" } },
+  options: {
+    socket: { type: "string" },
+    "data-dir": { type: "string" },
+    "bin-dir": { type: "string" },
+    watchdog: { type: "string" },
+    "watchdog-device": { type: "string" },
+  },
 });
 const shutdown = new AbortController();
 process.on("SIGTERM", () => shutdown.abort());
@@ -19,6 +26,10 @@ try {
     log: stderrLog,
     shutdown: shutdown.signal,
     isContainer: false,
+    watchdog: {
+      mode: parseWatchdogMode(values.watchdog ?? "off") ?? "off",
+      device: values["watchdog-device"] ?? "/dev/null",
+    },
   });
   process.exit(0);
 } catch (error) {

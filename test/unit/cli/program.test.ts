@@ -108,7 +108,13 @@ describe("processes", () => {
     expect(member.started).toEqual([
       { configPath: null },
       { configPath: "g.toml" },
-      { socketPath: "/s", dataDir: "/d", binDir: "/b", isContainer: false },
+      {
+        socketPath: "/s",
+        dataDir: "/d",
+        binDir: "/b",
+        isContainer: false,
+        watchdog: { mode: "off", device: "/dev/watchdog" },
+      },
       { isKept: true, isPlain: true, seconds: 9, binDir: null },
       { isKept: false, isPlain: false, seconds: 5, binDir: null },
     ]);

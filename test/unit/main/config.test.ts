@@ -54,6 +54,10 @@ socket = "/run/guacamole/supervisor.sock"
 [tags]
 failover-priority = 5
 no-failover = true
+
+[watchdog]
+mode = "required"
+device = "/dev/watchdog0"
 `;
 
 describe("a good configuration", () => {
@@ -73,6 +77,7 @@ describe("a good configuration", () => {
         user: "pg",
       },
       supervisorSocket: "/run/guacamole/supervisor.sock",
+      watchdog: { mode: "required", device: "/dev/watchdog0" },
       tags: { failoverPriority: 5, isNoFailover: true },
       warnings: [],
     });
@@ -86,6 +91,7 @@ describe("a good configuration", () => {
       peer: { advertise: "10.0.0.7:8009" },
       postgres: { binDir: null, advertise: "10.0.0.7:5432", socketDir: "/run/postgresql", user: "postgres" },
       supervisorSocket: "/data.guacamole/supervisor.sock",
+      watchdog: { mode: "off", device: "/dev/watchdog" },
       tags: { failoverPriority: 0, isNoFailover: false },
     });
   });
@@ -139,6 +145,7 @@ describe("a bad configuration", () => {
     ],
     ["an unknown section", `${MINIMAL}[timing]\nheartbeat = 3`, "there is no key 'timing'"],
     ["a wrong type", `name = 5\n${MINIMAL}`, "line 1: 'name' must be a string, but is a whole number"],
+    ["an unknown mode", `${MINIMAL}[watchdog]\nmode = "on"`, "must be one of off, automatic, required"],
     [
       "a fraction",
       `${MINIMAL}[tags]\nfailover-priority = 1.5`,

@@ -34,6 +34,9 @@ describe("requests", () => {
   test.each([
     { kind: "look" },
     { kind: "reload" },
+    { kind: "hello", pid: 7, startTicks: 8 },
+    { kind: "extend-lease", epoch: 3, stampMs: 1.5, durationMs: 3000 },
+    { kind: "release-lease", epoch: 3 },
     { kind: "discard-aside" },
     { kind: "pledge", epoch: 3 },
     { kind: "start", epoch: 3 },
