@@ -52,7 +52,9 @@ describe("findBroken()", () => {
   });
 
   test("finds a row that is stored twice", () => {
-    expect(findBroken(BOOKS, [], [...STORED, ...STORED.slice(0, 1)])).toEqual(["1 × rows are stored twice: 0:1"]);
+    expect(findBroken(BOOKS, [], [...STORED, ...STORED.slice(0, 1)])).toEqual([
+      "1 × rows are stored twice: 0:1",
+    ]);
   });
 
   test("finds two servers that acknowledged in one reign", () => {
@@ -62,7 +64,9 @@ describe("findBroken()", () => {
 
   test("finds an old primary that acknowledged what was sent after its successor's first answer", () => {
     const books = acknowledged("0:1 m2/2 @10-12", "1:1 m1/1 @13-14");
-    expect(findBroken(books, [], books)).toEqual([expect.stringContaining("after its successor had begun: 1:1")]);
+    expect(findBroken(books, [], books)).toEqual([
+      expect.stringContaining("after its successor had begun: 1:1"),
+    ]);
   });
 
   test("finds it across several reigns", () => {
