@@ -2,19 +2,16 @@ import { Elysia, t } from "elysia";
 import { comparePositions } from "../base/lsn.ts";
 import type { Member } from "../cluster/member.ts";
 import { positionOf } from "../cluster/observation.ts";
-import { votersMaxOf } from "../cluster/spec.ts";
-import { type ClusterState, memberByName, memberName, type Operation } from "../cluster/state.ts";
+import { type ClusterState, memberByName, type Operation } from "../cluster/state.ts";
 import { awaitRoom } from "./await-room.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
-import { describeCluster, describeCohort, describeMember, describeOperation, roleOf } from "./describe.ts";
+import { describeCluster, describeOperation } from "./describe.ts";
 import {
   ClusterSchema,
   DEFAULT_WAL_SEGMENT_MB,
   InitializeRequestSchema,
   OperationSchema,
-  SpecSchema,
   SwitchoverRequestSchema,
-  TopologySchema,
 } from "./documents.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";
@@ -104,47 +101,6 @@ export function clusterRoutes(ports: ApiPorts) {
         headers: idempotent,
         response: { 202: OperationSchema },
         detail: describeRoute("operator", "cluster", "Make another member primary, without losing anything"),
-      },
-    )
-    .get(
-      "/v1/topology",
-      async ({ query }) => {
-        const sight = await lookWith(ports, query);
-        const { reign, spec, members } = sight.state;
-        return {
-          durability: { ...spec.durability },
-          primary: reign === null ? null : memberName(sight.state, reign.primaryId),
-          cohort: reign === null ? null : describeCohort(sight, reign.cohort),
-          members: members.map((member) => {
-            const { upstream, isInCohort } = describeMember(sight, member);
-            return { name: member.name, role: roleOf(sight, member), upstream, isInCohort, ...member.tags };
-          }),
-        };
-      },
-      {
-        query: consistencyQuery,
-        response: { 200: TopologySchema },
-        detail: describeRoute("viewer", "cluster", "Who follows whom"),
-      },
-    )
-    .get(
-      "/v1/spec",
-      async ({ query, set }) => {
-        const { state } = await lookWith(ports, query);
-        set.headers["etag"] = `"${state.generation}"`;
-        return {
-          generation: state.generation,
-          spec: {
-            durability: { ...state.spec.durability },
-            timing: { ...state.spec.timing },
-            consensus: { votersMax: votersMaxOf(state.spec) },
-          },
-        };
-      },
-      {
-        query: consistencyQuery,
-        response: { 200: SpecSchema },
-        detail: describeRoute("viewer", "cluster", "What operators want of the cluster"),
       },
     );
 }

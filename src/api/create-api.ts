@@ -6,6 +6,7 @@ import { historyRoutes } from "./history-routes.ts";
 import { explainInvalid } from "./invalid-request.ts";
 import { memberRoutes } from "./member-routes.ts";
 import { type Json, normalizeOpenApi } from "./openapi.ts";
+import { policyRoutes } from "./policy-routes.ts";
 import type { ApiPorts } from "./ports.ts";
 import { probeRoutes } from "./probe-routes.ts";
 import { ApiProblem, notReadyProblem } from "./problem.ts";
@@ -96,6 +97,7 @@ function routesOf(ports: ApiPorts) {
     })
     .use(probeRoutes(ports))
     .use(clusterRoutes(ports))
+    .use(policyRoutes(ports))
     .use(memberRoutes(ports))
     .use(consensusRoutes(ports))
     .use(historyRoutes(ports))

@@ -71,6 +71,7 @@ export function describeCluster(
             to: memberName(state, switchover.targetId),
             phase: reign?.fence == null ? "stop" : "appoint",
           },
+    pauses: (state.pauses ?? []).map(({ reason }) => reason),
     runningOperations: state.operations.filter(({ status }) => status === "running").map(({ id }) => id),
     failoverCount: state.failoverCount,
     switchoverCount: state.switchoverCount,

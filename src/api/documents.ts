@@ -174,6 +174,7 @@ export const ClusterSchema = t.Object(
     ),
     members: t.Array(MemberSchema),
     switchover: orNull(t.Object({ operationId: t.String(), to: t.String(), phase: t.String() })),
+    pauses: t.Array(t.String(), { description: "Why no failover happens by itself; empty: it does" }),
     runningOperations: t.Array(t.String()),
     failoverCount: t.Number(),
     switchoverCount: t.Number(),
@@ -202,9 +203,64 @@ export const OperationSchema = t.Object(
 );
 export type OperationDocument = Static<typeof OperationSchema>;
 
+/** What is done about a primary in trouble. */
+const FailoverPolicySchema = t.Object(
+  {
+    onCrash: t.Union([t.Literal("auto"), t.Literal("failover"), t.Literal("restart")], {
+      description:
+        "When the postmaster ends by itself: appoint another member, or let it come back first. `auto`: `failover` in quorum mode, `restart` in async mode",
+    }),
+    restartMsMax: t.Integer({
+      minimum: 0,
+      maximum: 3_600_000,
+      description: "How long a crashed primary is waited for, where it is to come back",
+    }),
+    calmMs: t.Integer({
+      minimum: 0,
+      maximum: 3_600_000,
+      description: "For so long after an automatic failover silence must last twice as long to count",
+    }),
+    crashLoopCount: t.Integer({
+      minimum: 2,
+      maximum: 100,
+      description: "So many primaries in a row that fall at once are a loop, and the next failover is held",
+    }),
+    crashLoopMs: t.Integer({
+      minimum: 0,
+      maximum: 3_600_000,
+      description: "A primary that falls within this time of its appointment fell at once",
+    }),
+    diskStallMs: t.Integer({
+      minimum: 500,
+      maximum: 600_000,
+      description: "A sync of a small file that takes longer than this: the disk has stalled",
+    }),
+  },
+  { ...closed, title: "FailoverPolicy" },
+);
+
+const TimingSchema = t.Object(
+  {
+    heartbeatMs: t.Integer({ minimum: 10, maximum: 60_000 }),
+    electionMsMin: t.Integer({ minimum: 50, maximum: 600_000 }),
+    electionMsMax: t.Integer({ minimum: 60, maximum: 600_000 }),
+    suspectMs: t.Integer({ minimum: 100, maximum: 600_000, description: "Silence that is suspicious" }),
+    leaseMs: t.Integer({
+      minimum: 500,
+      maximum: 3_600_000,
+      description: "How long a primary may reign without hearing from the leader, in async mode",
+    }),
+  },
+  { ...closed, title: "Timing" },
+);
+
 export const TopologySchema = t.Object(
   {
+    generation: t.Number({ description: "Send it as If-Match to change just this version" }),
     durability: DurabilitySchema,
+    failover: FailoverPolicySchema,
+    timing: TimingSchema,
+    notice: orNull(t.String({ description: "What these settings cost, where they cost something" })),
     primary: orNull(t.String()),
     cohort: orNull(CohortSchema),
     members: t.Array(
@@ -215,11 +271,62 @@ export const TopologySchema = t.Object(
         isInCohort: t.Boolean(),
         failoverPriority: t.Number(),
         isNoFailover: t.Boolean(),
+        isNoSync: t.Boolean(),
+        isCloneSource: t.Boolean(),
+        zone: orNull(t.String()),
       }),
     ),
   },
   { title: "Topology" },
 );
+export type TopologyDocument = Static<typeof TopologySchema>;
+
+export const TopologyChangeSchema = t.Object(
+  {
+    durability: t.Optional(DurabilitySchema),
+    failover: t.Optional(t.Partial(FailoverPolicySchema, { ...closed, minProperties: 1 })),
+    timing: t.Optional(
+      t.Union([
+        t.Object(
+          {
+            profile: t.Union([t.Literal("lan-fast"), t.Literal("lan"), t.Literal("wan")], {
+              description: "All times together, in proportion",
+            }),
+          },
+          closed,
+        ),
+        t.Partial(TimingSchema, { ...closed, minProperties: 1 }),
+      ]),
+    ),
+  },
+  {
+    ...closed,
+    minProperties: 1,
+    title: "TopologyChange",
+    examples: [
+      { durability: { mode: "quorum", synchronousStandbys: 2, onQuorumLoss: "degrade" } },
+      { durability: { mode: "async", maxLagBytes: 16_777_216 }, timing: { profile: "lan-fast" } },
+    ],
+  },
+);
+export type TopologyChange = Static<typeof TopologyChangeSchema>;
+
+const reasonText = t.String({
+  minLength: 1,
+  maxLength: 200,
+  pattern: "^[^\\x00-\\x1f]+$",
+  description: "Why, for people; the same words end it",
+});
+
+export const PauseRequestSchema = t.Object(
+  { reason: reasonText },
+  { ...closed, title: "PauseRequest", examples: [{ reason: "moving the storage of m2" }] },
+);
+
+export const PausesSchema = t.Array(
+  t.Object({ reason: t.String(), by: t.String(), since: instant }, { title: "Pause" }),
+);
+export type PausesDocument = Static<typeof PausesSchema>;
 
 export const EventSchema = t.Object(
   {
@@ -244,12 +351,8 @@ export const SpecSchema = t.Object(
     generation: t.Number(),
     spec: t.Object({
       durability: DurabilitySchema,
-      timing: t.Object({
-        heartbeatMs: t.Number(),
-        electionMsMin: t.Number(),
-        electionMsMax: t.Number(),
-        suspectMs: t.Number(),
-      }),
+      failover: FailoverPolicySchema,
+      timing: TimingSchema,
       consensus: t.Object({ votersMax: t.Number({ description: "At most so many members vote" }) }),
     }),
   },

@@ -3,6 +3,7 @@ import { initCommand, statusCommand, switchoverCommand } from "./cluster-command
 import { type CompletionCommand, renderCompletion } from "./completion.ts";
 import { memberCommand } from "./member-commands.ts";
 import { eventsCommand, operationCommand } from "./operation-commands.ts";
+import { pauseCommand, resumeCommand, topologyCommand } from "./policy-commands.ts";
 import type { CliPorts } from "./ports.ts";
 import { demoCommand, runCommand, superviseCommand } from "./process-commands.ts";
 import { recoverCommand } from "./recover-commands.ts";
@@ -52,6 +53,9 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(initCommand(ports))
     .addCommand(statusCommand(ports))
     .addCommand(switchoverCommand(ports))
+    .addCommand(topologyCommand(ports))
+    .addCommand(pauseCommand(ports))
+    .addCommand(resumeCommand(ports))
     .addCommand(memberCommand(ports))
     .addCommand(consensusCommand(ports))
     .addCommand(backupStateCommand(ports))

@@ -13,6 +13,7 @@ function headline(cluster: ClusterDocument): string {
     reign === null ? "no primary yet" : `epoch ${reign.epoch}`,
     cluster.isWritable ? "writable" : "NOT writable",
     renderDurability(cluster),
+    ...cluster.pauses.map((reason) => `PAUSED: ${reason}`),
     cluster.raft.leader === null ? "NO leader" : `leader ${cluster.raft.leader}`,
   ];
   return withoutControls(parts.join(" · "));

@@ -37,6 +37,7 @@ describe("the OpenAPI document", () => {
     );
     expect(operations.filter((each) => each.includes("/v1/")).toSorted()).toEqual([
       "delete /v1/members/{name}",
+      "delete /v1/pause",
       "get /v1/backup",
       "get /v1/ca",
       "get /v1/cluster",
@@ -46,10 +47,12 @@ describe("the OpenAPI document", () => {
       "get /v1/members/{name}",
       "get /v1/operations",
       "get /v1/operations/{id}",
+      "get /v1/pause",
       "get /v1/spec",
       "get /v1/tokens",
       "get /v1/topology",
       "patch /v1/members/{name}",
+      "patch /v1/topology",
       "post /v1/cluster/initialize",
       "post /v1/form",
       "post /v1/join",
@@ -57,6 +60,7 @@ describe("the OpenAPI document", () => {
       "post /v1/members/join",
       "post /v1/members/{name}/reinitialize",
       "post /v1/members/{name}/voter",
+      "post /v1/pause",
       "post /v1/switchover",
       "post /v1/tokens",
     ]);

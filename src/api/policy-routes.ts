@@ -1,0 +1,234 @@
+import { Elysia, t } from "elysia";
+import {
+  type ClusterSpec,
+  type Durability,
+  failoverOf,
+  leaseMsOf,
+  TIMING_PROFILES,
+  type Timing,
+  validateTiming,
+  votersMaxOf,
+} from "../cluster/spec.ts";
+import { type ClusterState, memberName } from "../cluster/state.ts";
+import { idempotent } from "./cluster-routes.ts";
+import { consistencyQuery, lookWith } from "./consistency.ts";
+import { describeCohort, describeMember, roleOf, toInstant } from "./describe.ts";
+import {
+  PauseRequestSchema,
+  type PausesDocument,
+  PausesSchema,
+  SpecSchema,
+  type TopologyChange,
+  TopologyChangeSchema,
+  type TopologyDocument,
+  TopologySchema,
+} from "./documents.ts";
+import type { ApiPorts } from "./ports.ts";
+import { ApiProblem } from "./problem.ts";
+import { callerOf, describeRoute } from "./route-context.ts";
+import { look, type Sight } from "./sight.ts";
+import { submit, wishOf } from "./submit.ts";
+
+/** What operators want: how commits are kept, when a failover happens, and when it does not. */
+export function policyRoutes(ports: ApiPorts) {
+  return new Elysia({ normalize: false })
+    .get(
+      "/v1/topology",
+      async ({ query, set }) => {
+        const sight = await lookWith(ports, query);
+        set.headers["etag"] = etagOf(sight.state);
+        return describeTopology(sight);
+      },
+      {
+        query: consistencyQuery,
+        response: { 200: TopologySchema },
+        detail: describeRoute("viewer", "cluster", "Who follows whom, and how commits are kept"),
+      },
+    )
+    .patch(
+      "/v1/topology",
+      async ({ body, request, headers, set }) => {
+        const wish = wishOf(ports, callerOf(request), "topology", headers["idempotency-key"] ?? null);
+        const { state } = look(ports);
+        const generation = requireMatch(state, headers["if-match"] ?? null);
+        await submit(ports, wish, { kind: "change-spec", generation, spec: changedSpec(state, body) });
+        const sight = look(ports);
+        set.headers["etag"] = etagOf(sight.state);
+        return describeTopology(sight);
+      },
+      {
+        body: TopologyChangeSchema,
+        headers: t.Composite([
+          idempotent,
+          t.Object({
+            "if-match": t.Optional(
+              t.String({ description: "The ETag of the version that is meant to be changed" }),
+            ),
+          }),
+        ]),
+        response: { 200: TopologySchema },
+        detail: describeRoute(
+          "operator",
+          "cluster",
+          "Change how commits are kept, when a failover happens, and how fast",
+          "Only what is named changes. With `async` durability a failover may lose commits that were acknowledged: `notice` says how many.",
+        ),
+      },
+    )
+    .get(
+      "/v1/spec",
+      async ({ query, set }) => {
+        const { state } = await lookWith(ports, query);
+        set.headers["etag"] = etagOf(state);
+        const { spec, generation } = state;
+        return {
+          generation,
+          spec: {
+            durability: { ...spec.durability },
+            failover: { ...failoverOf(spec) },
+            timing: effectiveTiming(spec),
+            consensus: { votersMax: votersMaxOf(spec) },
+          },
+        };
+      },
+      {
+        query: consistencyQuery,
+        response: { 200: SpecSchema },
+        detail: describeRoute("viewer", "cluster", "What operators want of the cluster"),
+      },
+    )
+    .get("/v1/pause", async ({ query }) => describePauses((await lookWith(ports, query)).state), {
+      query: consistencyQuery,
+      response: { 200: PausesSchema },
+      detail: describeRoute("viewer", "cluster", "Why no failover happens by itself; empty: it does"),
+    })
+    .post(
+      "/v1/pause",
+      async ({ body, request, headers, set }) => {
+        const wish = wishOf(ports, callerOf(request), "pause", headers["idempotency-key"] ?? null);
+        await submit(ports, wish, { kind: "pause", reason: body.reason });
+        set.status = 201;
+        return describePauses(look(ports).state);
+      },
+      {
+        body: PauseRequestSchema,
+        headers: idempotent,
+        response: { 201: PausesSchema },
+        detail: describeRoute(
+          "operator",
+          "cluster",
+          "Let no failover happen by itself, for a reason",
+          "It lasts until every reason is taken back. What a person asks for still happens.",
+        ),
+      },
+    )
+    .delete(
+      "/v1/pause",
+      async ({ query, request, headers }) => {
+        const wish = wishOf(ports, callerOf(request), "resume", headers["idempotency-key"] ?? null);
+        await submit(ports, wish, { kind: "resume", reason: query.reason ?? null });
+        return describePauses(look(ports).state);
+      },
+      {
+        query: t.Object({
+          reason: t.Optional(t.String({ maxLength: 200, description: "This one only; absent: all" })),
+        }),
+        headers: idempotent,
+        response: { 200: PausesSchema },
+        detail: describeRoute("operator", "cluster", "Take a reason back, or all of them"),
+      },
+    );
+}
+
+function etagOf({ generation }: ClusterState): string {
+  return `"${generation}"`;
+}
+
+/** The generation that is to be changed. @throws {ApiProblem} 412 where another one was meant. */
+function requireMatch(state: ClusterState, ifMatch: string | null): ClusterState["generation"] {
+  if (ifMatch === null || ifMatch === "*" || ifMatch === etagOf(state)) return state.generation;
+  throw new ApiProblem({
+    status: 412,
+    code: "stale-generation",
+    detail: `The settings are at generation ${state.generation}; the request was made for ${ifMatch}. Nothing was changed.`,
+    hint: "Read them again, and make your change to what they are now.",
+  });
+}
+
+/** @throws {ApiProblem} 422 where the result would contradict itself, with the names that do. */
+function changedSpec(state: ClusterState, change: TopologyChange): ClusterSpec {
+  const { spec, members } = state;
+  const timing = changedTiming(spec.timing, change.timing);
+  const valid = validateTiming(timing);
+  if (!valid.ok) throw contradiction("timing", valid.error);
+  const durability = change.durability ?? spec.durability;
+  const others = members.filter(({ kind, isLeaving }) => kind === "data" && isLeaving !== true).length - 1;
+  if (change.durability?.mode === "quorum" && change.durability.synchronousStandbys > Math.max(1, others)) {
+    throw contradiction(
+      "durability.synchronousStandbys",
+      `${change.durability.synchronousStandbys} standbys cannot acknowledge where there are ${others}`,
+    );
+  }
+  const failover = { ...failoverOf(spec), ...change.failover };
+  return { ...spec, durability, timing, ...(change.failover === undefined ? {} : { failover }) };
+}
+
+function changedTiming(timing: Timing, change: TopologyChange["timing"]): Timing {
+  if (change === undefined) return timing;
+  return "profile" in change ? TIMING_PROFILES[change.profile] : { ...timing, ...change };
+}
+
+function contradiction(field: string, what: string): ApiProblem {
+  return new ApiProblem({
+    status: 422,
+    code: "invalid-request",
+    detail: `${field}: ${what}. Nothing was changed.`,
+  });
+}
+
+function describeTopology(sight: Sight): TopologyDocument {
+  const { reign, spec, members, generation } = sight.state;
+  return {
+    generation,
+    durability: { ...spec.durability },
+    failover: { ...failoverOf(spec) },
+    timing: effectiveTiming(spec),
+    notice: noticeOf(spec.durability),
+    primary: reign === null ? null : memberName(sight.state, reign.primaryId),
+    cohort: reign === null ? null : describeCohort(sight, reign.cohort),
+    members: members.map((member) => {
+      const { upstream, isInCohort } = describeMember(sight, member);
+      const { tags } = member;
+      return {
+        name: member.name,
+        role: roleOf(sight, member),
+        upstream,
+        isInCohort,
+        failoverPriority: tags.failoverPriority,
+        isNoFailover: tags.isNoFailover,
+        isNoSync: tags.isNoSync ?? false,
+        isCloneSource: tags.isCloneSource ?? false,
+        zone: tags.zone ?? null,
+      };
+    }),
+  };
+}
+
+function effectiveTiming(spec: ClusterSpec) {
+  const { heartbeatMs, electionMsMin, electionMsMax, suspectMs } = spec.timing;
+  return { heartbeatMs, electionMsMin, electionMsMax, suspectMs, leaseMs: leaseMsOf(spec) };
+}
+
+/** What a durability costs, in words; null where no acknowledged commit is ever lost. */
+function noticeOf(durability: Durability): string | null {
+  if (durability.mode === "async") {
+    return `A failover may lose commits that were acknowledged: whatever had not reached the successor. By itself no member is appointed that is known to lack more than ${durability.maxLagBytes} bytes of WAL.`;
+  }
+  return durability.onQuorumLoss === "degrade"
+    ? "With too few standbys left, commits are acknowledged with fewer copies, and then no other member can take over without them."
+    : null;
+}
+
+function describePauses({ pauses = [] }: ClusterState): PausesDocument {
+  return pauses.map(({ reason, by, atMs }) => ({ reason, by, since: toInstant(atMs) }));
+}

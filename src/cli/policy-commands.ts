@@ -1,0 +1,236 @@
+import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import type { PausesDocument, TopologyChange, TopologyDocument } from "../api/documents.ts";
+import { clientCommand, openClient, printResult } from "./client-command.ts";
+import { CliError, EXIT } from "./exit-code.ts";
+import type { CliPorts } from "./ports.ts";
+import { renderBytes } from "./render-status.ts";
+import { renderTable, withoutControls } from "./render-table.ts";
+
+/** `guacamole topology` */
+export function topologyCommand(ports: CliPorts) {
+  return clientCommand("topology")
+    .summary("who follows whom, how commits are kept, when a failover happens")
+    .description("Shows or changes how commits are kept, and what is done about a primary in trouble.")
+    .addCommand(showCommand(ports), { isDefault: true })
+    .addCommand(setCommand(ports));
+}
+
+function showCommand(ports: CliPorts) {
+  return clientCommand("show")
+    .summary("show it")
+    .description("Shows who follows whom, and the settings in force with their defaults.")
+    .addHelpText("after", "\nExample:\n  guacamole topology show --output yaml")
+    .action(async (options) => {
+      const client = await openClient(ports, options);
+      printResult(ports, options.output, await client.get<TopologyDocument>("/v1/topology"), renderTopology);
+    });
+}
+
+function setCommand(ports: CliPorts) {
+  return clientCommand("set")
+    .summary("change it; only what is named changes")
+    .description(
+      "Changes how commits are kept and when a failover happens. Only what is named changes.\n'quorum' loses no acknowledged commit. 'async' may lose what had not reached the successor.",
+    )
+    .addOption(
+      new Option("--durability <mode>", "how commits are kept").choices(["quorum", "async"] as const),
+    )
+    .option("--synchronous-standbys <k>", "quorum: how many standbys must have each commit", whole)
+    .addOption(
+      new Option("--on-quorum-loss <policy>", "quorum: with too few standbys left").choices([
+        "block",
+        "degrade",
+      ] as const),
+    )
+    .option("--max-lag <size>", "async: who lacks more is not appointed by itself (16MB, 1GB, …)", bytes)
+    .addOption(
+      new Option("--on-crash <policy>", "when the postmaster ends by itself").choices([
+        "auto",
+        "failover",
+        "restart",
+      ] as const),
+    )
+    .addOption(
+      new Option("--timing <profile>", "all times together").choices(["lan-fast", "lan", "wan"] as const),
+    )
+    .option("--yes", "do not ask")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  guacamole topology set --synchronous-standbys 2\n  guacamole topology set --on-quorum-loss degrade\n  guacamole topology set --durability async --max-lag 16MB",
+    )
+    .action(async (options) => {
+      const client = await openClient(ports, options);
+      const present = await client.get<TopologyDocument>("/v1/topology");
+      const change = changeOf(options, present);
+      const isLosing = change.durability?.mode === "async" && present.durability.mode === "quorum";
+      if (isLosing && options.yes !== true) await confirmLoss(ports);
+      const changed = await client.patch<TopologyDocument>("/v1/topology", change, {
+        idempotencyKey: ports.newId(),
+      });
+      printResult(ports, options.output, changed, renderTopology);
+    });
+}
+
+interface Wanted {
+  readonly durability?: "quorum" | "async" | undefined;
+  readonly synchronousStandbys?: number | undefined;
+  readonly onQuorumLoss?: "block" | "degrade" | undefined;
+  readonly maxLag?: number | undefined;
+  readonly onCrash?: "auto" | "failover" | "restart" | undefined;
+  readonly timing?: "lan-fast" | "lan" | "wan" | undefined;
+}
+
+const DEFAULT_MAX_LAG_BYTES = 16 * 1024 * 1024;
+
+function changeOf(wanted: Wanted, { durability }: TopologyDocument): TopologyChange {
+  const { synchronousStandbys, onQuorumLoss, maxLag } = wanted;
+  const mode = wanted.durability ?? durability.mode;
+  if (mode === "async" && (synchronousStandbys !== undefined || onQuorumLoss !== undefined))
+    throw new CliError(
+      EXIT.usage,
+      "--synchronous-standbys and --on-quorum-loss belong to --durability quorum",
+    );
+  if (mode === "quorum" && maxLag !== undefined)
+    throw new CliError(EXIT.usage, "--max-lag belongs to --durability async");
+  const isNamed =
+    wanted.durability !== undefined ||
+    synchronousStandbys !== undefined ||
+    onQuorumLoss !== undefined ||
+    maxLag !== undefined;
+  const change: TopologyChange = {
+    ...(isNamed
+      ? { durability: mode === "async" ? asAsync(wanted, durability) : asQuorum(wanted, durability) }
+      : {}),
+    ...(wanted.onCrash === undefined ? {} : { failover: { onCrash: wanted.onCrash } }),
+    ...(wanted.timing === undefined ? {} : { timing: { profile: wanted.timing } }),
+  };
+  if (Object.keys(change).length === 0)
+    throw new CliError(
+      EXIT.usage,
+      "nothing is named that shall change",
+      "See 'guacamole topology set --help'.",
+    );
+  return change;
+}
+
+function asAsync(
+  { maxLag }: Wanted,
+  present: TopologyDocument["durability"],
+): TopologyDocument["durability"] {
+  const before = present.mode === "async" ? present.maxLagBytes : DEFAULT_MAX_LAG_BYTES;
+  return { mode: "async", maxLagBytes: maxLag ?? before };
+}
+
+function asQuorum(wanted: Wanted, present: TopologyDocument["durability"]): TopologyDocument["durability"] {
+  const before =
+    present.mode === "quorum" ? present : { synchronousStandbys: 1, onQuorumLoss: "block" as const };
+  return {
+    mode: "quorum",
+    synchronousStandbys: wanted.synchronousStandbys ?? before.synchronousStandbys,
+    onQuorumLoss: wanted.onQuorumLoss ?? before.onQuorumLoss,
+  };
+}
+
+async function confirmLoss(ports: CliPorts): Promise<void> {
+  const { terminal } = ports;
+  const why = "with async durability a failover may lose commits that were acknowledged";
+  if (!terminal.isInteractive)
+    throw new CliError(EXIT.usage, `${why}; nothing was changed`, "Say --yes if that is meant.");
+  const answer = await ports.readLine(`Careful: ${why}.\nType 'async' to go on: `);
+  if (answer !== "async") throw new CliError(EXIT.refused, "Nothing was changed.");
+}
+
+function renderTopology(topology: TopologyDocument): string {
+  const { durability, failover, timing, notice } = topology;
+  const kept =
+    durability.mode === "async"
+      ? `async, at most ${renderBytes(durability.maxLagBytes)} behind to be appointed by itself`
+      : `quorum, ${durability.synchronousStandbys} standbys have each commit; too few left: ${durability.onQuorumLoss}`;
+  const lines = [
+    `commits    ${kept}`,
+    `on crash   ${failover.onCrash}`,
+    `timing     heartbeat ${timing.heartbeatMs} ms, suspicion ${timing.suspectMs} ms, election ${timing.electionMsMin} to ${timing.electionMsMax} ms, lease ${timing.leaseMs} ms`,
+    ...(notice === null ? [] : ["", notice]),
+  ];
+  const table = renderTable(
+    ["member", "role", "follows", "cohort", "priority", "tags"],
+    topology.members.map((member) => [
+      member.name,
+      member.role,
+      member.upstream ?? "-",
+      member.isInCohort ? "yes" : "",
+      String(member.failoverPriority),
+      tagsOf(member),
+    ]),
+  );
+  return `${lines.map(withoutControls).join("\n")}\n\n${table}`;
+}
+
+function tagsOf(member: TopologyDocument["members"][number]): string {
+  return [
+    member.isNoFailover ? "no-failover" : "",
+    member.isNoSync ? "no-sync" : "",
+    member.isCloneSource ? "clone-source" : "",
+    member.zone === null ? "" : `zone ${member.zone}`,
+  ]
+    .filter((tag) => tag !== "")
+    .join(", ");
+}
+
+/** `guacamole pause` */
+export function pauseCommand(ports: CliPorts) {
+  return clientCommand("pause")
+    .summary("let no failover happen by itself, for a reason")
+    .description(
+      "Turns automatic failover off until 'guacamole resume'. Several reasons may hold it; each is taken back by itself.\nWhat a person asks for (switchover, failover) still happens.",
+    )
+    .requiredOption("--reason <text>", "why, for everybody who looks at the cluster")
+    .addHelpText("after", '\nExample:\n  guacamole pause --reason "moving the storage of m2"')
+    .action(async (options) => {
+      const client = await openClient(ports, options);
+      const body = { reason: options.reason };
+      const pauses = await client.post<PausesDocument>("/v1/pause", body, { idempotencyKey: ports.newId() });
+      printResult(ports, options.output, pauses, renderPauses);
+    });
+}
+
+/** `guacamole resume` */
+export function resumeCommand(ports: CliPorts) {
+  return clientCommand("resume")
+    .summary("let failovers happen by themselves again")
+    .description("Takes a reason of 'guacamole pause' back, or all of them.")
+    .option("--reason <text>", "this one only")
+    .addHelpText("after", '\nExample:\n  guacamole resume --reason "moving the storage of m2"')
+    .action(async (options) => {
+      const client = await openClient(ports, options);
+      const query = options.reason === undefined ? "" : `?reason=${encodeURIComponent(options.reason)}`;
+      const pauses = await client.delete<PausesDocument>(`/v1/pause${query}`, {
+        idempotencyKey: ports.newId(),
+      });
+      printResult(ports, options.output, pauses, renderPauses);
+    });
+}
+
+function renderPauses(pauses: PausesDocument): string {
+  if (pauses.length === 0) return "Automatic failover is on.\n";
+  const rows = pauses.map(({ reason, by, since }) => [reason, by, since]);
+  return `Automatic failover is paused:\n\n${renderTable(["reason", "by", "since"], rows)}`;
+}
+
+function whole(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
+    throw new InvalidArgumentError("A whole number is wanted.");
+  return value;
+}
+
+const UNITS: Readonly<Record<string, number>> = { "": 1, kB: 2 ** 10, MB: 2 ** 20, GB: 2 ** 30, TB: 2 ** 40 };
+
+/** As PostgreSQL writes sizes. */
+function bytes(text: string): number {
+  const match = /^(\d+)(kB|MB|GB|TB)?$/.exec(text);
+  const unit = UNITS[match?.[2] ?? ""];
+  if (match === null || unit === undefined)
+    throw new InvalidArgumentError("A size is wanted, as PostgreSQL writes it: 16MB, 1GB, or bytes.");
+  return Number(match[1]) * unit;
+}

@@ -1,0 +1,112 @@
+import { describe, expect, test } from "bun:test";
+import { createApi } from "../../../src/api/create-api.ts";
+import type { PausesDocument, TopologyDocument } from "../../../src/api/documents.ts";
+import type { ProblemDocument } from "../../../src/api/problem.ts";
+import { ADMIN, applyCommands, createFake, type Fake, OPERATOR, stateOf, VIEWER } from "./fixture.ts";
+
+/** A cluster in which every command that is not refused takes effect. */
+function living(featureLevel = 3): Fake {
+  const fake = createFake();
+  fake.state = stateOf({ featureLevel });
+  applyCommands(fake);
+  return fake;
+}
+
+async function ask(
+  fake: Fake,
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Readonly<Record<string, string>> = {},
+  token = ADMIN,
+): Promise<Response> {
+  const request = new Request(`http://member.test${path}`, {
+    method,
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json", ...headers },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  return createApi(fake.ports).handle(request, "network");
+}
+
+const read = async <T>(response: Response) => (await response.json()) as T;
+
+describe("PATCH /v1/topology", () => {
+  test("changes what is named, and says what async costs", async () => {
+    const fake = living();
+    const before = await read<TopologyDocument>(await ask(fake, "GET", "/v1/topology"));
+    const changed = await ask(fake, "PATCH", "/v1/topology", {
+      durability: { mode: "async", maxLagBytes: 1_000 },
+      timing: { profile: "lan-fast" },
+      failover: { onCrash: "failover" },
+    });
+    expect(changed.status).toBe(200);
+    const after = await read<TopologyDocument>(changed);
+    expect(after.generation).toBe(before.generation + 1);
+    expect(after.durability).toEqual({ mode: "async", maxLagBytes: 1_000 });
+    expect(after.timing).toMatchObject({ suspectMs: 600, leaseMs: 1_800 });
+    expect(after.failover).toEqual({ ...before.failover, onCrash: "failover" });
+    expect(after.notice).toContain("may lose commits that were acknowledged");
+    expect(changed.headers.get("etag")).toBe(`"${after.generation}"`);
+  });
+
+  test("of another version than was meant is refused, and changes nothing", async () => {
+    const fake = living();
+    const match = (await ask(fake, "GET", "/v1/topology")).headers.get("etag") ?? "";
+    const change = { failover: { calmMs: 1_000 } };
+    const first = await ask(fake, "PATCH", "/v1/topology", change, { "if-match": match });
+    expect(first.status).toBe(200);
+    const second = await ask(fake, "PATCH", "/v1/topology", change, { "if-match": match });
+    expect([second.status, (await read<ProblemDocument>(second)).code]).toEqual([412, "stale-generation"]);
+  });
+
+  test.each([
+    [{}, "minimum"],
+    [{ durability: { mode: "sometimes" } }, ""],
+    [{ durability: { mode: "async", maxLagBytes: 1, synchronousStandbys: 1 } }, ""],
+    [
+      { durability: { mode: "quorum", synchronousStandbys: 9, onQuorumLoss: "block" } },
+      "standbys cannot acknowledge",
+    ],
+    [{ timing: { suspectMs: 110 } }, "suspectMs"],
+    [{ timing: { electionMsMin: 100 } }, "electionMsMin"],
+    [{ timing: { leaseMs: 600 } }, "leaseMs"],
+    [{ failover: { onCrash: "dance" } }, ""],
+    [{ weather: "fine" }, ""],
+  ])("refuses %j with 422, and changes nothing", async (body, word) => {
+    const fake = living();
+    const answer = await ask(fake, "PATCH", "/v1/topology", body);
+    expect(answer.status).toBe(422);
+    if (word !== "minimum") expect((await read<ProblemDocument>(answer)).detail).toContain(word);
+    expect(fake.commands).toEqual([]);
+  });
+
+  test("waits for the last member to be upgraded", async () => {
+    const answer = await ask(living(2), "PATCH", "/v1/topology", { timing: { profile: "wan" } });
+    expect([answer.status, (await read<ProblemDocument>(answer)).code]).toEqual([409, "feature-level-low"]);
+  });
+});
+
+describe("/v1/pause", () => {
+  test("lists, begins and ends pauses by their reasons", async () => {
+    const fake = living();
+    expect(await read<PausesDocument>(await ask(fake, "GET", "/v1/pause"))).toEqual([]);
+    const paused = await ask(fake, "POST", "/v1/pause", { reason: "storage" }, {}, OPERATOR);
+    expect(paused.status).toBe(201);
+    expect(await read<PausesDocument>(paused)).toMatchObject([{ reason: "storage" }]);
+    expect((await ask(fake, "POST", "/v1/pause", { reason: "storage" })).status).toBe(409);
+    expect((await ask(fake, "POST", "/v1/pause", { reason: "upgrade" })).status).toBe(201);
+    const cluster = await read<{ pauses: string[] }>(await ask(fake, "GET", "/v1/cluster"));
+    expect(cluster.pauses).toEqual(["storage", "upgrade"]);
+    const one = await ask(fake, "DELETE", "/v1/pause?reason=storage");
+    expect(await read<PausesDocument>(one)).toMatchObject([{ reason: "upgrade" }]);
+    expect(await read<PausesDocument>(await ask(fake, "DELETE", "/v1/pause"))).toEqual([]);
+    expect((await ask(fake, "DELETE", "/v1/pause")).status).toBe(409);
+  });
+
+  test("is for operators, and needs a reason", async () => {
+    const fake = living();
+    expect((await ask(fake, "POST", "/v1/pause", { reason: "x" }, {}, VIEWER)).status).toBe(403);
+    expect((await ask(fake, "POST", "/v1/pause", { reason: "" })).status).toBe(422);
+    expect((await ask(fake, "POST", "/v1/pause", {})).status).toBe(422);
+  });
+});
