@@ -40,7 +40,8 @@ type SupervisorAction = Exclude<Action, { kind: "provision" | "checkpoint" }>;
 
 function requestOf(action: SupervisorAction): SupervisorRequest {
   if (action.kind !== "stop") return action;
-  return { ...action, deadlineMs: action.mode === "fast" ? FAST_STOP_MS_MAX : 2 * SECOND_MS };
+  const { kind, mode, withinMs = FAST_STOP_MS_MAX } = action;
+  return { kind, mode, deadlineMs: mode === "fast" ? withinMs : 2 * SECOND_MS };
 }
 
 function deadlineMs(action: SupervisorAction): number {

@@ -35,6 +35,7 @@ export type WatchPrimary = (
 
 const SUPERVISOR_DEADLINE_MS = 2_000;
 const PROBE_DEADLINE_MS = 1_000;
+const FROZEN_DEADLINE_MS = 100;
 
 export const NO_PROMISES: Promises = {
   newestEpoch: EPOCH_ZERO,
@@ -87,7 +88,9 @@ async function lookAtPostgres(
     return { kind: "starting", detail: `${work.kind}: ${work.phase}` };
   }
   if (supervisor.postmaster === null) return withoutPostmaster(supervisor.dataDirectory);
-  const look = await local.probe.look(PROBE_DEADLINE_MS);
+  // One that the kernel shows as stopped is not waited for: that it does not answer is known.
+  const isFrozen = supervisor.postmaster.state === "stopped";
+  const look = await local.probe.look(isFrozen ? FROZEN_DEADLINE_MS : PROBE_DEADLINE_MS);
   if (look.kind !== "primary") return look;
   const ancestors = await ancestorsOf(look.timeline, supervisor, local);
   if (ancestors === null) return { kind: "starting", detail: "the promotion is under way" };
@@ -124,6 +127,7 @@ function withoutPostmaster(directory: DataDirectory): PostgresStatus {
         timeline: directory.timeline,
         checkpointLsn: directory.checkpointLsn,
         isClean: directory.state.startsWith("shut down"),
+        ...(directory.state === "shut down" ? { isFinal: true } : {}),
       };
     default:
       return unreachable(directory);

@@ -206,7 +206,8 @@ export class MemberLoop {
   }
 
   /** A lease must be renewed, a commit that waits be noticed, and a stream of a primary that falls silent be looked at in time. */
-  #attentionMs({ postgres }: LocalLook): number {
+  #attentionMs({ postgres, postmasterState }: LocalLook): number {
+    if (postmasterState === "stopped") return ATTENTION_MS_MIN;
     const { reign, spec } = this.#options.consensus.state;
     const primary = this.#primary();
     if (postgres.kind === "standby" && primary !== null)

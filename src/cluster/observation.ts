@@ -116,6 +116,11 @@ export type PostgresStatus =
       readonly checkpointLsn: Lsn;
       /** True after a shutdown checkpoint (`shut down` or `shut down in recovery`). */
       readonly isClean: boolean;
+      /**
+       * It ended as a primary, with the checkpoint at `checkpointLsn` as its very last record (`shut down`). Absent: it did not,
+       * or that is not known.
+       */
+      readonly isFinal?: boolean;
     }
   /** A postmaster runs, but takes no connections yet. */
   | { readonly kind: "starting"; readonly detail: string }

@@ -82,7 +82,13 @@ export function chooseSuccessor(view: ClusterView, reign: Reign): Succession {
   );
   const isLeased = isLeasedReign(reign);
   const isLeaseOver = hasPrimaryStopped(view, reign) || view.nowMs >= view.leaseUntilMs;
-  if (!pledged.has(reign.primaryId) && !areEnoughPledged(reign, pledged, isLeaseOver)) {
+  const last = cleanEnd(view, reign);
+  const hasEnd = ({ position }: Candidate) => last !== null && isBeyond(position, last);
+  const isDiscovered =
+    pledged.has(reign.primaryId) ||
+    areEnoughPledged(reign, pledged, isLeaseOver) ||
+    ranked.some((candidate) => hasEnd(candidate) && candidate.isEligible);
+  if (!isDiscovered) {
     if (isLeased && !isLeaseOver) return { kind: "lease", untilMs: view.leaseUntilMs };
     if (taken !== undefined) return choose(view, reign, taken, candidates, "a person took the loss");
     const missing = participants(view, reign).filter((id) => !pledged.has(id));
@@ -96,12 +102,15 @@ export function chooseSuccessor(view: ClusterView, reign: Reign): Succession {
   const holdsEverything = ({ position }: Candidate) => compareWal(position, furthest.position) === 0;
   // Under a lease alone nobody was promised anything; any other rule must be kept.
   const isPromised = rulesOf(reign).some((rule) => rule.isLeased !== true);
-  const able = ranked.find((each) => each.isEligible && (!isPromised || holdsEverything(each)));
+  const able = ranked.find(
+    (each) => each.isEligible && (!isPromised || holdsEverything(each) || hasEnd(each)),
+  );
   const chosen = taken ?? able;
   if (chosen === undefined) return { kind: "blocked", byId: furthest.memberId, offer: offerOf(ranked) };
   if (chosen === taken && !holdsEverything(chosen))
     return choose(view, reign, chosen, candidates, "a person took the loss");
-  if (!isLeased || chosen.memberId === reign.primaryId) return choose(view, reign, chosen, candidates, null);
+  if (!isLeased || chosen.memberId === reign.primaryId || hasEnd(chosen))
+    return choose(view, reign, chosen, candidates, null);
   const lacksBytes = lackOf(view, chosen);
   if (lacksBytes > lackAllowed(view) && chosen !== taken)
     return {
@@ -147,8 +156,28 @@ function hasPrimaryStopped(view: ClusterView, reign: Reign): boolean {
   return kind === "stopped" || kind === "starting" || kind === "standby" || kind === "absent";
 }
 
+/**
+ * Where the old primary stopped cleanly and pledged: the checkpoint that it ended with. It wrote nothing after that, and will
+ * not, so a standby on the same timeline that has received any of what lies beyond its beginning has every commit (F1), and
+ * nobody else can acknowledge any more (F5).
+ */
+function cleanEnd(view: ClusterView, reign: Reign): EpochPosition | null {
+  const status = view.observations.get(reign.primaryId)?.status;
+  // A standby that was stopped ends with an older checkpoint, beyond which there is more.
+  if (status?.postgres.kind !== "stopped" || status.postgres.isFinal !== true) return null;
+  const { promises, postgres } = status;
+  // It must have ended this very reign, not one before.
+  if (promises.pledgedEpoch < reign.epoch || promises.walEpoch !== reign.epoch) return null;
+  if (postgres.timeline !== reign.lineage?.timeline) return null;
+  return { epoch: reign.epoch, timeline: postgres.timeline, lsn: postgres.checkpointLsn };
+}
+
+function isBeyond(position: EpochPosition, end: EpochPosition): boolean {
+  return position.epoch === end.epoch && position.timeline === end.timeline && position.lsn > end.lsn;
+}
+
 /** How long a standby that is heard may take to pledge, where pledges are not what the reign's end waits for. */
-const PLEDGE_MS_MAX = 1_000;
+const PLEDGE_MS_MAX = 4_000;
 
 /**
  * Where the commits are safe already, or were promised to nobody, it still pays to wait a little: for the primary that comes

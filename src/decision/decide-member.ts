@@ -60,10 +60,36 @@ function decidePromise(view: MemberView): Plan | null {
   const mayReign = view.postgres.kind === "primary" || isMutePrimary(view);
   if (reign?.fence && view.promises.pledgedEpoch < reign.epoch) {
     const pledge: Action = { kind: "pledge", epoch: reign.epoch };
-    return mayReign ? act("pledging", { kind: "stop", mode: "immediate" }, pledge) : act("pledging", pledge);
+    if (mayReign) return act("pledging", endOfReign(reign), pledge);
+    return mayStillReceive(view, reign) ? wait("draining", null, "urgent") : act("pledging", pledge);
   }
   if (mayReign && !isAppointed(view)) return act("superseded", { kind: "stop", mode: "immediate" });
   return null;
+}
+
+/** How long a primary may take to send its last byte, where commits were promised to nobody else. */
+const DRAIN_MS_MAX = 1_500;
+
+/**
+ * A primary whose commits others guard ends at once. One that acknowledged alone ends cleanly: whatever its standbys have not
+ * received is lost.
+ */
+function endOfReign(reign: Reign): Action {
+  return isLeasedReign(reign)
+    ? { kind: "stop", mode: "fast", withinMs: DRAIN_MS_MAX }
+    : { kind: "stop", mode: "immediate" };
+}
+
+/**
+ * Under a lease no pledge ends a reign: the primary's end does. While it is there and about to end, its standbys go on
+ * receiving, and lose less.
+ */
+function mayStillReceive({ primary, fenceKnownMs, postgres }: MemberView, reign: Reign): boolean {
+  if (!isLeasedReign(reign) || primary === null || !primary.isConnected) return false;
+  const { promises, postgres: theirs } = primary.status;
+  const isEnding = promises.pledgedEpoch < reign.epoch && theirs.kind === "primary";
+  const isReceiving = postgres.kind === "standby" && postgres.walReceiver !== null;
+  return isEnding && isReceiving && (fenceKnownMs ?? 0) < 2 * DRAIN_MS_MAX;
 }
 
 /** It does not answer, and it was promoted: frozen, it would go on where it was as soon as it thaws. */
@@ -286,11 +312,16 @@ function decideStream(view: MemberView, reign: Reign, postgres: StandbyStatus): 
   return view.hasAside && isSettled ? act("cleaning-up", { kind: "discard-aside" }) : wait("streaming");
 }
 
+/** How long a clean stop may hold up a switchover before it is an ordinary failover. */
+const HAND_OVER_MS_MAX = 3_000;
+
 function decidePrimary(view: MemberView, postgres: PrimaryStatus): Plan {
   const { reign, switchover } = view.state;
   if (reign === null) return wait("waiting-for-primary");
   if (switchover !== null && switchover.epoch === reign.epoch) {
-    return act("handing-over", { kind: "checkpoint" }, { kind: "stop", mode: "fast" });
+    // The pledge with it: whoever has received its last checkpoint has everything, and needs nobody else to say so.
+    const stop: Action = { kind: "stop", mode: "fast", withinMs: HAND_OVER_MS_MAX };
+    return act("handing-over", { kind: "checkpoint" }, stop, { kind: "pledge", epoch: reign.epoch });
   }
   const settings = primarySettings(view);
   const isInEffect = postgres.synchronous.names === desiredSynchronousStandbyNames(view.state);

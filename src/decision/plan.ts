@@ -18,7 +18,8 @@ export type Pace = "calm" | "soon" | "urgent";
 /** One step. `agent/execute.ts` carries it out and decides nothing. */
 export type Action =
   | MachineRequest
-  | { readonly kind: "stop"; readonly mode: "fast" | "immediate" }
+  /** `withinMs`: how long a fast stop may take before it becomes an immediate one. Absent: as long as sessions may need. */
+  | { readonly kind: "stop"; readonly mode: "fast" | "immediate"; readonly withinMs?: number }
   /** Makes the roles that members need. */
   | { readonly kind: "provision" }
   /** SQL `CHECKPOINT`. */

@@ -96,6 +96,7 @@ export const REASONS = {
   starting: "PostgreSQL is starting.",
   "not-answering": "PostgreSQL runs but does not answer.",
   pledging: "The old reign is being ended: no WAL is received for it from now on.",
+  draining: "The primary is ending; until then everything that it still sends is received.",
   pledged: "Promised to receive nothing from the old primary; waiting for the appointment.",
   superseded: "This PostgreSQL is primary, but not appointed for the present epoch: it is stopped at once.",
   promoting: "Appointed; PostgreSQL is being promoted.",

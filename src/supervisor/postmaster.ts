@@ -21,6 +21,7 @@ import {
   parentOf,
   postgresProcessesIn,
   processStartTicks,
+  processState,
   processTitle,
   signalProcess,
 } from "./process-table.ts";
@@ -53,6 +54,9 @@ export interface PostmasterOptions {
 /** How often a postmaster that is not our child is looked at. The look is nothing; waking up costs 0.5 % of a core. */
 const WATCH_INTERVAL_MS = 20;
 const POLL_MS = 3;
+/** During a fast stop: how often the senders are looked at, and how long a standby may take to confirm the last byte. */
+const SENDERS_LOOK_MS = 150;
+const SENDERS_GRACE_MS = 400;
 /** From spawn to sockets bound; PostgreSQL needs some 20 ms. */
 const START_DEADLINE_MS = 10_000;
 /** PostgreSQL itself kills its children five seconds into an immediate shutdown. */
@@ -166,8 +170,14 @@ export class Postmaster {
     const running = this.#running;
     if (running !== null) {
       this.#isStopping = true;
-      signalProcess(running.pid, mode === "fast" ? "SIGINT" : "SIGQUIT");
-      if (!(await this.#endsWithin(running.ended.promise, deadlineMs)) && mode === "fast") {
+      // One that is stopped by a signal hears no other; its children end with it.
+      const isFrozen = processState(running.pid) === "stopped";
+      signalProcess(running.pid, isFrozen ? "SIGKILL" : mode === "fast" ? "SIGINT" : "SIGQUIT");
+      const hasEnded =
+        mode === "fast"
+          ? await this.#endsFast(running.ended.promise, deadlineMs)
+          : await this.#endsWithin(running.ended.promise, deadlineMs);
+      if (!hasEnded && mode === "fast") {
         signalProcess(running.pid, "SIGQUIT");
         this.#options.log.warn("supervisor.stop.escalated", { to: "immediate", deadlineMs });
         await this.#endsWithin(running.ended.promise, immediateMs);
@@ -237,6 +247,28 @@ export class Postmaster {
     this.#running = null;
     this.#options.onExited({ code, signal, logTail: this.#logTail(), wasStopped: this.#isStopping });
     running.ended.resolve();
+  }
+
+  /**
+   * A fast stop ends once each standby has confirmed everything. One that is frozen never does, and would hold the stop up for
+   * `wal_sender_timeout`: once the shutdown's checkpoint is written (its process is gone then), a sender that is still there
+   * after a while is ended.
+   */
+  async #endsFast(ended: Promise<void>, deadlineMs: number): Promise<boolean> {
+    const { clock, dataDirectory } = this.#options;
+    const directory = resolvedDirectory(dataDirectory);
+    const untilMs = clock.nowMs() + deadlineMs;
+    let writtenAtMs: number | null = null;
+    while (clock.nowMs() < untilMs) {
+      const leftMs = untilMs - clock.nowMs();
+      if (await this.#endsWithin(ended, Math.min(leftMs, SENDERS_LOOK_MS))) return true;
+      const titles = postgresProcessesIn(directory).map((pid) => ({ pid, title: processTitle(pid) ?? "" }));
+      if (titles.some(({ title }) => title.includes(": checkpointer"))) continue;
+      writtenAtMs ??= clock.nowMs();
+      if (clock.nowMs() - writtenAtMs < SENDERS_GRACE_MS) continue;
+      for (const { pid, title } of titles) if (title.includes(": walsender ")) signalProcess(pid, "SIGTERM");
+    }
+    return false;
   }
 
   async #endsWithin(ended: Promise<void>, durationMs: number): Promise<boolean> {

@@ -375,7 +375,7 @@ const table: readonly (readonly [string, MemberView, string])[] = [
       clusterState({ switchover: { operationId: "op", epoch: epoch(1), targetId: id("m2") } }),
       { selfId: id("m1") },
     ),
-    "handing-over: checkpoint, stop fast",
+    "handing-over: checkpoint, stop fast, pledge 1",
   ],
 ];
 
@@ -492,4 +492,38 @@ describe("a clone's source", () => {
   ] as const)("is the primary where %s", (_, postgres, walEpoch, isConnected) =>
     expect(cloned(postgres, walEpoch, isConnected)).toBe("cloning: clone m3"),
   );
+});
+
+describe("the end of a reign under a lease", () => {
+  const LEASED = { standbyIds: [], k: 0, isLeased: true } as const;
+  const ending = clusterState({ reign: reign({ cohort: LEASED, fence: FENCE }) });
+  const m1 = (extra: Parameters<typeof observation>[1]) => ({ primary: observation("m1", extra) });
+  const serves = { postgres: primary(0, ["m2", "m3"]) };
+
+  test("its standbys go on receiving while the primary ends, and pledge then", () => {
+    expect(say(decideMember(view(standby(), ending, { ...m1(serves), fenceKnownMs: 100 })))).toBe("draining");
+    const gone = m1({ postgres: STOPPED, promises: { pledgedEpoch: epoch(1) } });
+    expect(say(decideMember(view(standby(), ending, { ...gone, fenceKnownMs: 100 })))).toBe(
+      "pledging: pledge 1",
+    );
+  });
+
+  test.each([
+    ["it takes too long", { fenceKnownMs: 3_001 }],
+    ["nobody reaches it", m1({ ...serves, isConnected: false })],
+  ])("they do not wait where %s", (_, extra) =>
+    expect(say(decideMember(view(standby(), ending, { ...m1(serves), fenceKnownMs: 100, ...extra })))).toBe(
+      "pledging: pledge 1",
+    ),
+  );
+
+  test("the primary itself ends cleanly, but not for long", () => {
+    const plan = decideMember(
+      view(primary(0, []), {
+        ...ending,
+        reign: reign({ primaryId: id("m2"), cohort: LEASED, fence: FENCE }),
+      }),
+    );
+    expect(plan.actions).toMatchObject([{ kind: "stop", mode: "fast", withinMs: 1_500 }, { kind: "pledge" }]);
+  });
 });

@@ -239,7 +239,7 @@ describe("a reign under a lease", () => {
   test("gives standbys that are heard a moment to pledge, so that the furthest follows", () => {
     const seen = { m1: gone, m2: pledged(100), m3: { postgres: standby() } };
     expect(decide(fenced, seen, { fenceSinceMs: NOW_MS - 100 })).toBe("hold standbys-pledging");
-    expect(decide(fenced, seen, { fenceSinceMs: NOW_MS - 1_500 })).toBe("appoint m2 leased with a loss");
+    expect(decide(fenced, seen, { fenceSinceMs: NOW_MS - 4_500 })).toBe("appoint m2 leased with a loss");
   });
 
   test("is not given to one that lacks more than may be lost, unless a person says so", () => {
@@ -449,5 +449,43 @@ describe("a dead host breaks no connection", () => {
     );
     const one = { m2: silent, m3: { postgres: standby() } };
     expect(decide(STATE, { m1: primaryWith({}, postgres), ...one })).toBe("hold steady");
+  });
+});
+
+describe("a primary that ended cleanly and pledged (F1, F5)", () => {
+  const fence: Fence = { reason: "switchover", preferredId: id("m2"), fencedAtWallMs: 0 };
+  const state = { ...STATE, reign: reign({ fence }) };
+  const ended = (
+    over: Partial<Extract<Seen["postgres"], { kind: "stopped" }>> = {},
+    pledgedEpoch = 1,
+  ): Seen => ({
+    postgres: {
+      kind: "stopped",
+      systemIdentifier: "7000000000000000001",
+      timeline: timeline(2),
+      checkpointLsn: lsn(100),
+      isClean: true,
+      isFinal: true,
+      ...over,
+    },
+    promises: { pledgedEpoch: epoch(pledgedEpoch) },
+  });
+  const pledged = (at: number): Seen => ({
+    postgres: pledgedStandby(at),
+    promises: { pledgedEpoch: epoch(1) },
+  });
+  const frozen: Seen = { postgres: { kind: "unresponsive", detail: "" } };
+
+  test("needs no other witness than one standby that has received its last checkpoint", () => {
+    expect(decide(state, { m1: ended(), m2: pledged(101), m3: frozen })).toBe("appoint m2 any 1");
+  });
+
+  test.each([
+    ["its last checkpoint was not received", ended(), 100],
+    ["it ended as a standby: there may be more beyond that checkpoint", ended({ isFinal: false }), 101],
+    ["it has not pledged", ended({}, 0), 101],
+    ["it ended on another timeline", ended({ timeline: timeline(1) }), 101],
+  ])("is not enough where %s", (_, m1, at) => {
+    expect(decide(state, { m1, m2: pledged(at), m3: frozen })).toBe("hold waiting-for-pledges");
   });
 });
