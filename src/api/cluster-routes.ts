@@ -135,7 +135,9 @@ function objectionTo(sight: Sight, member: Member): string | null {
   const postgres = statusOf(sight, member.id)?.postgres;
   if (member.tags.isNoFailover) return "has the tag no-failover";
   if (member.isLeaving) return "is being removed";
-  if (!(sight.state.reign?.cohort.standbyIds.includes(member.id) ?? false)) return "is not in the cohort";
+  const cohort = sight.state.reign?.cohort;
+  const isIn = cohort?.isLeased === true || (cohort?.standbyIds.includes(member.id) ?? false);
+  if (!isIn) return "is not in the cohort";
   if (isUnreachable(sight, member.id)) return "cannot be reached";
   if (postgres?.kind !== "standby" || postgres.walReceiver?.status !== "streaming") return "does not stream";
   return null;

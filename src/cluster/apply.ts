@@ -415,7 +415,9 @@ function beginSwitchover(
   if (target.isLeaving) return refuse(state, "member-leaving");
   // Only who acknowledges is sure to hold everything; a target on its way out of the cohort would be passed over.
   const rules = reign.pendingCohort === null ? [reign.cohort] : [reign.cohort, reign.pendingCohort];
-  if (!rules.every((rule) => rule.standbyIds.includes(target.id))) return refuse(state, "member-unsuitable");
+  // Under a lease nobody acknowledges: the primary ends first, and whoever has its last checkpoint has everything.
+  const mayFollow = rules.every((rule) => rule.isLeased === true || rule.standbyIds.includes(target.id));
+  if (!mayFollow) return refuse(state, "member-unsuitable");
   const switchover = { operationId: change.operationId, epoch: change.epoch, targetId: change.targetId };
   const from = memberName(state, reign.primaryId);
   const begun = beginOperation(state, command, {
