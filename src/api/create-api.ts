@@ -2,6 +2,7 @@ import { Elysia } from "elysia";
 import { authorize, type Need, type Origin } from "./access.ts";
 import { clusterRoutes } from "./cluster-routes.ts";
 import { consensusRoutes } from "./consensus-routes.ts";
+import { failoverRoutes } from "./failover-routes.ts";
 import { historyRoutes } from "./history-routes.ts";
 import { explainInvalid } from "./invalid-request.ts";
 import { memberRoutes } from "./member-routes.ts";
@@ -98,6 +99,7 @@ function routesOf(ports: ApiPorts) {
     .use(probeRoutes(ports))
     .use(clusterRoutes(ports))
     .use(policyRoutes(ports))
+    .use(failoverRoutes(ports))
     .use(memberRoutes(ports))
     .use(consensusRoutes(ports))
     .use(historyRoutes(ports))

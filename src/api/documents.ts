@@ -328,6 +328,98 @@ export const PausesSchema = t.Array(
 );
 export type PausesDocument = Static<typeof PausesSchema>;
 
+export const FailoverSchema = t.Object(
+  {
+    number: t.Number(),
+    kind: t.Union([t.Literal("automatic"), t.Literal("switchover"), t.Literal("manual")]),
+    epoch: t.Number({ description: "The reign that ended" }),
+    nextEpoch: orNull(t.Number()),
+    from: t.String(),
+    to: orNull(t.String()),
+    at: instant,
+    by: t.String({ description: "Who asked; `leader`: nobody" }),
+    reason: t.String(),
+    reasonText: t.String(),
+    evidence: t.Array(t.String(), { description: "What was seen, a sentence each" }),
+    detectionMs: orNull(t.Number({ description: "From the first sign to the decision" })),
+    phases: t.Array(
+      t.Object({
+        phase: t.String({ description: "revoked, promoted, writable, rejoined" }),
+        afterMs: t.Number({ description: "Since the decision" }),
+      }),
+    ),
+    positions: t.Array(
+      t.Object({ member: t.String(), position: orNull(t.String()), hasPledged: t.Boolean() }),
+      { description: "How far everybody was when the successor was chosen" },
+    ),
+    passedOver: t.Array(t.Object({ member: t.String(), reason: t.String() })),
+    loss: orNull(
+      t.String({ description: "What may have been lost of what was acknowledged; null: nothing" }),
+    ),
+  },
+  { title: "Failover", description: "One change of the primary" },
+);
+export type FailoverDocument = Static<typeof FailoverSchema>;
+
+export const LossOfferSchema = t.Object(
+  {
+    token: t.String({ description: "Send it as acceptLoss to take the loss" }),
+    member: t.String(),
+    position: t.String(),
+    wouldLose: t.String(),
+    expiresAt: instant,
+  },
+  { title: "LossOffer", description: "Whom a person can have appointed all the same" },
+);
+
+export const ExplanationSchema = t.Object(
+  {
+    lost: t.Array(t.String(), {
+      description: "The members whose loss is asked about; none: how things stand",
+    }),
+    outcome: t.Union([
+      t.Literal("no-primary"),
+      t.Literal("goes-on"),
+      t.Literal("commits-wait"),
+      t.Literal("commits-weaker"),
+      t.Literal("failover"),
+      t.Literal("held"),
+    ]),
+    sentence: t.String(),
+    reason: orNull(t.String()),
+    reasonText: orNull(t.String()),
+    wayOut: orNull(t.String({ description: "What can be done about it" })),
+    isMajorityLeft: t.Boolean({ description: "Enough voters are left to agree" }),
+    primary: orNull(t.String()),
+    successor: orNull(t.String()),
+    cohort: orNull(CohortSchema),
+    passedOver: t.Array(t.Object({ member: t.String(), reason: t.String() })),
+    detectionMs: orNull(t.Number()),
+    writableAfterMs: orNull(t.Number({ description: "From the loss to the first acknowledged commit" })),
+    loss: orNull(t.String({ description: "What may be lost of what was acknowledged; null: nothing" })),
+    lossOffer: orNull(LossOfferSchema),
+    leader: orNull(
+      t.Object({ by: t.String(), reason: t.String(), text: t.String(), wayOut: orNull(t.String()) }),
+    ),
+    ifLost: t.Array(t.Object({ member: t.String(), outcome: t.String(), sentence: t.String() }), {
+      description: "The same for each member alone, where nothing is asked about",
+    }),
+    seenAgoMs: t.Record(t.String(), t.Number(), { description: "How old what is known of each member is" }),
+  },
+  { title: "Explanation" },
+);
+export type ExplanationDocument = Static<typeof ExplanationSchema>;
+
+export const FailoverRequestSchema = t.Object(
+  {
+    to: t.Optional(t.String({ maxLength: 60, description: "Wins among those that hold everything" })),
+    acceptLoss: t.Optional(
+      t.String({ maxLength: 400, description: "The token of a `lossOffer` that was shown" }),
+    ),
+  },
+  { ...closed, title: "FailoverRequest", examples: [{ to: "m2" }] },
+);
+
 export const EventSchema = t.Object(
   {
     id: t.Number(),

@@ -1,10 +1,12 @@
 import type { Clock } from "../base/clock.ts";
 import type { ClusterId, LogIndex, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
+import type { Position } from "../base/lsn.ts";
 import type { Result } from "../base/result.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import type { Member, MemberTags } from "../cluster/member.ts";
 import type { MemberStatus } from "../cluster/observation.ts";
+import type { Cohort } from "../cluster/state.ts";
 
 /**
  * All that the API asks of the rest of the member. `main` hands it in, so that `api` knows neither Raft's worker nor
@@ -31,10 +33,29 @@ export interface ApiPorts {
   join(request: JoinRequest): Promise<Result<Joined, Refusal>>;
   /** The other side of `join`: has the new member agreed and signs its certificate. The secret was checked already. */
   admit(request: AdmitRequest): Promise<Result<Admission, Refusal>>;
+  /** What would happen if these members were lost now; of nobody: how things stand. Null until this member formed or joined. */
+  explain(lostIds: ReadonlySet<MemberId>): ExplainedLoss | null;
+  /** A reason of the leader's or a member's in a sentence, and what can be done about it; null: it is none that is known. */
+  reasonOf(reason: string): { readonly text: string; readonly wayOut: string | null } | null;
   /** A new UUID. */
   newId(): string;
   /** A new secret: at least 128 bits of chance, of A-Z, a-z, 0-9, `-` only. */
   newSecret(): string;
+}
+
+/** As `decision/explain.ts` says it. */
+export interface ExplainedLoss {
+  readonly outcome: "no-primary" | "goes-on" | "commits-wait" | "commits-weaker" | "failover" | "held";
+  readonly reason: string | null;
+  readonly detail: string | null;
+  readonly isMajorityLeft: boolean;
+  readonly successorId: MemberId | null;
+  readonly cohort: Cohort | null;
+  readonly passedOver: readonly { readonly memberId: MemberId; readonly reason: string }[];
+  readonly detectionMs: number | null;
+  readonly writableAfterMs: number | null;
+  readonly loss: string | null;
+  readonly offer: { readonly memberId: MemberId; readonly position: Position } | null;
 }
 
 export interface FormRequest {

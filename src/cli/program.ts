@@ -1,6 +1,7 @@
 import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { initCommand, statusCommand, switchoverCommand } from "./cluster-commands.ts";
 import { type CompletionCommand, renderCompletion } from "./completion.ts";
+import { explainCommand, failoverCommand, historyCommand } from "./failover-commands.ts";
 import { memberCommand } from "./member-commands.ts";
 import { eventsCommand, operationCommand } from "./operation-commands.ts";
 import { pauseCommand, resumeCommand, topologyCommand } from "./policy-commands.ts";
@@ -53,6 +54,9 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(initCommand(ports))
     .addCommand(statusCommand(ports))
     .addCommand(switchoverCommand(ports))
+    .addCommand(failoverCommand(ports))
+    .addCommand(explainCommand(ports))
+    .addCommand(historyCommand(ports))
     .addCommand(topologyCommand(ports))
     .addCommand(pauseCommand(ports))
     .addCommand(resumeCommand(ports))

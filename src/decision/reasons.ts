@@ -35,6 +35,8 @@ export const REASONS = {
   "standbys-pledging": "The standbys that are heard are given the time to pledge: the furthest shall follow.",
   "successor-too-far-behind":
     "Whoever could follow lacks more than `maxLagBytes` of what the primary was seen to have.",
+  operator: "A person ended the reign.",
+  recovered: "The group was recovered from one survivor.",
   "loss-accepted": "A person took the loss of what the successor lacks.",
   "history-told": "The history of failovers has a line more.",
   "most-members-silent": "Most members are silent at once: this leader suspects itself.",

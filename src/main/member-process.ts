@@ -51,6 +51,7 @@ import { tryLock } from "../supervisor/libc.ts";
 import { defaultSocketPath } from "../supervisor/supervise.ts";
 import { apiSocketPath, formatHostPort, type MemberConfig, type PostgresConfig } from "./config.ts";
 import { startConsensus } from "./consensus-client.ts";
+import { explain, reasonOf } from "./explain.ts";
 import { readMemberTls, writeMemberTls } from "./member-files.ts";
 import { whyNoPeerPort } from "./peer-port.ts";
 import { whyRemoved } from "./removal-note.ts";
@@ -195,6 +196,11 @@ export class MemberProcess {
       consensus: () => this.#plane?.consensus ?? null,
       localStatus: () => this.#plane?.memberLoop.status ?? null,
       stalledReason: () => this.#stalledReason(),
+      explain: (lost) => {
+        const plane = this.#plane;
+        return plane === null ? null : explain(plane.consensus, plane.memberId, clock, lost);
+      },
+      reasonOf,
       form: (request) => this.#once(() => this.#form(request)),
       join: (request) => this.#once(() => this.#join(request)),
       admit: (request) => this.#admit(request),

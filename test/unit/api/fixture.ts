@@ -20,6 +20,7 @@ import { DEFAULT_TAGS, type Member } from "../../../src/cluster/member.ts";
 import type { MemberStatus, Observation, PostgresStatus } from "../../../src/cluster/observation.ts";
 import { DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
 import type { ClusterState, Reign } from "../../../src/cluster/state.ts";
+import { explain, reasonOf } from "../../../src/main/explain.ts";
 
 /** A member and a cluster as the API sees them, without anything real behind them. */
 
@@ -212,6 +213,8 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
       consensus: () => (fake.state === null ? null : consensus),
       localStatus: () => fake.local,
       stalledReason: () => null,
+      explain: (lost) => (fake.state === null ? null : explain(consensus, fake.selfId, clock, lost)),
+      reasonOf,
       form: async () => ok({ clusterId: "c" as ClusterId, memberId: M1, token: ADMIN, caPem: "PEM" }),
       join: async () => ok({ clusterId: "c" as ClusterId, clusterName: "orders", memberId: M1 }),
       admit: async () =>

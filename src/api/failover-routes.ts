@@ -1,0 +1,321 @@
+import { Elysia, t } from "elysia";
+import type { MemberId, TimelineId } from "../base/ids.ts";
+import { formatPosition, type Lsn } from "../base/lsn.ts";
+import { type FailoverRecord, memberName } from "../cluster/state.ts";
+import { idempotent, namedMember } from "./cluster-routes.ts";
+import { consistencyQuery, lookWith } from "./consistency.ts";
+import { describeCohort, toInstant } from "./describe.ts";
+import {
+  type ExplanationDocument,
+  ExplanationSchema,
+  type FailoverDocument,
+  FailoverRequestSchema,
+  FailoverSchema,
+} from "./documents.ts";
+import type { ApiPorts, ExplainedLoss } from "./ports.ts";
+import { ApiProblem, notReadyProblem } from "./problem.ts";
+import { callerOf, describeRoute } from "./route-context.ts";
+import { look, type Sight, statusOf } from "./sight.ts";
+import { submit, wishOf } from "./submit.ts";
+
+/** How long a loss that was shown may be taken. */
+const OFFER_MS = 300_000;
+
+/** What happened to the primary, what would, and how a person makes it happen. */
+export function failoverRoutes(ports: ApiPorts) {
+  return new Elysia({ normalize: false })
+    .get(
+      "/v1/history",
+      async ({ query }) => {
+        const { state } = await lookWith(ports, query);
+        return (state.failovers ?? []).toReversed().map((record) => describeFailover(ports, record));
+      },
+      {
+        query: consistencyQuery,
+        response: { 200: t.Array(FailoverSchema) },
+        detail: describeRoute("viewer", "operations", "Every change of the primary, newest first"),
+      },
+    )
+    .get(
+      "/v1/history/:number",
+      async ({ params, query }) => {
+        const { state } = await lookWith(ports, query);
+        const record = state.failovers?.find(({ number }) => String(number) === params.number);
+        if (record !== undefined) return describeFailover(ports, record);
+        throw new ApiProblem({
+          status: 404,
+          code: "failover-unknown",
+          detail: "No change of the primary has this number, or it is too old to be remembered.",
+          hint: "GET /v1/history lists those that are.",
+        });
+      },
+      {
+        params: t.Object({ number: t.String({ pattern: "^[0-9]{1,9}$" }) }),
+        query: consistencyQuery,
+        response: { 200: FailoverSchema },
+        detail: describeRoute(
+          "viewer",
+          "operations",
+          "One change of the primary: evidence, phases in milliseconds, positions, reasons",
+        ),
+      },
+    )
+    .get(
+      "/v1/explain",
+      async ({ query }) => {
+        const sight = await lookWith(ports, query);
+        return describeExplanation(ports, sight, lostMembers(sight, query));
+      },
+      {
+        query: t.Composite([
+          consistencyQuery,
+          t.Object({
+            lost: t.Optional(t.String({ maxLength: 1_000, description: "Names of members, with commas" })),
+            zone: t.Optional(t.String({ maxLength: 60, description: "All members of this zone" })),
+          }),
+        ]),
+        response: { 200: ExplanationSchema },
+        detail: describeRoute(
+          "viewer",
+          "cluster",
+          "What stands in the way now, or what would happen if members were lost",
+          "Would it fail over, to whom, in how long, with what possible loss; and if not, which predicate stands in the way and what can be done about it. `?lost=m1,m2` or `?zone=a`.",
+        ),
+      },
+    )
+    .post(
+      "/v1/failover",
+      async ({ body, request, headers, set }) => {
+        const wish = wishOf(ports, callerOf(request), "failover", headers["idempotency-key"] ?? null);
+        const sight = look(ports);
+        const { reign } = sight.state;
+        if (reign === null) {
+          throw new ApiProblem({
+            status: 409,
+            code: "not-initialized",
+            detail: "There is no primary to replace: PostgreSQL is not initialised.",
+            hint: "'guacamole init' builds the PostgreSQL cluster.",
+          });
+        }
+        const preferred = body.to === undefined ? null : namedMember(sight.state, body.to);
+        if (body.acceptLoss !== undefined) {
+          const taken = readOffer(body.acceptLoss);
+          if (preferred !== null && preferred.id !== taken.memberId) throw otherOffer();
+          await submit(ports, wish, { kind: "accept-loss", ...taken });
+        } else {
+          if (reign.fence !== null) throw alreadyEnding(ports, sight);
+          if (preferred?.id === reign.primaryId || preferred?.kind === "witness") {
+            throw new ApiProblem({
+              status: 409,
+              code: "member-unsuitable",
+              detail: `${preferred.name} cannot follow: it is the primary, or has no PostgreSQL.`,
+              hint: "'guacamole status' shows the roles.",
+            });
+          }
+          await submit(ports, wish, {
+            kind: "fence",
+            epoch: reign.epoch,
+            reason: "operator",
+            preferredId: preferred?.id ?? null,
+            ...((sight.state.featureLevel ?? 1) < 3 ? {} : { evidence: [], detectionMs: null }),
+          });
+        }
+        set.status = 202;
+        return describeExplanation(ports, look(ports), []);
+      },
+      {
+        body: FailoverRequestSchema,
+        headers: idempotent,
+        response: { 202: ExplanationSchema },
+        detail: describeRoute(
+          "operator",
+          "cluster",
+          "End the present reign by hand",
+          "For a primary that is no use any more; 'switchover' hands over in good order. Nothing that was acknowledged is lost, unless a loss that was shown is taken with `acceptLoss`: bound to the epoch, the member and the position that it was shown for, and for five minutes.",
+        ),
+      },
+    );
+}
+
+function describeFailover(ports: ApiPorts, record: FailoverRecord): FailoverDocument {
+  const { atMs, positions, phases, passedOver, evidence, ...rest } = record;
+  return {
+    ...rest,
+    at: toInstant(atMs),
+    reasonText: ports.reasonOf(record.reason)?.text ?? record.reason,
+    evidence: [...evidence],
+    phases: phases.map((each) => ({ ...each })),
+    passedOver: passedOver.map((each) => ({ ...each })),
+    positions: positions.map(({ member, position, hasPledged }) => ({
+      member,
+      position: position === null ? null : formatPosition(position),
+      hasPledged,
+    })),
+  };
+}
+
+function lostMembers(
+  sight: Sight,
+  { lost, zone }: { readonly lost?: string | undefined; readonly zone?: string | undefined },
+): readonly MemberId[] {
+  const names = (lost ?? "").split(",").map((name) => name.trim());
+  const named = names.filter((name) => name !== "").map((name) => namedMember(sight.state, name).id);
+  if (zone === undefined) return named;
+  const inZone = sight.state.members.filter(({ tags }) => tags.zone === zone).map(({ id }) => id);
+  if (inZone.length === 0) {
+    throw new ApiProblem({
+      status: 409,
+      code: "zone-unknown",
+      detail: "No member is in this zone.",
+      hint: "The tag `zone` says where a member is: 'guacamole topology show'.",
+    });
+  }
+  return [...new Set([...named, ...inZone])];
+}
+
+function describeExplanation(
+  ports: ApiPorts,
+  sight: Sight,
+  lostIds: readonly MemberId[],
+): ExplanationDocument {
+  const nameOf = (id: MemberId) => memberName(sight.state, id);
+  const { reign } = sight.state;
+  const explained = explainOf(ports, lostIds);
+  const words = explained.reason === null ? null : ports.reasonOf(explained.reason);
+  const { detectionMs, writableAfterMs, loss, outcome, reason, isMajorityLeft } = explained;
+  return {
+    lost: lostIds.map(nameOf),
+    outcome,
+    sentence: sentenceOf(ports, sight, explained),
+    reason,
+    reasonText: words?.text ?? null,
+    wayOut: words?.wayOut ?? null,
+    isMajorityLeft,
+    primary: reign === null ? null : nameOf(reign.primaryId),
+    successor: explained.successorId === null ? null : nameOf(explained.successorId),
+    cohort: explained.cohort === null ? null : describeCohort(sight, explained.cohort),
+    passedOver: explained.passedOver.map((each) => ({
+      member: nameOf(each.memberId),
+      reason: each.reason,
+    })),
+    detectionMs,
+    writableAfterMs,
+    loss,
+    lossOffer: lostIds.length === 0 ? describeOffer(ports, sight, explained) : null,
+    leader: describeLeader(ports, sight),
+    ifLost:
+      lostIds.length > 0
+        ? []
+        : sight.state.members.map(({ id, name }) => {
+            const alone = explainOf(ports, [id]);
+            return { member: name, outcome: alone.outcome, sentence: sentenceOf(ports, sight, alone) };
+          }),
+    seenAgoMs: Object.fromEntries(
+      [...sight.observations].map(([id, { statusAtMs }]) => [
+        nameOf(id),
+        Math.max(0, Math.round(sight.nowMs - statusAtMs)),
+      ]),
+    ),
+  };
+}
+
+function explainOf(ports: ApiPorts, lostIds: readonly MemberId[]): ExplainedLoss {
+  const explained = ports.explain(new Set(lostIds));
+  if (explained === null) throw notReadyProblem(ports.memberId() !== null);
+  return explained;
+}
+
+function sentenceOf(ports: ApiPorts, sight: Sight, explained: ExplainedLoss): string {
+  const { outcome, reason, detail, successorId, writableAfterMs, loss } = explained;
+  const because = detail === null ? "" : ` (${detail})`;
+  const why = reason === null ? "" : `${ports.reasonOf(reason)?.text ?? reason}${because}`;
+  switch (outcome) {
+    case "no-primary":
+      return "There is no primary yet.";
+    case "goes-on":
+      return `Writes go on${because}.`;
+    case "commits-weaker":
+      return "Writes go on with fewer copies of each commit.";
+    case "commits-wait":
+      return `The primary stays, and commits wait: ${why}`;
+    case "held":
+      return `Nobody takes over by itself: ${why}`;
+    case "failover": {
+      const name = successorId === null ? "nobody" : memberName(sight.state, successorId);
+      const lost = loss === null ? "nothing that was acknowledged is lost" : loss;
+      return `${name} takes over; writes stand still for about ${writableAfterMs} ms; ${lost}.`;
+    }
+  }
+}
+
+function describeLeader(ports: ApiPorts, sight: Sight): ExplanationDocument["leader"] {
+  const { leaderId } = sight.raft;
+  const leading = leaderId === null ? null : (statusOf(sight, leaderId)?.leading ?? null);
+  if (leaderId === null || leading === null) return null;
+  const { reason, text } = leading;
+  return {
+    by: memberName(sight.state, leaderId),
+    reason,
+    text,
+    wayOut: ports.reasonOf(reason)?.wayOut ?? null,
+  };
+}
+
+// ---- a loss that is shown, and taken ----------------------------------------------------------------------------------
+
+function describeOffer(
+  ports: ApiPorts,
+  sight: Sight,
+  { offer, detail }: ExplainedLoss,
+): ExplanationDocument["lossOffer"] {
+  const { reign } = sight.state;
+  if (offer === null || reign === null || reign.fence === null) return null;
+  const expiresAtMs = ports.clock.wallMs() + OFFER_MS;
+  const { timeline, lsn } = offer.position;
+  return {
+    token: [reign.epoch, offer.memberId, timeline, lsn, expiresAtMs].join(":"),
+    member: memberName(sight.state, offer.memberId),
+    position: formatPosition(offer.position),
+    wouldLose: `whatever was acknowledged beyond ${formatPosition(offer.position)}; how much that is, nobody that is heard knows${detail === null ? "" : ` (${detail})`}`,
+    expiresAt: toInstant(expiresAtMs),
+  };
+}
+
+/** @throws {ApiProblem} 422 */
+function readOffer(token: string) {
+  const match = /^(\d{1,15}):([0-9a-f-]{36}):(\d{1,10}):(\d{1,16}):(\d{1,16})$/.exec(token);
+  if (match === null) {
+    throw new ApiProblem({
+      status: 422,
+      code: "invalid-request",
+      detail: "acceptLoss is no token of a loss that was shown.",
+      hint: "GET /v1/explain shows one, where there is a loss to take.",
+    });
+  }
+  const [, epoch, memberId = "", timeline, lsn, expiresAtMs] = match;
+  return {
+    epoch: Number(epoch) as FailoverRecord["epoch"],
+    memberId: memberId as MemberId,
+    position: { timeline: Number(timeline) as TimelineId, lsn: Number(lsn) as Lsn },
+    expiresAtMs: Number(expiresAtMs),
+  };
+}
+
+function otherOffer(): ApiProblem {
+  return new ApiProblem({
+    status: 409,
+    code: "member-unsuitable",
+    detail: "The loss was shown for another member than the one that is named. Nothing was changed.",
+    hint: "Leave `to` out, or look at 'guacamole explain' again.",
+  });
+}
+
+function alreadyEnding(ports: ApiPorts, sight: Sight): ApiProblem {
+  const { sentence, wayOut } = describeExplanation(ports, sight, []);
+  return new ApiProblem({
+    status: 409,
+    code: "stale-epoch",
+    detail: `The reign is being ended already. ${sentence}`,
+    ...(wayOut === null ? {} : { hint: wayOut }),
+  });
+}

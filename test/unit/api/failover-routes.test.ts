@@ -1,0 +1,100 @@
+import { describe, expect, test } from "bun:test";
+import { createApi } from "../../../src/api/create-api.ts";
+import type { ExplanationDocument, FailoverDocument } from "../../../src/api/documents.ts";
+import type { ProblemDocument } from "../../../src/api/problem.ts";
+import { ADMIN, applyCommands, createFake, type Fake, M2, OPERATOR, stateOf, VIEWER } from "./fixture.ts";
+
+function living(over: Parameters<typeof stateOf>[0] = {}): Fake {
+  const fake = createFake();
+  fake.state = stateOf({ featureLevel: 3, ...over });
+  applyCommands(fake);
+  return fake;
+}
+
+async function ask(
+  fake: Fake,
+  method: string,
+  path: string,
+  body?: unknown,
+  token = ADMIN,
+): Promise<Response> {
+  const request = new Request(`http://member.test${path}`, {
+    method,
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  return createApi(fake.ports).handle(request, "network");
+}
+
+const read = async <T>(response: Response) => (await response.json()) as T;
+
+describe("POST /v1/failover", () => {
+  test("ends the reign in favour of a member, and the history says who asked", async () => {
+    const fake = living();
+    const answer = await ask(fake, "POST", "/v1/failover", { to: "m2" }, OPERATOR);
+    expect(answer.status).toBe(202);
+    expect(fake.commands.at(-1)?.change).toMatchObject({
+      kind: "fence",
+      reason: "operator",
+      preferredId: M2,
+    });
+    const [record] = await read<FailoverDocument[]>(await ask(fake, "GET", "/v1/history"));
+    expect(record).toMatchObject({
+      number: 1,
+      kind: "manual",
+      by: "operator-1",
+      reasonText: "A person ended the reign.",
+    });
+    expect((await ask(fake, "GET", "/v1/history/1")).status).toBe(200);
+    const again = await ask(fake, "POST", "/v1/failover", {});
+    expect([again.status, (await read<ProblemDocument>(again)).code]).toEqual([409, "stale-epoch"]);
+  });
+
+  test("is refused for the primary itself, for nobody's name, and to a viewer", async () => {
+    const fake = living();
+    expect((await ask(fake, "POST", "/v1/failover", { to: "m1" })).status).toBe(409);
+    expect((await ask(fake, "POST", "/v1/failover", { to: "m9" })).status).toBe(409);
+    expect((await ask(fake, "POST", "/v1/failover", {}, VIEWER)).status).toBe(403);
+    expect((await ask(fake, "POST", "/v1/failover", { force: true })).status).toBe(422);
+    expect(fake.commands).toEqual([]);
+  });
+
+  test("takes a loss only as it was shown: this epoch, this member, this position, in time", async () => {
+    const fake = living();
+    const epoch = fake.state?.reign?.epoch ?? 0;
+    const token = (until: number, at = epoch) => [at, M2, 2, 100, until].join(":");
+    expect((await ask(fake, "POST", "/v1/failover", { acceptLoss: "all of it" })).status).toBe(422);
+    const late = await ask(fake, "POST", "/v1/failover", { acceptLoss: token(1) });
+    expect((await read<ProblemDocument>(late)).code).toBe("stale-loss");
+    const other = await ask(fake, "POST", "/v1/failover", { acceptLoss: token(9e12, epoch + 1) });
+    expect((await read<ProblemDocument>(other)).code).toBe("stale-epoch");
+    const named = await ask(fake, "POST", "/v1/failover", { to: "m3", acceptLoss: token(9e12) });
+    expect((await read<ProblemDocument>(named)).code).toBe("member-unsuitable");
+    expect((await ask(fake, "POST", "/v1/failover", { acceptLoss: token(9e12) })).status).toBe(202);
+    expect(fake.state?.acceptedLoss).toMatchObject({ memberId: M2, by: "admin-1" });
+  });
+});
+
+describe("GET /v1/explain", () => {
+  test("says how things stand, and what each single loss would come to", async () => {
+    const answer = await ask(living(), "GET", "/v1/explain", undefined, VIEWER);
+    expect(answer.status).toBe(200);
+    const explanation = await read<ExplanationDocument>(answer);
+    expect(explanation.lost).toEqual([]);
+    expect(explanation.ifLost.map(({ member }) => member)).toEqual(["m1", "m2", "m3"]);
+  });
+
+  test("answers for members and zones, and names what it does not know", async () => {
+    const fake = living();
+    const asked = await read<ExplanationDocument>(await ask(fake, "GET", "/v1/explain?lost=m1,m2"));
+    expect(asked.lost).toEqual(["m1", "m2"]);
+    expect(asked.outcome).toBe("held");
+    expect(asked.wayOut).not.toBeNull();
+    expect((await ask(fake, "GET", "/v1/explain?lost=m9")).status).toBe(409);
+    expect((await ask(fake, "GET", "/v1/explain?zone=attic")).status).toBe(409);
+  });
+});
+
+test("GET /v1/history/{number} of none is 404", async () => {
+  expect((await ask(living(), "GET", "/v1/history/7")).status).toBe(404);
+});
