@@ -89,6 +89,9 @@ function compatibleTags(member: Member | undefined): Record<string, unknown> {
   if (member === undefined) return {};
   return {
     ...(member.tags.isNoFailover ? { nofailover: true } : {}),
+    ...(member.tags.isNoSync === true ? { nosync: true } : {}),
+    ...(member.tags.isCloneSource === true ? { clonefrom: true } : {}),
+    ...(member.tags.zone === undefined ? {} : { zone: member.tags.zone }),
     ...(member.tags.failoverPriority === 0 ? {} : { failover_priority: member.tags.failoverPriority }),
   };
 }

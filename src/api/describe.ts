@@ -2,7 +2,7 @@ import { unreachable } from "../base/assert.ts";
 import type { MemberId } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
 import type { StoredEvent } from "../cluster/consensus.ts";
-import type { Member } from "../cluster/member.ts";
+import type { Member, MemberTags } from "../cluster/member.ts";
 import { type MemberStatus, positionOf } from "../cluster/observation.ts";
 import { type Cohort, featureLevelOf, memberName, type Operation } from "../cluster/state.ts";
 import type {
@@ -133,10 +133,21 @@ export function describeMember(sight: Sight, member: Member): MemberDocument {
     apiAddress: member.apiAddress,
     peerAddress: member.peerAddress,
     postgresAddress: member.postgresAddress,
-    tags: { ...member.tags },
+    tags: describeTags(member.tags),
     data: member.data,
     work: status?.work ?? null,
     version: status?.version ?? null,
+  };
+}
+
+/** With what nobody said filled in. */
+export function describeTags({ failoverPriority, isNoFailover, isNoSync, isCloneSource, zone }: MemberTags) {
+  return {
+    failoverPriority,
+    isNoFailover,
+    isNoSync: isNoSync ?? false,
+    isCloneSource: isCloneSource ?? false,
+    zone: zone ?? null,
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Static } from "@sinclair/typebox";
 import { t } from "elysia";
+import { ZONE } from "../cluster/member.ts";
 
 /**
  * The shapes of what goes in and out, once: the router checks them, OpenAPI shows them, the command line is typed by
@@ -65,7 +66,13 @@ export const MemberSchema = t.Object(
     apiAddress: t.String(),
     peerAddress: t.String(),
     postgresAddress: t.String(),
-    tags: t.Object({ failoverPriority: t.Number(), isNoFailover: t.Boolean() }),
+    tags: t.Object({
+      failoverPriority: t.Number(),
+      isNoFailover: t.Boolean(),
+      isNoSync: t.Boolean(),
+      isCloneSource: t.Boolean(),
+      zone: orNull(t.String()),
+    }),
     data: t.Union([t.Literal("none"), t.Literal("ready"), t.Literal("replace")]),
     work: orNull(WorkSchema),
     version: orNull(t.String()),
@@ -493,13 +500,25 @@ export const MemberChangeSchema = t.Object(
       }),
     ),
     isNoFailover: t.Optional(t.Boolean({ description: "Never promoted" })),
+    isNoSync: t.Optional(t.Boolean({ description: "Never one of the synchronous standbys" })),
+    isCloneSource: t.Optional(
+      t.Boolean({ description: "Others are cloned from here rather than from the primary" }),
+    ),
+    zone: t.Optional(
+      orNull(
+        t.String({
+          pattern: ZONE.source,
+          description: "What fails together: a rack, a data centre; null: none",
+        }),
+      ),
+    ),
     voting: t.Optional(
       t.Union([t.Literal("auto"), t.Literal("voter"), t.Literal("learner")], {
         description: "What is wanted of its vote",
       }),
     ),
   },
-  { ...closed, minProperties: 1, title: "MemberChange" },
+  { ...closed, minProperties: 1, title: "MemberChange", examples: [{ zone: "a", isNoSync: true }] },
 );
 
 export const VotingRequestSchema = t.Object(
@@ -668,7 +687,16 @@ export const AdmitRequestSchema = t.Object(
     hosts: t.Array(t.String({ pattern: "^[A-Za-z0-9.:_-]{1,255}$" }), { maxItems: 32 }),
     addresses: t.Object({ api: address, peer: address, postgres: t.Union([address, t.Literal("")]) }, closed),
     kind: t.Union([t.Literal("data"), t.Literal("witness")]),
-    tags: t.Object({ failoverPriority: t.Integer(), isNoFailover: t.Boolean() }, closed),
+    tags: t.Object(
+      {
+        failoverPriority: t.Integer(),
+        isNoFailover: t.Boolean(),
+        isNoSync: t.Optional(t.Boolean()),
+        isCloneSource: t.Optional(t.Boolean()),
+        zone: t.Optional(t.String({ pattern: ZONE.source })),
+      },
+      closed,
+    ),
   },
   { ...closed, title: "AdmitRequest" },
 );

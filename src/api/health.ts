@@ -81,12 +81,18 @@ function tagVerdict(sight: Sight, query: URLSearchParams): Verdict {
     "no-failover": String(member?.tags.isNoFailover ?? false),
     failover_priority: String(member?.tags.failoverPriority ?? 0),
     "failover-priority": String(member?.tags.failoverPriority ?? 0),
+    nosync: String(member?.tags.isNoSync ?? false),
+    "no-sync": String(member?.tags.isNoSync ?? false),
+    clonefrom: String(member?.tags.isCloneSource ?? false),
+    "clone-source": String(member?.tags.isCloneSource ?? false),
+    zone: member?.tags.zone,
     witness: String(member?.kind === "witness"),
   };
   for (const [key, value] of query) {
     if (!key.startsWith("tag_")) continue;
     const name = key.slice(4);
-    if (!Object.hasOwn(tags, name) || tags[name] !== value.toLowerCase()) return no("a tag is another one");
+    const tag = Object.hasOwn(tags, name) ? tags[name]?.toLowerCase() : undefined;
+    if (tag !== value.toLowerCase()) return no("a tag is another one");
   }
   return yes("tags match");
 }

@@ -98,7 +98,9 @@ export function memberRoutes(ports: ApiPorts) {
         const caller = callerOf(request);
         const key = headers["idempotency-key"] ?? null;
         const memberId = namedMember(look(ports).state, params.name).id;
-        const { voting, ...tags } = body;
+        const { voting, zone, ...others } = body;
+        // In what is agreed the empty zone takes it away.
+        const tags = zone === undefined ? others : { ...others, zone: zone ?? "" };
         // What may be refused comes first: then nothing was changed.
         if (voting !== undefined) {
           const wish = wishOf(ports, caller, `voting ${params.name}`, key);
@@ -119,7 +121,7 @@ export function memberRoutes(ports: ApiPorts) {
           "operator",
           "members",
           "Change what a member is wanted for",
-          "Only what is named changes: its priority at a failover, whether it may be promoted at all, its vote.",
+          "Only what is named changes: its priority at a failover, whether it may be promoted at all or be a synchronous standby, whether others are cloned from it, its zone, its vote.",
         ),
       },
     )

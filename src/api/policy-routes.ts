@@ -12,7 +12,7 @@ import {
 import { type ClusterState, memberName } from "../cluster/state.ts";
 import { idempotent } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
-import { describeCohort, describeMember, roleOf, toInstant } from "./describe.ts";
+import { describeCohort, describeMember, describeTags, roleOf, toInstant } from "./describe.ts";
 import {
   PauseRequestSchema,
   type PausesDocument,
@@ -198,17 +198,12 @@ function describeTopology(sight: Sight): TopologyDocument {
     cohort: reign === null ? null : describeCohort(sight, reign.cohort),
     members: members.map((member) => {
       const { upstream, isInCohort } = describeMember(sight, member);
-      const { tags } = member;
       return {
         name: member.name,
         role: roleOf(sight, member),
         upstream,
         isInCohort,
-        failoverPriority: tags.failoverPriority,
-        isNoFailover: tags.isNoFailover,
-        isNoSync: tags.isNoSync ?? false,
-        isCloneSource: tags.isCloneSource ?? false,
-        zone: tags.zone ?? null,
+        ...describeTags(member.tags),
       };
     }),
   };

@@ -80,23 +80,39 @@ export function changeCommand(ports: CliPorts) {
     .addOption(
       new Option("--failover <yes|no>", "whether it may be promoted at all").choices(["yes", "no"] as const),
     )
+    .addOption(
+      new Option("--sync <yes|no>", "whether it may be a synchronous standby").choices([
+        "yes",
+        "no",
+      ] as const),
+    )
+    .addOption(
+      new Option("--clone-source <yes|no>", "whether others are cloned from it").choices([
+        "yes",
+        "no",
+      ] as const),
+    )
+    .option("--zone <zone>", "what fails together: a rack, a data centre; '' takes it away")
     .addOption(new Option("--voting <wish>", "its vote").choices(["auto", "voter", "learner"] as const))
     .addHelpText(
       "after",
-      "\nExamples:\n  guacamole member set m3 --failover-priority 10\n  guacamole member set m3 --failover no --voting learner",
+      "\nExamples:\n  guacamole member set m3 --failover-priority 10\n  guacamole member set m3 --failover no --voting learner\n  guacamole member set m3 --zone b --clone-source yes",
     )
     .action(async (name, options) => {
-      const { failoverPriority, failover, voting } = options;
+      const { failoverPriority, failover, sync, cloneSource, zone, voting } = options;
       const change = {
         ...(failoverPriority === undefined ? {} : { failoverPriority }),
         ...(failover === undefined ? {} : { isNoFailover: failover === "no" }),
+        ...(sync === undefined ? {} : { isNoSync: sync === "no" }),
+        ...(cloneSource === undefined ? {} : { isCloneSource: cloneSource === "yes" }),
+        ...(zone === undefined ? {} : { zone: zone === "" ? null : zone }),
         ...(voting === undefined ? {} : { voting }),
       };
       if (Object.keys(change).length === 0) {
         throw new CliError(
           EXIT.usage,
           "nothing to change was named",
-          "--failover-priority, --failover and --voting are.",
+          "--failover-priority, --failover, --sync, --clone-source, --zone and --voting are.",
         );
       }
       const client = await openClient(ports, options);

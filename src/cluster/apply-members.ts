@@ -4,7 +4,7 @@ import { type Applied, accept, type ChangeOf, event, refuse, withMember } from "
 import { startRemoval, whyNotRemovable } from "./apply-removal.ts";
 import type { Command } from "./command.ts";
 import { isUnderstoodByAll } from "./feature-level.ts";
-import type { Member } from "./member.ts";
+import type { Member, MemberTags } from "./member.ts";
 import { votersMaxOf } from "./spec.ts";
 import { type ClusterState, type JoinToken, memberById } from "./state.ts";
 
@@ -151,7 +151,8 @@ export function setMemberTags(
   if (!isUnderstoodByAll(state, change)) return refuse(state, "feature-level-low");
   const member = memberById(state, change.memberId);
   if (member === undefined) return refuse(state, "member-unknown");
-  const tags = { ...member.tags, ...change.tags };
+  const { zone = "", ...others } = { ...member.tags, ...change.tags };
+  const tags: MemberTags = zone === "" ? others : { ...others, zone };
   return accept(
     withMember(state, { ...member, tags }),
     event(command, "member.tags", `the tags of ${member.name} were changed by ${command.by}`, {

@@ -1,4 +1,5 @@
 import type { Change } from "./command.ts";
+import type { MemberTags } from "./member.ts";
 import { type ClusterState, featureLevelOf } from "./state.ts";
 
 /**
@@ -29,5 +30,10 @@ export function isUnderstoodByAll(state: ClusterState, change: Change): boolean 
 
 function neededLevel(change: Change): number {
   const isNewWord = change.kind === "create-join-token" && change.replaces !== undefined;
+  if (change.kind === "set-member-tags" && namesNewTag(change.tags)) return 3;
   return isNewWord ? 2 : (NEEDED_LEVELS[change.kind] ?? 1);
+}
+
+function namesNewTag({ isNoSync, isCloneSource, zone }: Partial<MemberTags>): boolean {
+  return isNoSync !== undefined || isCloneSource !== undefined || zone !== undefined;
 }

@@ -43,8 +43,11 @@ export interface MemberTags {
   readonly isNoSync?: boolean;
   /** Others are cloned from here rather than from the primary. Absent: not. */
   readonly isCloneSource?: boolean;
-  /** What fails together: a rack, a data centre. Absent: not known. */
+  /** What fails together: a rack, a data centre. In a change the empty one takes it away. Absent: not known. */
   readonly zone?: string;
 }
+
+/** What a zone may be called. */
+export const ZONE = /^[A-Za-z0-9._-]{1,60}$/;
 
 export const DEFAULT_TAGS: MemberTags = { failoverPriority: 0, isNoFailover: false };

@@ -1,7 +1,7 @@
 import { parse, TomlError } from "smol-toml";
 import { parseMemberName } from "../base/ids.ts";
 import { err, ok, type Result } from "../base/result.ts";
-import { DEFAULT_TAGS, type MemberTags } from "../cluster/member.ts";
+import { DEFAULT_TAGS, type MemberTags, ZONE } from "../cluster/member.ts";
 import { defaultSocketPath } from "../supervisor/supervise.ts";
 import { parseWatchdogMode, WATCHDOG_MODES, type WatchdogMode } from "../supervisor/watchdog.ts";
 import { findKeyLine, nearest } from "./config-diagnostics.ts";
@@ -86,6 +86,9 @@ const KEYS: Readonly<Record<string, Kind>> = {
   "tags.witness": "boolean",
   "tags.failover-priority": "integer",
   "tags.no-failover": "boolean",
+  "tags.no-sync": "boolean",
+  "tags.clone-source": "boolean",
+  "tags.zone": "string",
 };
 
 const SECTIONS = [
@@ -324,11 +327,22 @@ function build(reader: Reader, facts: HostFacts, warnings: readonly string[]): M
     postgres,
     supervisorSocket: reader.path("supervisor.socket", supervisorSocketPath(dataDir, postgres)),
     watchdog: buildWatchdog(reader),
-    tags: {
-      failoverPriority: reader.number("tags.failover-priority", DEFAULT_TAGS.failoverPriority),
-      isNoFailover: reader.flag("tags.no-failover", DEFAULT_TAGS.isNoFailover),
-    },
+    tags: buildTags(reader),
     warnings,
+  };
+}
+
+/** What is not said stays absent: a member of an older release lets in only what it knows. */
+function buildTags(reader: Reader): MemberTags {
+  const zone = reader.text("tags.zone");
+  if (zone !== null && !ZONE.test(zone))
+    reader.fail("tags.zone", "must be 1 to 60 letters, digits, dots, dashes or underscores");
+  return {
+    failoverPriority: reader.number("tags.failover-priority", DEFAULT_TAGS.failoverPriority),
+    isNoFailover: reader.flag("tags.no-failover", DEFAULT_TAGS.isNoFailover),
+    ...(reader.flag("tags.no-sync", false) ? { isNoSync: true } : {}),
+    ...(reader.flag("tags.clone-source", false) ? { isCloneSource: true } : {}),
+    ...(zone === null ? {} : { zone }),
   };
 }
 

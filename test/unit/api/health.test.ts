@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { createApi } from "../../../src/api/create-api.ts";
 import { HEALTH_CHECKS, HEALTH_MEANINGS, parseBytes } from "../../../src/api/health.ts";
 import type { Epoch } from "../../../src/base/ids.ts";
+import type { Member } from "../../../src/cluster/member.ts";
 import {
   createFake,
   type Fake,
@@ -32,6 +33,11 @@ function standby(): Fake {
   const fake = createFake();
   fake.selfId = M2;
   fake.local = statusOf(M2, STANDBY);
+  const zoned = (tags: Member["tags"]): Member["tags"] => ({ ...tags, zone: "a" });
+  if (fake.state !== null) {
+    const members = fake.state.members.map((each) => ({ ...each, tags: zoned(each.tags) }));
+    fake.state = { ...fake.state, members };
+  }
   fake.observations.set(M1, {
     status: statusOf(M1, PRIMARY),
     statusAtMs: 90,
@@ -165,6 +171,9 @@ describe("on a standby", () => {
         "/replica?tag_nofailover=false",
         "/replica?tag_nofailover=true",
         "/replica?tag_toString=x",
+        "/replica?tag_zone=A",
+        "/replica?tag_zone=b",
+        "/replica?tag_nosync=true",
         "/replica?replication_state=streaming",
       ]),
     ).toEqual({
@@ -187,6 +196,9 @@ describe("on a standby", () => {
       "/replica?tag_nofailover=false": 200,
       "/replica?tag_nofailover=true": 503,
       "/replica?tag_toString=x": 503,
+      "/replica?tag_zone=A": 200,
+      "/replica?tag_zone=b": 503,
+      "/replica?tag_nosync=true": 503,
       "/replica?replication_state=streaming": 200,
     });
   });

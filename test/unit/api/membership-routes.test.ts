@@ -115,9 +115,29 @@ describe("what a member is wanted for", () => {
     ]);
   });
 
-  test.each([[{}], [{ priority: 1 }], [{ failoverPriority: "high" }], [{ voting: "perhaps" }]])(
-    "PATCH refuses %j",
-    async (body) => expect((await ask(living(), "PATCH", "/v1/members/m3", body)).status).toBe(422),
+  test("PATCH says where a member is, and takes it back", async () => {
+    const fake = living({ featureLevel: 3 });
+    const tagsAfter = async (change: object) =>
+      (await read<MemberDocument>(await ask(fake, "PATCH", "/v1/members/m3", change))).tags;
+    expect(await tagsAfter({ zone: "rack-1", isNoSync: true, isCloneSource: true })).toEqual({
+      failoverPriority: 0,
+      isNoFailover: false,
+      isNoSync: true,
+      isCloneSource: true,
+      zone: "rack-1",
+    });
+    expect(await tagsAfter({ zone: null })).toMatchObject({ isNoSync: true, zone: null });
+  });
+
+  test.each([
+    [{}],
+    [{ zone: "" }],
+    [{ zone: "a b" }],
+    [{ priority: 1 }],
+    [{ failoverPriority: "high" }],
+    [{ voting: "perhaps" }],
+  ])("PATCH refuses %j", async (body) =>
+    expect((await ask(living(), "PATCH", "/v1/members/m3", body)).status).toBe(422),
   );
 
   test("POST …/voter says a wish", async () => {

@@ -12,7 +12,7 @@ beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), "guacamole-cli-"));
   applyCommands(member.fake);
   const { state } = member.fake;
-  if (state !== null) member.fake.state = { ...state, featureLevel: 2 };
+  if (state !== null) member.fake.state = { ...state, featureLevel: 3 };
 });
 afterEach(async () => {
   await member.close();
@@ -93,6 +93,13 @@ describe("member promote-voter, demote-voter, set", () => {
       isNoFailover: true,
     });
     expect((await member.guacamole(["member", "set", "m2"])).code).toBe(2);
+    const place = ["member", "set", "m3", "--zone", "b", "--sync", "no", "--clone-source", "yes"];
+    expect((await member.guacamole(place)).code).toBe(0);
+    expect(member.fake.state?.members.find(({ id }) => id === M3)?.tags).toMatchObject({
+      zone: "b",
+      isNoSync: true,
+      isCloneSource: true,
+    });
   });
 });
 
@@ -101,7 +108,7 @@ describe("consensus", () => {
     const { out } = await member.guacamole(["consensus"]);
     expect(out).toBe(
       [
-        "leader m1 · term 4 · committed 41 · applied 41 · log 1 to 41 · feature level 2",
+        "leader m1 · term 4 · committed 41 · applied 41 · log 1 to 41 · feature level 3",
         "voters   m1, m2, m3",
         "learners none",
         "",

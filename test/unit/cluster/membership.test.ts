@@ -205,6 +205,15 @@ test("tags: only what is named changes", () => {
     isNoFailover: false,
   });
   expect(refused(BOTH, { ...change, memberId: id("m9") })).toBe("member-unknown");
+  const recent = { ...BOTH, featureLevel: 3 };
+  const placed = accepted(recent, { ...change, tags: { zone: "a", isNoSync: true } });
+  expect(memberById(placed, id("m2"))?.tags).toMatchObject({ zone: "a", isNoSync: true });
+  expect(memberById(accepted(placed, { ...change, tags: { zone: "" } }), id("m2"))?.tags).toEqual({
+    failoverPriority: 0,
+    isNoFailover: false,
+    isNoSync: true,
+  });
+  expect(refused(BOTH, { ...change, tags: { zone: "a" } })).toBe("feature-level-low");
 });
 
 describe("the feature level", () => {

@@ -54,6 +54,9 @@ socket = "/run/guacamole/supervisor.sock"
 [tags]
 failover-priority = 5
 no-failover = true
+no-sync = true
+clone-source = true
+zone = "rack-1"
 
 [watchdog]
 mode = "required"
@@ -78,7 +81,13 @@ describe("a good configuration", () => {
       },
       supervisorSocket: "/run/guacamole/supervisor.sock",
       watchdog: { mode: "required", device: "/dev/watchdog0" },
-      tags: { failoverPriority: 5, isNoFailover: true },
+      tags: {
+        failoverPriority: 5,
+        isNoFailover: true,
+        isNoSync: true,
+        isCloneSource: true,
+        zone: "rack-1",
+      },
       warnings: [],
     });
   });
@@ -150,6 +159,11 @@ describe("a bad configuration", () => {
       "a fraction",
       `${MINIMAL}[tags]\nfailover-priority = 1.5`,
       "line 4: 'tags.failover-priority' must be a whole number, but is a number with a fraction",
+    ],
+    [
+      "a zone with a space",
+      `${MINIMAL}[tags]\nzone = "rack 1"`,
+      "'tags.zone' (GUACAMOLE_TAGS_ZONE) must be 1 to 60 letters, digits, dots, dashes or underscores",
     ],
     [
       "a word for a flag",
