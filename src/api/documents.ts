@@ -521,6 +521,28 @@ export const MemberChangeSchema = t.Object(
   { ...closed, minProperties: 1, title: "MemberChange", examples: [{ zone: "a", isNoSync: true }] },
 );
 
+export const ForkSchema = t.Object(
+  {
+    timeline: t.Number(),
+    forkedAt: t.String({ description: "Where the history that counts turned off" }),
+    keptAt: instant,
+    bytes: t.Number({ description: "Of WAL that was kept" }),
+    transactionCount: t.Number(),
+    transactions: t.Array(
+      t.Object({
+        transactionId: t.Number(),
+        kind: t.Union([t.Literal("commit"), t.Literal("prepare")]),
+        at: t.String({ description: "When it was committed, as PostgreSQL wrote it" }),
+        lsn: t.String(),
+      }),
+      { description: "In doubt: committed on this member only. The first thousand" },
+    ),
+    problem: orNull(t.String({ description: "Why the WAL could not be read to its end" })),
+  },
+  { title: "Fork", description: "What a member wrote after a successor had turned off" },
+);
+export type ForkDocument = Static<typeof ForkSchema>;
+
 export const VotingRequestSchema = t.Object(
   {
     voting: t.Union([t.Literal("auto"), t.Literal("voter"), t.Literal("learner")], {

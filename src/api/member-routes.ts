@@ -1,4 +1,6 @@
 import { Elysia, t } from "elysia";
+import { formatLsn } from "../base/lsn.ts";
+import type { Fork } from "../cluster/fork.ts";
 import { memberByName } from "../cluster/state.ts";
 import { acceptedOperation, begunBy, idempotent, namedMember } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
@@ -6,6 +8,8 @@ import { certificateFingerprint, formatJoinToken, formatToken, hashSecret } from
 import { describeMember, toInstant } from "./describe.ts";
 import {
   EmptyRequestSchema,
+  type ForkDocument,
+  ForkSchema,
   JoinTokenRequestSchema,
   JoinTokenSchema,
   MemberChangeSchema,
@@ -90,6 +94,30 @@ export function memberRoutes(ports: ApiPorts) {
         query: consistencyQuery,
         response: { 200: MemberSchema },
         detail: describeRoute("viewer", "members", "One member"),
+      },
+    )
+    .get(
+      "/v1/members/:name/forks",
+      async ({ params }) => {
+        const { id, name } = namedMember(look(ports).state, params.name);
+        const forks = await ports.forks(id);
+        if (forks.ok) return forks.value.map(describeFork);
+        throw new ApiProblem({
+          status: 503,
+          code: "member-unreachable",
+          detail: `${name} does not say what it keeps: ${forks.error}.`,
+          hint: "Ask again once it is up: 'guacamole member list'.",
+        });
+      },
+      {
+        params: nameParam,
+        response: { 200: t.Array(ForkSchema) },
+        detail: describeRoute(
+          "viewer",
+          "members",
+          "Transactions in doubt: what a fallen primary had committed and nobody followed",
+          "Before a data directory is rewound, the WAL after the fork is kept: the last three forks, newest first. None of it was acknowledged, unless a loss was taken.",
+        ),
       },
     )
     .patch(
@@ -233,6 +261,19 @@ export function memberRoutes(ports: ApiPorts) {
         detail: describeRoute("admin", "access", "Make an API token"),
       },
     );
+}
+
+function describeFork(fork: Fork): ForkDocument {
+  const { timeline, forkLsn, keptAtMs, bytes, transactionCount, transactions, problem } = fork;
+  return {
+    timeline,
+    forkedAt: formatLsn(forkLsn),
+    keptAt: toInstant(keptAtMs),
+    bytes,
+    transactionCount,
+    transactions: transactions.map((each) => ({ ...each, lsn: formatLsn(each.lsn) })),
+    problem,
+  };
 }
 
 /** @throws {ApiProblem} 404 */

@@ -4,6 +4,7 @@ import type { Log } from "../base/log.ts";
 import type { Position } from "../base/lsn.ts";
 import type { Result } from "../base/result.ts";
 import type { Consensus } from "../cluster/consensus.ts";
+import type { Fork } from "../cluster/fork.ts";
 import type { Member, MemberTags } from "../cluster/member.ts";
 import type { MemberStatus } from "../cluster/observation.ts";
 import type { Cohort } from "../cluster/state.ts";
@@ -37,6 +38,8 @@ export interface ApiPorts {
   explain(lostIds: ReadonlySet<MemberId>): ExplainedLoss | null;
   /** A reason of the leader's or a member's in a sentence, and what can be done about it; null: it is none that is known. */
   reasonOf(reason: string): { readonly text: string; readonly wayOut: string | null } | null;
+  /** What a member wrote after a successor had turned off, and keeps; the error says why it cannot be told. */
+  forks(memberId: MemberId): Promise<Result<readonly Fork[], string>>;
   /** A new UUID. */
   newId(): string;
   /** A new secret: at least 128 bits of chance, of A-Z, a-z, 0-9, `-` only. */

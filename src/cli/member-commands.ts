@@ -1,10 +1,10 @@
 import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
-import type { JoinTokenDocument, MemberDocument, OperationDocument } from "../api/documents.ts";
+import type { ForkDocument, JoinTokenDocument, MemberDocument, OperationDocument } from "../api/documents.ts";
 import { clientCommand, openClient, printResult } from "./client-command.ts";
 import { finish } from "./cluster-commands.ts";
 import { changeCommand, demoteCommand, promoteCommand } from "./member-change-commands.ts";
 import type { CliPorts } from "./ports.ts";
-import { renderMemberList } from "./render-members.ts";
+import { renderForks, renderMemberList } from "./render-members.ts";
 
 /** `guacamole member …` */
 export function memberCommand(ports: CliPorts) {
@@ -18,7 +18,23 @@ export function memberCommand(ports: CliPorts) {
     .addCommand(promoteCommand(ports))
     .addCommand(demoteCommand(ports))
     .addCommand(changeCommand(ports))
-    .addCommand(reinitCommand(ports));
+    .addCommand(reinitCommand(ports))
+    .addCommand(forksCommand(ports));
+}
+
+function forksCommand(ports: CliPorts) {
+  return clientCommand("forks")
+    .summary("transactions in doubt: committed on a fallen primary, and followed by nobody")
+    .description(
+      "Lists what a member had written after a successor had turned off. It is kept (the last three times) before the data\ndirectory is rewound. None of it was acknowledged, unless a loss was taken ('guacamole history').",
+    )
+    .argument("<name>", "the member")
+    .addHelpText("after", "\nExample:\n  guacamole member forks m1 --output json")
+    .action(async (name, options) => {
+      const client = await openClient(ports, options);
+      const path = `/v1/members/${encodeURIComponent(name)}/forks`;
+      printResult(ports, options.output, await client.get<ForkDocument[]>(path), renderForks);
+    });
 }
 
 function listCommand(ports: CliPorts) {

@@ -1,4 +1,5 @@
-import type { ConsensusDocument, MemberDocument } from "../api/documents.ts";
+import type { ConsensusDocument, ForkDocument, MemberDocument } from "../api/documents.ts";
+import { renderBytes } from "./render-status.ts";
 import { renderTable, withoutControls } from "./render-table.ts";
 
 /** Members as those who look after the group see them: one row each. */
@@ -28,6 +29,24 @@ function renderVote({ vote, voting, isLeaving }: MemberDocument): string {
 function renderCaughtUp({ isCaughtUp, matchLag }: MemberDocument): string {
   if (isCaughtUp === null) return "-";
   return isCaughtUp ? "yes" : `${matchLag ?? "?"} entries behind`;
+}
+
+/** For `guacamole member forks`. */
+export function renderForks(forks: readonly ForkDocument[]): string {
+  if (forks.length === 0) return "Nothing is kept: this member was never rewound.\n";
+  return forks.map(renderFork).join("\n");
+}
+
+function renderFork(fork: ForkDocument): string {
+  const { timeline, forkedAt, keptAt, bytes, transactionCount, transactions, problem } = fork;
+  const more = transactionCount - transactions.length;
+  const head = [
+    `timeline ${timeline} after ${forkedAt} · kept ${keptAt} · ${renderBytes(bytes)} · ${transactionCount} transactions in doubt`,
+    ...(problem === null ? [] : [`not read to its end: ${problem}`]),
+  ];
+  const rows = transactions.map(({ transactionId, kind, at, lsn }) => [String(transactionId), kind, at, lsn]);
+  const table = rows.length === 0 ? "" : `\n${renderTable(["transaction", "", "at", "lsn"], rows)}`;
+  return `${head.map(withoutControls).join("\n")}\n${table}${more > 0 ? `and ${more} more\n` : ""}`;
 }
 
 /** The group that agrees, for `guacamole consensus`. */

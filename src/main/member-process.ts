@@ -53,6 +53,7 @@ import { apiSocketPath, formatHostPort, type MemberConfig, type PostgresConfig }
 import { startConsensus } from "./consensus-client.ts";
 import { explain, reasonOf } from "./explain.ts";
 import { readMemberTls, writeMemberTls } from "./member-files.ts";
+import { FORKS_METHOD, forksHere, forksOf } from "./member-questions.ts";
 import { whyNoPeerPort } from "./peer-port.ts";
 import { whyRemoved } from "./removal-note.ts";
 import { SupervisorLink, type SupervisorLinkOptions } from "./supervisor-link.ts";
@@ -201,6 +202,11 @@ export class MemberProcess {
         return plane === null ? null : explain(plane.consensus, plane.memberId, clock, lost);
       },
       reasonOf,
+      forks: async (memberId) => {
+        const plane = this.#plane;
+        if (plane === null) return err("this member is starting");
+        return forksOf(plane.consensus, { id: plane.memberId, supervisor: plane.supervisor }, memberId);
+      },
       form: (request) => this.#once(() => this.#form(request)),
       join: (request) => this.#once(() => this.#join(request)),
       admit: (request) => this.#admit(request),
@@ -424,6 +430,7 @@ export class MemberProcess {
     });
     this.#plane = { memberId, consensus, memberLoop, leaderLoop, supervisor, probe };
     consensus.onCall(async (_from, method, payload) => {
+      if (method === FORKS_METHOD) return { forks: await forksHere(supervisor) };
       if (method !== LEASE_METHOD) throw new Error(`no member answers '${method}'`);
       await memberLoop.takeLease(parseLeaseGrant(payload));
       return {};

@@ -5,6 +5,8 @@ export interface ProgramRun {
   readonly command: readonly string[];
   /** Called for each line of standard error as it comes (progress). */
   readonly onErrorLine?: (line: string) => void;
+  /** Called for each line of standard output as it comes; of a long one only the end is kept. */
+  readonly onOutputLine?: (line: string) => void;
   /** Ends the program, with its children, when aborted. */
   readonly signal?: AbortSignal;
   /** Called once the program runs, with the id of its process and process group. */
@@ -53,7 +55,7 @@ export async function runProgram(run: ProgramRun): Promise<Result<ProgramOutput,
   run.signal?.addEventListener("abort", cancel, { once: true });
   try {
     const [stdout, stderr, exitCode] = await Promise.all([
-      collect(child.stdout, undefined),
+      collect(child.stdout, run.onOutputLine),
       collect(child.stderr, run.onErrorLine),
       child.exited,
     ]);

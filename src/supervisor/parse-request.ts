@@ -37,6 +37,7 @@ function parseRequest(fields: Fields): SupervisorRequest {
     case "look":
     case "reload":
     case "discard-aside":
+    case "list-forks":
       return { kind };
     case "install-certificates":
       return {

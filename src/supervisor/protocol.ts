@@ -1,5 +1,6 @@
 import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
 import type { Lsn } from "../base/lsn.ts";
+import type { Fork } from "../cluster/fork.ts";
 import type { MachineRequest } from "../cluster/machine-request.ts";
 import type {
   Ancestor,
@@ -35,6 +36,8 @@ export type SupervisorRequest =
       readonly certificatePem: string;
       readonly privateKeyPem: string;
     }
+  /** What was kept before rewinds: the answer has `forks`. */
+  | { readonly kind: "list-forks" }
   /** `fast` escalates to `immediate` after `deadlineMs`. Resolves once the postmaster is gone. */
   | { readonly kind: "stop"; readonly mode: "fast" | "immediate"; readonly deadlineMs: number };
 
@@ -101,7 +104,12 @@ export type SupervisorErrorCode =
   | "unavailable";
 
 export type SupervisorResponse =
-  | { readonly ok: true; readonly look: SupervisorLook }
+  | {
+      readonly ok: true;
+      readonly look: SupervisorLook;
+      /** Where they were asked for. */
+      readonly forks?: readonly Fork[];
+    }
   | { readonly ok: false; readonly code: SupervisorErrorCode; readonly message: string };
 
 /** Pushed to every connected member. */

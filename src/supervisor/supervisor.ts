@@ -6,6 +6,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Epoch } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { isStandby } from "../postgres/data-directory.ts";
+import { listForks } from "../postgres/forks.ts";
 import { hashSettings } from "../postgres/render-config.ts";
 import type { Installation } from "../postgres/versions.ts";
 import { Cloning } from "./cloning.ts";
@@ -151,6 +152,7 @@ export class Supervisor {
   async handle(request: SupervisorRequest): Promise<SupervisorResponse> {
     this.#options.memberGuard?.heard();
     try {
+      if (request.kind === "list-forks") return await this.#listForks();
       await this.#carryOut(request);
       return { ok: true, look: await this.#look() };
     } catch (error) {
@@ -161,7 +163,13 @@ export class Supervisor {
     }
   }
 
-  #carryOut(request: SupervisorRequest): Promise<void> | void {
+  /** Beside all other work: it only reads. */
+  async #listForks(): Promise<SupervisorResponse> {
+    const forks = await listForks(this.#paths.forkedDirectory, this.#installation.binDirectory);
+    return { ok: true, look: await this.#look(), forks };
+  }
+
+  #carryOut(request: Exclude<SupervisorRequest, { kind: "list-forks" }>): Promise<void> | void {
     const { stopCount } = this.#bench;
     switch (request.kind) {
       case "look":

@@ -308,6 +308,10 @@ describe.each(majors.map((installation) => [installation.major, installation] as
         const kept = readdirSync(m1.paths.forkedDirectory);
         expect(kept.length).toBe(1);
         expect(readdirSync(join(m1.paths.forkedDirectory, kept[0] ?? ""))[0]).toStartWith("00000002");
+        const [kept2] = await m1.forks();
+        expect(kept2).toMatchObject({ timeline: 2, forkLsn, problem: null });
+        expect(kept2?.transactions.map(({ kind }) => kind)).toContain("commit");
+        expect(kept2?.transactions.every(({ lsn }) => lsn >= forkLsn)).toBe(true);
 
         await m1.follow(m2, epoch(2));
         await m1.ask({ kind: "start", epoch: epoch(2) });

@@ -16,6 +16,7 @@ import {
 import { userInfo } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { ClusterId, Epoch, MemberId } from "../../src/base/ids.ts";
+import type { Fork } from "../../src/cluster/fork.ts";
 import type { ManagedSettings, Upstream } from "../../src/cluster/managed-settings.ts";
 import type { CertificateAuthority } from "../../src/cluster/state.ts";
 import { createAuthority, createKeyAndRequest, signMember } from "../../src/peer/certificates.ts";
@@ -184,6 +185,12 @@ export class TestServer {
     const response = await this.#request(request);
     if (!response.ok) throw new Error(`${this.name}: ${request.kind}: ${response.code}: ${response.message}`);
     return response.look;
+  }
+
+  async forks(): Promise<readonly Fork[]> {
+    const response = await this.#request({ kind: "list-forks" });
+    if (!response.ok) throw new Error(`${this.name}: ${response.message}`);
+    return response.forks ?? [];
   }
 
   /** Asks, and expects a refusal. */

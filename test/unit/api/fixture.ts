@@ -12,10 +12,11 @@ import type {
 } from "../../../src/base/ids.ts";
 import type { Log } from "../../../src/base/log.ts";
 import type { Lsn } from "../../../src/base/lsn.ts";
-import { ok } from "../../../src/base/result.ts";
+import { err, ok } from "../../../src/base/result.ts";
 import { apply } from "../../../src/cluster/apply.ts";
 import type { Command, Outcome } from "../../../src/cluster/command.ts";
 import type { BarrierResult, Consensus, ProposeResult, StoredEvent } from "../../../src/cluster/consensus.ts";
+import type { Fork } from "../../../src/cluster/fork.ts";
 import { DEFAULT_TAGS, type Member } from "../../../src/cluster/member.ts";
 import type { MemberStatus, Observation, PostgresStatus } from "../../../src/cluster/observation.ts";
 import { DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
@@ -166,6 +167,8 @@ export interface Fake {
   /** As after an applied entry. */
   changed(): void;
   readonly listenerCount: () => number;
+  /** What members m1 and m2 keep; m3 does not say. */
+  forks: readonly Fork[];
   readonly logged: string[];
 }
 
@@ -195,6 +198,7 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
     next: null,
     barrier: { kind: "reached", index: 41 as LogIndex },
     backupPath: null,
+    forks: [],
     commands: [],
     events: [],
     appliedIndex: 41,
@@ -215,6 +219,7 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
       stalledReason: () => null,
       explain: (lost) => (fake.state === null ? null : explain(consensus, fake.selfId, clock, lost)),
       reasonOf,
+      forks: async (memberId) => (memberId === M3 ? err("m3 does not answer") : ok(fake.forks)),
       form: async () => ok({ clusterId: "c" as ClusterId, memberId: M1, token: ADMIN, caPem: "PEM" }),
       join: async () => ok({ clusterId: "c" as ClusterId, clusterName: "orders", memberId: M1 }),
       admit: async () =>

@@ -5,11 +5,15 @@ import { join } from "node:path";
 import { createApi } from "../../../src/api/create-api.ts";
 import type {
   ConsensusDocument,
+  ForkDocument,
   JoinTokenDocument,
   MemberDocument,
   OperationDocument,
 } from "../../../src/api/documents.ts";
 import type { ProblemDocument } from "../../../src/api/problem.ts";
+import type { TimelineId } from "../../../src/base/ids.ts";
+import type { Lsn } from "../../../src/base/lsn.ts";
+import type { Fork } from "../../../src/cluster/fork.ts";
 import {
   ADMIN,
   applyCommands,
@@ -241,4 +245,43 @@ test("too much at once is 503, with the time to wait", async () => {
   const answer = await ask(fake, "POST", "/v1/members/m2/voter", { voting: "auto" });
   expect(answer.headers.get("retry-after")).toBe("1");
   expect(await read<ProblemDocument>(answer)).toMatchObject({ status: 503, code: "overloaded" });
+});
+
+describe("GET /v1/members/{name}/forks", () => {
+  const FORK: Fork = {
+    timeline: 2 as TimelineId,
+    forkLsn: 0x3000148 as Lsn,
+    keptAtMs: 0,
+    bytes: 4_194_304,
+    transactions: [
+      { transactionId: 740, kind: "commit", at: "2026-11-25 21:00:00.5 UTC", lsn: 0x3000200 as Lsn },
+    ],
+    transactionCount: 1,
+    problem: null,
+  };
+
+  test("lists the transactions in doubt", async () => {
+    const fake = living();
+    fake.forks = [FORK];
+    const answer = await ask(fake, "GET", "/v1/members/m2/forks", undefined, {}, VIEWER);
+    expect(await read<ForkDocument[]>(answer)).toEqual([
+      {
+        timeline: 2,
+        forkedAt: "0/3000148",
+        keptAt: "1970-01-01T00:00:00.000Z",
+        bytes: 4_194_304,
+        transactionCount: 1,
+        transactions: [
+          { transactionId: 740, kind: "commit", at: "2026-11-25 21:00:00.5 UTC", lsn: "0/3000200" },
+        ],
+        problem: null,
+      },
+    ]);
+  });
+
+  test("says which member does not tell", async () => {
+    const answer = await ask(living(), "GET", "/v1/members/m3/forks");
+    expect(answer.status).toBe(503);
+    expect((await read<ProblemDocument>(answer)).code).toBe("member-unreachable");
+  });
 });

@@ -48,6 +48,7 @@ describe("the OpenAPI document", () => {
       "get /v1/history/{number}",
       "get /v1/members",
       "get /v1/members/{name}",
+      "get /v1/members/{name}/forks",
       "get /v1/operations",
       "get /v1/operations/{id}",
       "get /v1/pause",

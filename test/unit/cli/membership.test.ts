@@ -2,6 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { TimelineId } from "../../../src/base/ids.ts";
+import type { Lsn } from "../../../src/base/lsn.ts";
 import { applyCommands, M2, M3 } from "../api/fixture.ts";
 import { type FakeMember, startFakeMember } from "./fake-member.ts";
 
@@ -101,6 +103,31 @@ describe("member promote-voter, demote-voter, set", () => {
       isCloneSource: true,
     });
   });
+});
+
+test("member forks lists what is in doubt", async () => {
+  expect((await member.guacamole(["member", "forks", "m2"])).out).toContain("was never rewound");
+  member.fake.forks = [
+    {
+      timeline: 2 as TimelineId,
+      forkLsn: 0x3000148 as Lsn,
+      keptAtMs: 0,
+      bytes: 4_194_304,
+      transactions: [
+        { transactionId: 740, kind: "commit", at: "2026-11-25 21:00:00.5 UTC", lsn: 0x3000200 as Lsn },
+      ],
+      transactionCount: 3,
+      problem: null,
+    },
+  ];
+  expect((await member.guacamole(["member", "forks", "m2"])).out).toBe(
+    `timeline 2 after 0/3000148 · kept 1970-01-01T00:00:00.000Z · 4.0 MB · 3 transactions in doubt
+
+TRANSACTION          AT                         LSN
+740          commit  2026-11-25 21:00:00.5 UTC  0/3000200
+and 2 more
+`,
+  );
 });
 
 describe("consensus", () => {

@@ -5,6 +5,7 @@ import { withoutOwnedSettings } from "../../../src/postgres/auto-conf.ts";
 import { parseCopyProgress } from "../../../src/postgres/clone.ts";
 import { quoteConninfoValue } from "../../../src/postgres/conninfo.ts";
 import { parseControlData } from "../../../src/postgres/control-data.ts";
+import { parseForkName, parseTransaction } from "../../../src/postgres/forks.ts";
 import { failedBeforeTouching } from "../../../src/postgres/rewind.ts";
 import { historyFileName, parseTimelineHistory } from "../../../src/postgres/timeline-history.ts";
 import { parseServerVersion } from "../../../src/postgres/versions.ts";
@@ -107,4 +108,29 @@ test("versions as PostgreSQL's programs write them", () => {
 
 test("a value cannot leave its quotes in a connection string", () => {
   expect(quoteConninfoValue("a'b\\c")).toBe("'a\\'b\\\\c'");
+});
+
+describe("a fork that was kept", () => {
+  test("is named after where it turned off", () => {
+    expect(parseForkName("2-0_3000148")).toEqual({ timeline: 2 as TimelineId, forkLsn: 0x3000148 as Lsn });
+    expect(parseForkName("2-0_3000148.tmp")).toBeNull();
+  });
+
+  const line = (desc: string) =>
+    `rmgr: Transaction len (rec/tot):     34/    34, tx:        740, lsn: 0/03000200, prev 0/030001C8, desc: ${desc}`;
+
+  test.each([
+    ["COMMIT 2026-11-25 21:00:00.5 UTC", "commit"],
+    ["COMMIT 2026-11-25 21:00:00.5 UTC; rels: base/5/16384; inval msgs: catcache 80", "commit"],
+    ["COMMIT_PREPARED 740: 2026-11-25 21:00:00.5 UTC", "commit"],
+    ["PREPARE gid order 7: 2026-11-25 21:00:00.5 UTC", "prepare"],
+  ] as const)("%s is told", (desc, kind) => {
+    const at = "2026-11-25 21:00:00.5 UTC";
+    expect(parseTransaction(line(desc))).toEqual({ transactionId: 740, kind, at, lsn: 0x3000200 as Lsn });
+  });
+
+  test.each(["ABORT 2026-11-25 21:00:00.5 UTC", "ASSIGNMENT xtop 740: subxacts: 741"])(
+    "%s commits nothing",
+    (desc) => expect(parseTransaction(line(desc))).toBeNull(),
+  );
 });
