@@ -178,6 +178,8 @@ function isBeyond(position: EpochPosition, end: EpochPosition): boolean {
 
 /** How long a standby that is heard may take to pledge, where pledges are not what the reign's end waits for. */
 const PLEDGE_MS_MAX = 4_000;
+/** The same for a switchover's target: whoever named it waits for it, but writes stand still meanwhile. */
+const TARGET_PLEDGE_MS_MAX = 1_000;
 
 /**
  * Where the commits are safe already, or were promised to nobody, it still pays to wait a little: for the primary that comes
@@ -193,14 +195,26 @@ function givePatience(
   const restartUntilMs = sinceMs + failoverOf(view.state.spec).restartMsMax;
   if (isToComeBack(view, reign) && !pledged.has(reign.primaryId) && view.nowMs < restartUntilMs)
     return { kind: "patience", reason: "primary-restarting", untilMs: restartUntilMs };
+  const targetId = reign.fence?.preferredId;
+  const targetUntilMs = sinceMs + TARGET_PLEDGE_MS_MAX;
+  const isTargetAwaited =
+    targetId != null &&
+    isAboutToPledge(view, targetId, pledged) &&
+    view.observations.get(targetId)?.isConnected !== false;
+  if (isTargetAwaited && view.nowMs < targetUntilMs)
+    return { kind: "patience", reason: "standbys-pledging", untilMs: targetUntilMs };
   if (!isLeased || pledged.has(reign.primaryId)) return null;
   const untilMs = sinceMs + PLEDGE_MS_MAX;
   const isAwaited = participants(view, reign).some(
-    (id) => id !== reign.primaryId && !pledged.has(id) && heardStandby(view, id) !== null,
+    (id) => id !== reign.primaryId && isAboutToPledge(view, id, pledged),
   );
   return isAwaited && view.nowMs < untilMs
     ? { kind: "patience", reason: "standbys-pledging", untilMs }
     : null;
+}
+
+function isAboutToPledge(view: ClusterView, id: MemberId, pledged: ReadonlySet<MemberId>): boolean {
+  return !pledged.has(id) && heardStandby(view, id) !== null;
 }
 
 /** The primary crashed, its member is there, and the policy says to let it come back first. */

@@ -6,7 +6,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ClusterDocument, EventPageDocument } from "../../src/api/documents.ts";
+import type { ClusterDocument, EventPageDocument, TopologyChange } from "../../src/api/documents.ts";
 import { defined } from "../../src/base/assert.ts";
 import { LocalCluster, type LocalMember } from "../../src/demo/local-cluster.ts";
 import { createLedgerDatabase } from "../../src/postgres/ledger-writer.ts";
@@ -22,14 +22,19 @@ import { type Login, Recorder } from "./recorder.ts";
 
 export interface FaultClusterOptions {
   readonly size: number;
-  readonly environment?: Readonly<Record<string, string>>;
+  /** Put before a member's command, after what leads to its host. */
+  readonly enter?: (name: string) => readonly string[];
   /** Instead of PostgreSQL's own directory of programs. */
   readonly binDirectory?: string;
+  /** Asked for once it is whole. */
+  readonly topology?: TopologyChange;
+  /** Directories that go with it. */
+  readonly belongings?: readonly string[];
   /** Before anything runs. */
   readonly prepare?: (member: LocalMember) => void;
 }
 
-const DIRECTORY_BEGIN = "guacamole-faults-";
+export const DIRECTORY_BEGIN = "guacamole-faults-";
 const DIRECTORY_OWNER = /^guacamole-faults-(\d+)-/;
 const LOGIN: Login = { username: "ledger", password: "kept-nowhere-but-here", database: "ledger" };
 export const WHOLE_MS_MAX = 120_000;
@@ -43,16 +48,20 @@ export class FaultCluster {
   readonly local: LocalCluster;
   readonly network: NamespaceNetwork;
   readonly recorder: Recorder;
+  readonly #belongings: readonly string[];
 
   private constructor(options: FaultClusterOptions) {
     removeLeftovers();
+    this.#belongings = options.belongings ?? [];
     this.network = new NamespaceNetwork(options.size);
     this.local = new LocalCluster({
       size: options.size,
-      hosts: this.network.hosts,
+      hosts: this.network.hosts.map(({ address, enter }, index) => {
+        return { address, enter: [...enter, ...(options.enter?.(`m${index + 1}`) ?? [])] };
+      }),
       command: [testedBinary()],
       binDirectory: options.binDirectory ?? newestPostgres().binDirectory,
-      environment: { ...bareEnvironment(), ...options.environment },
+      environment: bareEnvironment(),
       clock: realClock,
       integer: nextPort,
       prefix: `${DIRECTORY_BEGIN}${process.pid}-`,
@@ -79,6 +88,7 @@ export class FaultCluster {
       await createLedgerDatabase({ ...LOGIN, socketDirectory, port });
       await recorder.prepare(primary.name);
       recorder.start();
+      if (options.topology !== undefined) await primary.api.patch("/v1/topology", options.topology);
       await made.untilWhole();
       return made;
     } catch (error) {
@@ -193,6 +203,17 @@ export class FaultCluster {
     return broken;
   }
 
+  /** `async` durability: what the present primary does not hold is taken off the books. @returns how many rows. */
+  async forgiveLost(): Promise<number> {
+    const { acknowledged } = this.recorder;
+    const before = [...acknowledged];
+    const stored = new Set((await this.recorder.storedOn((await this.primary()).name)).map(keyOf));
+    const gone = new Set(before.filter((each) => !stored.has(keyOf(each))));
+    const kept = acknowledged.filter((each) => !gone.has(each));
+    acknowledged.splice(0, acknowledged.length, ...kept);
+    return gone.size;
+  }
+
   /** SQL as the superuser over a member's Unix socket; output and errors as text. */
   async sql(member: LocalMember, text: string): Promise<string> {
     const { socketDirectory, postgresPort } = member;
@@ -236,6 +257,7 @@ export class FaultCluster {
     for (const member of this.members) await this.killAllOf(member);
     unmountBelow(this.local.root);
     await this.local.remove();
+    for (const directory of this.#belongings) rmSync(directory, { recursive: true });
     this.network.remove();
     removed(this);
   }
@@ -278,13 +300,17 @@ export class FaultCluster {
   }
 }
 
-function isWhole({ isWritable, members, raft, switchover }: ClusterDocument): boolean {
+function isWhole({ isWritable, members, raft, switchover, durability, reign }: ClusterDocument): boolean {
+  const isQuorum = durability.mode === "quorum";
+  const wantedK = isQuorum ? Math.min(durability.synchronousStandbys, members.length - 1) : 0;
   return (
+    reign?.cohort.k === wantedK &&
     isWritable &&
     switchover === null &&
     raft.voters.length + raft.learners.length === members.length &&
     members.every(
-      ({ role, state, isInCohort }) => role === "primary" || (state === "streaming" && isInCohort),
+      ({ role, state, isInCohort }) =>
+        role === "primary" || (state === "streaming" && isInCohort === isQuorum),
     )
   );
 }

@@ -8,6 +8,7 @@ import type { FaultCluster } from "./fault-cluster.ts";
 export type Setup =
   | "three"
   | "five"
+  | "three, async"
   | "three, small disks"
   | "three, disks that stall"
   | "three, clocks of their own";
@@ -44,6 +45,8 @@ export interface Injected {
   mend?(): Promise<unknown> | unknown;
   /** Whom it hit and how, for the report. */
   readonly what: string;
+  /** When it began, on this process's monotonic clock, where that needed a preparation. */
+  readonly beganMs?: number;
 }
 
 export interface Fault {
@@ -51,5 +54,7 @@ export interface Fault {
   /** `three` if it does not say. */
   readonly setup?: Setup;
   readonly expects: Expectation;
+  /** `async` durability: what was acknowledged may be gone, and is counted instead. */
+  readonly mayLose?: boolean;
   inject(scene: Scene): Promise<Injected> | Injected;
 }

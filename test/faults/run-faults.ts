@@ -4,9 +4,10 @@ import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { NamespaceNetwork } from "../support/network-namespaces.ts";
+import type { Fault } from "./fault.ts";
 import { FAULTS } from "./faults.ts";
 import { outcomeTable } from "./report.ts";
-import { Suite } from "./suite.ts";
+import { Suite, setupOf } from "./suite.ts";
 
 const HELP = `make faults ARGS="[words of a fault's name …] [options]"
 
@@ -35,17 +36,21 @@ const { values: flags, positionals } = parseArgs({
 
 process.exit(await main());
 
+function titleOf(fault: Fault): string {
+  return `${fault.name} [${setupOf(fault)}]`;
+}
+
 async function main(): Promise<number> {
   const say = (text: string): void => void process.stdout.write(`${text}\n`);
   if (flags.help) {
     say(HELP);
     return 0;
   }
-  const chosen = FAULTS.filter(({ name, setup = "three" }) =>
-    positionals.length === 0 ? true : positionals.some((words) => `${name} (${setup})`.includes(words)),
+  const chosen = FAULTS.filter(
+    (fault) => positionals.length === 0 || positionals.some((words) => titleOf(fault).includes(words)),
   );
   if (flags.list || chosen.length === 0) {
-    say(FAULTS.map(({ name, expects, setup = "three" }) => `${name} (${setup}): ${expects}`).join("\n"));
+    say(FAULTS.map((fault) => `${titleOf(fault)}: ${fault.expects}`).join("\n"));
     return flags.list ? 0 : 2;
   }
   const refusal = NamespaceNetwork.refusal();

@@ -39,6 +39,8 @@ export interface Outcome {
   readonly wholeAfterMs: number | null;
   readonly acknowledged: number;
   readonly unknown: number;
+  /** Acknowledged rows that are gone, where the durability allows it. */
+  readonly lost: number;
   /** Empty: passed. */
   readonly broken: readonly string[];
 }
@@ -122,8 +124,9 @@ async function suffer(fault: Fault, cluster: FaultCluster, circumstances: Circum
   const broken: string[] = [];
   const scene: Scene = { cluster, primary, leader, standbys, random, freezeMs, rollingMs };
 
-  const fromMs = performance.now();
+  const askedMs = performance.now();
   const injected = await injectInto(fault, scene, broken);
+  const fromMs = injected.beganMs ?? askedMs;
   const injectedMs = performance.now();
   await awaitExpected(fault, { cluster, timeline, injectedMs }, broken);
   await realClock.sleep(Math.max(0, (injected.lastsMs ?? 0) - (performance.now() - injectedMs)));
@@ -131,10 +134,15 @@ async function suffer(fault: Fault, cluster: FaultCluster, circumstances: Circum
   const mendedMs = performance.now();
   const wholeAfterMs = await awaitWhole(cluster, injected, mendedMs, broken);
   const toMs = performance.now();
-  if (wholeAfterMs !== null)
-    await attempt(broken, async () => void broken.push(...(await cluster.findBroken())));
-
+  // Before anything is taken off the books.
   const since = recorder.acknowledged.slice(counts.acknowledged);
+  let lost = 0;
+  if (wholeAfterMs !== null) {
+    await attempt(broken, async () => {
+      if (fault.mayLose === true) lost = await cluster.forgiveLost();
+      broken.push(...(await cluster.findBroken()));
+    });
+  }
   const after = await cluster.seen();
   const hasMoved = after?.reign?.epoch !== reign.epoch;
   const firstMs = firstAcknowledgedMs(since, { injectedMs, timeline: hasMoved ? timeline + 1 : timeline });
@@ -152,6 +160,7 @@ async function suffer(fault: Fault, cluster: FaultCluster, circumstances: Circum
     wholeAfterMs,
     acknowledged: since.length,
     unknown: recorder.unknownCount - counts.unknown,
+    lost,
     broken,
   };
 }
@@ -229,7 +238,8 @@ async function attempt(broken: string[], work: () => Promise<void>): Promise<voi
   }
 }
 
-function setupOf({ setup = "three" }: Fault): Setup {
+/** The kind of cluster that a fault wants. */
+export function setupOf({ setup = "three" }: Fault): Setup {
   return setup;
 }
 

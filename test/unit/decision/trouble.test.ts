@@ -480,6 +480,13 @@ describe("a primary that ended cleanly and pledged (F1, F5)", () => {
     expect(decide(state, { m1: ended(), m2: pledged(101), m3: frozen })).toBe("appoint m2 any 1");
   });
 
+  test("is followed by the switchover's target, which is given a second to pledge after another standby has", () => {
+    const seen = { m1: ended(), m2: { postgres: standby() }, m3: pledged(101) };
+    expect(decide(state, seen, { fenceSinceMs: NOW_MS - 900 })).toBe("hold standbys-pledging");
+    expect(decide(state, seen, { fenceSinceMs: NOW_MS - 1_000 })).toBe("appoint m3 any 1");
+    expect(decide(state, { ...seen, m2: pledged(101) }, { fenceSinceMs: NOW_MS })).toBe("appoint m2 any 1");
+  });
+
   test.each([
     ["its last checkpoint was not received", ended(), 100],
     ["it ended as a standby: there may be more beyond that checkpoint", ended({ isFinal: false }), 101],
