@@ -16,11 +16,12 @@ import { decideMember } from "../decision/decide-member.ts";
 import type { Action, Pace, Plan } from "../decision/plan.ts";
 import { isLeasedReign } from "../decision/quorum.ts";
 import { NO_REIGN_SEEN, type ReignSeen, seeReign } from "../decision/reign-seen.ts";
+import { servedRole } from "../decision/served-role.ts";
 import { perform } from "./execute.ts";
 import { HealthChecks } from "./health-checks.ts";
 import type { LeaseGrant } from "./lease-grants.ts";
 import { type LocalLook, lookAt, NO_PROMISES } from "./look.ts";
-import type { LocalPostgres, ProbeLook } from "./ports.ts";
+import type { HooksPort, LocalPostgres, ProbeLook } from "./ports.ts";
 import { PrimaryWatch } from "./primary-watch.ts";
 import { RetryLater } from "./retry-later.ts";
 import { Turning } from "./turning.ts";
@@ -34,6 +35,8 @@ export interface MemberLoopOptions {
   readonly leading: () => MemberStatus["leading"];
   /** Null: a witness. */
   readonly local: LocalPostgres | null;
+  /** Null: the host's owner has none. */
+  readonly hooks: HooksPort | null;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -252,7 +255,7 @@ export class MemberLoop {
   }
 
   #publish(look: LocalLook, plan: Plan): void {
-    const { selfId, bootId, version, consensus, log } = this.#options;
+    const { selfId, bootId, version, consensus, hooks, log } = this.#options;
     const detail = this.#failure ?? plan.detail;
     this.#sequence += 1;
     this.#status = {
@@ -274,6 +277,7 @@ export class MemberLoop {
       ...(this.#checks === null
         ? {}
         : { checks: this.#checks.consider(look.postgres, look.postmasterState) }),
+      ...(hooks === null ? {} : { hooks: hooks.status }),
       ...(this.#isLeased() && look.stampMs !== null ? { leaseStampMs: look.stampMs } : {}),
     };
     if (look.postgres.kind !== "primary") {
@@ -289,6 +293,7 @@ export class MemberLoop {
       });
       this.#reason = plan.reason;
     }
+    hooks?.tellRole(servedRole(consensus.state, this.#status));
     consensus.publish(this.#status);
   }
 

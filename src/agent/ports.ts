@@ -1,6 +1,7 @@
 /** What the loops ask of the world. `main` hands in the real thing, the simulator its model. */
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
-import type { PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
+import type { HooksStatus, PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
+import type { ServedRole } from "../decision/served-role.ts";
 import type { SupervisorEvent, SupervisorRequest, SupervisorResponse } from "../supervisor/protocol.ts";
 
 /** The small process beside PostgreSQL. */
@@ -37,6 +38,13 @@ export type ProbeLook =
   | { readonly kind: "starting"; readonly detail: string }
   /** It should answer and does not. */
   | { readonly kind: "unresponsive"; readonly detail: string };
+
+/** Programs of the host's owner that want to know what the member does. */
+export interface HooksPort {
+  readonly status: HooksStatus;
+  /** Told after every look; only a change means something. Never waits, never throws. */
+  tellRole(role: ServedRole | null): void;
+}
 
 /** What belongs to this host only. */
 export interface LocalPostgres {

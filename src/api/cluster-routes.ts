@@ -2,7 +2,7 @@ import { Elysia, t } from "elysia";
 import { comparePositions } from "../base/lsn.ts";
 import type { Member } from "../cluster/member.ts";
 import { positionOf } from "../cluster/observation.ts";
-import { type ClusterState, memberByName, type Operation } from "../cluster/state.ts";
+import { type ClusterState, memberByName, memberName, type Operation, type Reign } from "../cluster/state.ts";
 import { awaitRoom } from "./await-room.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import { describeCluster, describeOperation } from "./describe.ts";
@@ -85,9 +85,10 @@ export function clusterRoutes(ports: ApiPorts) {
           });
         }
         // What was asked before is answered as it was then, however things stand by now.
+        const begun = begunBy(sight.state, wish);
         const targetId =
-          begunBy(sight.state, wish)?.memberId ??
-          (body.to === undefined ? bestTarget(sight) : namedTarget(sight, body.to)).id;
+          begun?.memberId ?? (body.to === undefined ? bestTarget(sight) : namedTarget(sight, body.to)).id;
+        if (begun === null && sight.state.switchover === null) await askHook(ports, sight, reign, targetId);
         await submit(ports, wish, {
           kind: "begin-switchover",
           targetId,
@@ -100,7 +101,12 @@ export function clusterRoutes(ports: ApiPorts) {
         body: SwitchoverRequestSchema,
         headers: idempotent,
         response: { 202: OperationSchema },
-        detail: describeRoute("operator", "cluster", "Make another member primary, without losing anything"),
+        detail: describeRoute(
+          "operator",
+          "cluster",
+          "Make another member primary, without losing anything",
+          "Where the primary's guacamole.toml names a hook `before-switchover`, it is run first, and refuses the switchover if it fails: nothing was begun then.",
+        ),
       },
     );
 }
@@ -185,6 +191,25 @@ function bestTarget(sight: Sight): Member {
     code: "member-unsuitable",
     detail: "No standby can take over now.",
     hint: reasons.length === 0 ? "There is no other data member." : `${reasons.join("; ")}.`,
+  });
+}
+
+/** The owner of the primary's host has a say before anything is begun. @throws {ApiProblem} 409 `hook-refused`. */
+async function askHook(
+  ports: ApiPorts,
+  sight: Sight,
+  { primaryId }: Reign,
+  targetId: Member["id"],
+): Promise<void> {
+  const guards = statusOf(sight, primaryId)?.hooks?.guardsSwitchover ?? false;
+  if (!guards || targetId === primaryId) return;
+  const asked = await ports.mayHandOver(primaryId, memberName(sight.state, targetId));
+  if (asked.ok) return;
+  throw new ApiProblem({
+    status: 409,
+    code: "hook-refused",
+    detail: `The hook before-switchover of ${memberName(sight.state, primaryId)} refuses: ${asked.error}. Nothing was begun.`,
+    hint: "Its program is named in guacamole.toml of that host, under [hooks].",
   });
 }
 

@@ -135,9 +135,19 @@ export function describeMember(sight: Sight, member: Member): MemberDocument {
     postgresAddress: member.postgresAddress,
     tags: describeTags(member.tags),
     data: member.data,
+    hooks: describeHooks(status),
     work: status?.work ?? null,
     version: status?.version ?? null,
   };
+}
+
+function describeHooks(status: MemberStatus | null): MemberDocument["hooks"] {
+  const hooks = status?.hooks;
+  if (hooks === undefined) return null;
+  const { guardsSwitchover, last } = hooks;
+  if (last === null) return { guardsSwitchover, last };
+  const { hook, isOk, detail, atMs } = last;
+  return { guardsSwitchover, last: { hook, isOk, detail, at: toInstant(atMs) } };
 }
 
 /** With what nobody said filled in. */

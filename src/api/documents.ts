@@ -74,6 +74,15 @@ export const MemberSchema = t.Object(
       zone: orNull(t.String()),
     }),
     data: t.Union([t.Literal("none"), t.Literal("ready"), t.Literal("replace")]),
+    hooks: orNull(
+      t.Object(
+        {
+          guardsSwitchover: t.Boolean({ description: "One is asked before this member hands over" }),
+          last: orNull(t.Object({ hook: t.String(), isOk: t.Boolean(), detail: t.String(), at: instant })),
+        },
+        { description: "Programs of the host's owner that are run at turns; null: there are none" },
+      ),
+    ),
     work: orNull(WorkSchema),
     version: orNull(t.String()),
   },

@@ -40,6 +40,8 @@ export interface ApiPorts {
   reasonOf(reason: string): { readonly text: string; readonly wayOut: string | null } | null;
   /** What a member wrote after a successor had turned off, and keeps; the error says why it cannot be told. */
   forks(memberId: MemberId): Promise<Result<readonly Fork[], string>>;
+  /** Asks the hook of the primary's host whether it may hand over to the member of this name; the error says why not. */
+  mayHandOver(primaryId: MemberId, to: string): Promise<Result<null, string>>;
   /** A new UUID. */
   newId(): string;
   /** A new secret: at least 128 bits of chance, of A-Z, a-z, 0-9, `-` only. */

@@ -41,6 +41,9 @@ export function initCommand(ports: CliPorts) {
     });
 }
 
+/** A hook of the primary's host may take its time before anything is begun. */
+const HOOKED_DEADLINE_MS = 40_000;
+
 /** `guacamole switchover` */
 export function switchoverCommand(ports: CliPorts) {
   return clientCommand("switchover")
@@ -57,6 +60,7 @@ export function switchoverCommand(ports: CliPorts) {
       const body = options.to === undefined ? {} : { to: options.to };
       const begun = await client.post<OperationDocument>("/v1/switchover", body, {
         idempotencyKey: ports.newId(),
+        deadlineMs: HOOKED_DEADLINE_MS,
       });
       await finish(ports, client, begun, options);
     });

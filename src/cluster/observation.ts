@@ -34,8 +34,23 @@ export interface MemberStatus {
   readonly checks?: Checks;
   /** The host's own time of this look, in its own words: the leader hands it back as a lease. Only of a leased primary. */
   readonly leaseStampMs?: number;
+  /** Programs that the host's owner has run at turns. Absent: there are none. */
+  readonly hooks?: HooksStatus;
   /** Under which lease PostgreSQL may reign now. Absent or null: none is held. */
   readonly lease?: { readonly epoch: Epoch; readonly remainingMs: number } | null;
+}
+
+export interface HooksStatus {
+  /** One is asked before this member hands over. */
+  readonly guardsSwitchover: boolean;
+  /** What became of the last one that was run; `atMs` by this host's wall clock. Null: none was. */
+  readonly last: {
+    readonly hook: "on-role-change" | "before-switchover";
+    readonly isOk: boolean;
+    /** What it said, or why it failed. */
+    readonly detail: string;
+    readonly atMs: number;
+  } | null;
 }
 
 /** `stopped`: by SIGSTOP or a debugger. `uninterruptible`: waiting for a disk. */

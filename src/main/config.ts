@@ -19,6 +19,8 @@ export interface MemberConfig {
   readonly postgres: PostgresConfig | null;
   readonly supervisorSocket: string;
   readonly watchdog: WatchdogConfig;
+  /** Null: there are none. */
+  readonly hooks: HooksConfig | null;
   readonly tags: MemberTags;
   /** Not wrong, but worth a line in the log: environment variables that look like ours and are none. */
   readonly warnings: readonly string[];
@@ -49,6 +51,15 @@ export interface PostgresConfig extends Endpoint {
 export interface WatchdogConfig {
   readonly mode: WatchdogMode;
   readonly device: string;
+}
+
+/** Programs that are run at turns, with the rights of PostgreSQL's system user. */
+export interface HooksConfig {
+  /** Absolute; null: none. */
+  readonly onRoleChange: string | null;
+  /** On the primary; one that fails refuses the switchover. */
+  readonly beforeSwitchover: string | null;
+  readonly timeoutMs: number;
 }
 
 /** What the configuration falls back on, found out about this host by `hostFacts()`. */
@@ -83,6 +94,9 @@ const KEYS: Readonly<Record<string, Kind>> = {
   "supervisor.socket": "string",
   "watchdog.mode": "string",
   "watchdog.device": "string",
+  "hooks.on-role-change": "string",
+  "hooks.before-switchover": "string",
+  "hooks.timeout-seconds": "integer",
   "tags.witness": "boolean",
   "tags.failover-priority": "integer",
   "tags.no-failover": "boolean",
@@ -327,9 +341,25 @@ function build(reader: Reader, facts: HostFacts, warnings: readonly string[]): M
     postgres,
     supervisorSocket: reader.path("supervisor.socket", supervisorSocketPath(dataDir, postgres)),
     watchdog: buildWatchdog(reader),
+    hooks: buildHooks(reader),
     tags: buildTags(reader),
     warnings,
   };
+}
+
+const HOOK_SECONDS = 10;
+/** Whoever asks for a switchover waits for it. */
+const HOOK_SECONDS_MAX = 20;
+
+function buildHooks(reader: Reader): HooksConfig | null {
+  const pathOrNull = (key: string) => (reader.text(key) === null ? null : reader.path(key, ""));
+  const onRoleChange = pathOrNull("hooks.on-role-change");
+  const beforeSwitchover = pathOrNull("hooks.before-switchover");
+  const seconds = reader.number("hooks.timeout-seconds", HOOK_SECONDS);
+  if (seconds < 1 || seconds > HOOK_SECONDS_MAX)
+    reader.fail("hooks.timeout-seconds", `must be 1 to ${HOOK_SECONDS_MAX}`);
+  if (onRoleChange === null && beforeSwitchover === null) return null;
+  return { onRoleChange, beforeSwitchover, timeoutMs: seconds * 1_000 };
 }
 
 /** What is not said stays absent: a member of an older release lets in only what it knows. */

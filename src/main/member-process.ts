@@ -52,8 +52,16 @@ import { defaultSocketPath } from "../supervisor/supervise.ts";
 import { apiSocketPath, formatHostPort, type MemberConfig, type PostgresConfig } from "./config.ts";
 import { startConsensus } from "./consensus-client.ts";
 import { explain, reasonOf } from "./explain.ts";
+import { Hooks } from "./hooks.ts";
 import { readMemberTls, writeMemberTls } from "./member-files.ts";
-import { FORKS_METHOD, forksHere, forksOf } from "./member-questions.ts";
+import {
+  FORKS_METHOD,
+  forksHere,
+  forksOf,
+  HAND_OVER_METHOD,
+  mayHandOver,
+  mayHandOverHere,
+} from "./member-questions.ts";
 import { whyNoPeerPort } from "./peer-port.ts";
 import { whyRemoved } from "./removal-note.ts";
 import { SupervisorLink, type SupervisorLinkOptions } from "./supervisor-link.ts";
@@ -91,6 +99,7 @@ interface ControlPlane {
   readonly leaderLoop: LeaderLoop;
   readonly supervisor: SupervisorLink | null;
   readonly probe: Probe | null;
+  readonly hooks: Hooks | null;
 }
 
 /** A turn of the member's loop that takes longer than this means that the process hangs. */
@@ -206,6 +215,11 @@ export class MemberProcess {
         const plane = this.#plane;
         if (plane === null) return err("this member is starting");
         return forksOf(plane.consensus, { id: plane.memberId, supervisor: plane.supervisor }, memberId);
+      },
+      mayHandOver: async (primaryId, to) => {
+        const plane = this.#plane;
+        if (plane === null) return err("this member is starting");
+        return mayHandOver(plane.consensus, { id: plane.memberId, hooks: plane.hooks }, primaryId, to);
       },
       form: (request) => this.#once(() => this.#form(request)),
       join: (request) => this.#once(() => this.#join(request)),
@@ -418,6 +432,7 @@ export class MemberProcess {
       newId,
       grantHere: (grant) => takeLease(memberLoop, grant, log),
     });
+    const hooks = this.#hooks(consensus);
     const memberLoop: MemberLoop = new MemberLoop({
       selfId: memberId,
       bootId: newId(),
@@ -425,18 +440,34 @@ export class MemberProcess {
       consensus,
       leading: () => leaderLoop.decision,
       local,
+      hooks,
       clock,
       log,
     });
-    this.#plane = { memberId, consensus, memberLoop, leaderLoop, supervisor, probe };
+    this.#plane = { memberId, consensus, memberLoop, leaderLoop, supervisor, probe, hooks };
     consensus.onCall(async (_from, method, payload) => {
       if (method === FORKS_METHOD) return { forks: await forksHere(supervisor) };
+      if (method === HAND_OVER_METHOD) return mayHandOverHere(hooks, payload);
       if (method !== LEASE_METHOD) throw new Error(`no member answers '${method}'`);
       await memberLoop.takeLease(parseLeaseGrant(payload));
       return {};
     });
     memberLoop.start();
     leaderLoop.start();
+  }
+
+  #hooks(consensus: Consensus): Hooks | null {
+    const { config, clock, log } = this.#options;
+    if (config.hooks === null || config.postgres === null) return null;
+    return new Hooks({
+      config: config.hooks,
+      user: config.postgres.user,
+      member: config.name,
+      cluster: () => consensus.state.name,
+      toldRoleFile: join(config.dataDir, "told-role"),
+      clock,
+      log,
+    });
   }
 
   #onFatal(exitCode: number, message: string): void {

@@ -3,6 +3,8 @@ import { err, ok, type Result } from "../base/result.ts";
 /** Runs one of PostgreSQL's programs to its end, in a process group of its own, so that all of it can be ended. */
 export interface ProgramRun {
   readonly command: readonly string[];
+  /** Beside what all programs get. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** Called for each line of standard error as it comes (progress). */
   readonly onErrorLine?: (line: string) => void;
   /** Called for each line of standard output as it comes; of a long one only the end is kept. */
@@ -39,7 +41,7 @@ export async function runProgram(run: ProgramRun): Promise<Result<ProgramOutput,
       stdin: "ignore",
       stdout: "pipe",
       stderr: "pipe",
-      env: programEnvironment(process.env),
+      env: { ...programEnvironment(process.env), ...run.environment },
       cwd: "/",
       detached: true,
     });

@@ -172,6 +172,7 @@ export class Postmaster {
       this.#isStopping = true;
       // One that is stopped by a signal hears no other; its children end with it.
       const isFrozen = processState(running.pid) === "stopped";
+      if (isFrozen) this.#options.log.warn("supervisor.stop.escalated", { to: "kill", why: "frozen" });
       signalProcess(running.pid, isFrozen ? "SIGKILL" : mode === "fast" ? "SIGINT" : "SIGQUIT");
       const hasEnded =
         mode === "fast"

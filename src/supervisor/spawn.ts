@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "../base/clock.ts";
+import { err, ok, type Result } from "../base/result.ts";
 import { connectSupervisor } from "./client.ts";
 import { statePaths } from "./state-directory.ts";
 
@@ -80,6 +81,30 @@ export function supervisorEnvironment(
   return kept;
 }
 
+/**
+ * The same command with the rights of a system user and of its groups, where this process is root's; as whoever we are, where
+ * it is not. The error says why that cannot be.
+ */
+export function asSystemUser(user: string, command: readonly string[]): Result<readonly string[], string> {
+  if (process.getuid?.() !== 0) return ok(command);
+  const setpriv = Bun.which("setpriv");
+  if (setpriv === null)
+    return err("root's rights are given up with 'setpriv' (util-linux), which is not here");
+  try {
+    return ok(withRights(setpriv, systemUser(user), command));
+  } catch (error) {
+    return err(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function withRights(
+  setpriv: string,
+  { uid, gid }: SystemUser,
+  command: readonly string[],
+): readonly string[] {
+  return [setpriv, `--reuid=${uid}`, `--regid=${gid}`, "--init-groups", "--", ...command];
+}
+
 interface SystemUser {
   readonly name: string;
   readonly uid: number;
@@ -111,10 +136,8 @@ function spawn(options: StartSupervisorOptions, identity: SystemUser | null, out
   ];
   const setpriv = identity === null ? null : Bun.which("setpriv");
   const withIdentity =
-    identity === null || setpriv === null
-      ? command
-      : [setpriv, `--reuid=${identity.uid}`, `--regid=${identity.gid}`, "--init-groups", "--", ...command];
-  return Bun.spawn(withIdentity, {
+    identity === null || setpriv === null ? command : withRights(setpriv, identity, command);
+  return Bun.spawn([...withIdentity], {
     stdin: "ignore",
     stdout: output,
     stderr: output,

@@ -12,6 +12,7 @@ import {
   type Fake,
   M1,
   M2,
+  M3,
   OPERATOR,
   observed,
   PRIMARY,
@@ -251,6 +252,23 @@ describe("writes", () => {
     const problem = await problemOf(await ask(fake, "/v1/switchover", { body: "{}" }));
     expect(problem).toMatchObject({ status: 504, code: "unknown-outcome" });
     expect(problem.detail).toContain("may still happen");
+  });
+
+  test("a hook of the primary's host refuses a switchover before anything is begun", async () => {
+    const fake = createFake();
+    const { state, local } = fake;
+    if (state?.reign == null || local === null) throw new Error("the fixture has a primary");
+    const cohort = { standbyIds: [M2, M3], k: 1 };
+    fake.state = { ...state, reign: { ...state.reign, cohort } };
+    fake.local = { ...local, hooks: { guardsSwitchover: true, last: null } };
+    expect(await problemOf(await ask(fake, "/v1/switchover", { body: '{"to":"m3"}' }))).toMatchObject({
+      status: 409,
+      code: "hook-refused",
+      detail: "The hook before-switchover of m1 refuses: the batch run is not over. Nothing was begun.",
+    });
+    expect(fake.commands).toEqual([]);
+    await ask(fake, "/v1/switchover", { body: '{"to":"m2"}' });
+    expect(fake.commands[0]?.change).toMatchObject({ kind: "begin-switchover", targetId: M2 });
   });
 
   test("a switchover without a name goes to the standby that would be chosen, and says why none can", async () => {

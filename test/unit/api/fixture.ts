@@ -219,6 +219,7 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
       stalledReason: () => null,
       explain: (lost) => (fake.state === null ? null : explain(consensus, fake.selfId, clock, lost)),
       reasonOf,
+      mayHandOver: async (_primaryId, to) => (to === "m3" ? err("the batch run is not over") : ok(null)),
       forks: async (memberId) => (memberId === M3 ? err("m3 does not answer") : ok(fake.forks)),
       form: async () => ok({ clusterId: "c" as ClusterId, memberId: M1, token: ADMIN, caPem: "PEM" }),
       join: async () => ok({ clusterId: "c" as ClusterId, clusterName: "orders", memberId: M1 }),

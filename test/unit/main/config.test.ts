@@ -61,6 +61,10 @@ zone = "rack-1"
 [watchdog]
 mode = "required"
 device = "/dev/watchdog0"
+
+[hooks]
+on-role-change = "/usr/local/bin/move-address"
+timeout-seconds = 5
 `;
 
 describe("a good configuration", () => {
@@ -81,6 +85,7 @@ describe("a good configuration", () => {
       },
       supervisorSocket: "/run/guacamole/supervisor.sock",
       watchdog: { mode: "required", device: "/dev/watchdog0" },
+      hooks: { onRoleChange: "/usr/local/bin/move-address", beforeSwitchover: null, timeoutMs: 5_000 },
       tags: {
         failoverPriority: 5,
         isNoFailover: true,
@@ -101,6 +106,7 @@ describe("a good configuration", () => {
       postgres: { binDir: null, advertise: "10.0.0.7:5432", socketDir: "/run/postgresql", user: "postgres" },
       supervisorSocket: "/data.guacamole/supervisor.sock",
       watchdog: { mode: "off", device: "/dev/watchdog" },
+      hooks: null,
       tags: { failoverPriority: 0, isNoFailover: false },
     });
   });
@@ -159,6 +165,16 @@ describe("a bad configuration", () => {
       "a fraction",
       `${MINIMAL}[tags]\nfailover-priority = 1.5`,
       "line 4: 'tags.failover-priority' must be a whole number, but is a number with a fraction",
+    ],
+    [
+      "a hook without a place",
+      `${MINIMAL}[hooks]\nbefore-switchover = "check.sh"`,
+      "'hooks.before-switchover' (GUACAMOLE_HOOKS_BEFORE_SWITCHOVER) must be an absolute path",
+    ],
+    [
+      "a hook that may take for ever",
+      `${MINIMAL}[hooks]\ntimeout-seconds = 3600`,
+      "'hooks.timeout-seconds' (GUACAMOLE_HOOKS_TIMEOUT_SECONDS) must be 1 to 20",
     ],
     [
       "a zone with a space",
