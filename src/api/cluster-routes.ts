@@ -29,8 +29,7 @@ export function clusterRoutes(ports: ApiPorts) {
   return new Elysia({ normalize: false })
     .get(
       "/v1/cluster",
-      async ({ query }) =>
-        describeCluster(await lookWith(ports, query), ports.name, query.consistency ?? "local"),
+      async ({ query }) => describeCluster(await lookWith(ports, query), ports, query.consistency ?? "local"),
       {
         query: consistencyQuery,
         response: { 200: ClusterSchema },

@@ -12,6 +12,7 @@ import type {
   MemberDocument,
   OperationDocument,
 } from "./documents.ts";
+import type { ApiPorts } from "./ports.ts";
 import { isReigning, isUnreachable, lagOf, type Sight, statusOf, writability } from "./sight.ts";
 
 /** What people and programs are shown, as pure functions of a `Sight`. */
@@ -22,7 +23,7 @@ export function toInstant(wallMs: number): string {
 
 export function describeCluster(
   sight: Sight,
-  answeredBy: string,
+  { name: answeredBy, reasonOf }: Pick<ApiPorts, "name" | "reasonOf">,
   consistency: "local" | "linearizable",
 ): ClusterDocument {
   const { state, raft } = sight;
@@ -61,7 +62,7 @@ export function describeCluster(
       voters: raft.voterIds.map((id) => memberName(state, id)),
       learners: raft.config.learners.map((id) => memberName(state, id)),
     },
-    decision: describeDecision(sight),
+    decision: describeDecision(sight, reasonOf),
     members: state.members.map((member) => describeMember(sight, member)),
     switchover:
       switchover === null
@@ -79,12 +80,18 @@ export function describeCluster(
   };
 }
 
-/** The leader's reason, as it says it of itself. */
-function describeDecision(sight: Sight): ClusterDocument["decision"] {
+function leadingOf(sight: Sight): MemberStatus["leading"] {
   const { leaderId } = sight.raft;
-  const leading = leaderId === null ? null : (statusOf(sight, leaderId)?.leading ?? null);
+  return leaderId === null ? null : (statusOf(sight, leaderId)?.leading ?? null);
+}
+
+/** The leader's reason, as it says it of itself, and what can be done about it. */
+function describeDecision(sight: Sight, reasonOf: ApiPorts["reasonOf"]): ClusterDocument["decision"] {
+  const { leaderId } = sight.raft;
+  const leading = leadingOf(sight);
   if (leaderId === null || leading === null) return null;
-  return { by: memberName(sight.state, leaderId), ...leading };
+  const wayOut = reasonOf(leading.reason)?.wayOut ?? null;
+  return { by: memberName(sight.state, leaderId), ...leading, wayOut };
 }
 
 export function describeCohort(sight: Sight, cohort: Cohort): { standbys: string[]; k: number } {
@@ -205,7 +212,7 @@ export function describeConsensus(
     },
     isChanging: raft.isConfigPending || outgoing.length > 0,
     refusal: raft.configRefusal,
-    reason: describeDecision(sight)?.voters?.text ?? null,
+    reason: leadingOf(sight)?.voters?.text ?? null,
     followers: raft.followers.map(({ id, matchIndex, isActive, isCaughtUp }) => ({
       name: memberName(state, id),
       matchIndex,

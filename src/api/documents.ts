@@ -183,6 +183,7 @@ export const ClusterSchema = t.Object(
           by: t.String(),
           reason: t.String(),
           text: t.String(),
+          wayOut: orNull(t.String({ description: "What can be done about it; null: nothing needs to be" })),
           voters: t.Optional(t.Object({ reason: t.String(), text: t.String() })),
         },
         { title: "Decision", description: "What the leader does or waits for, and why" },

@@ -53,6 +53,7 @@ function footnotes(cluster: ClusterDocument): string {
   const { decision } = cluster;
   const notes = [
     decision === null || decision.reason === "steady" ? null : `${decision.by} leads: ${decision.text}`,
+    decision?.wayOut == null ? null : `way out: ${decision.wayOut}`,
     cluster.isWritable ? null : cluster.writableReason,
     cluster.reign?.fence == null
       ? null

@@ -460,5 +460,6 @@ test("F10: the leader's reason is the API's, in the same words", async () => {
   fake.local = statusOf(M1, PRIMARY, { leading });
   const response = await ask(fake, "/v1/cluster", { token: null, origin: "local" });
   const { decision } = (await response.json()) as ClusterDocument;
-  expect(decision).toEqual({ by: "m1", ...leading });
+  expect(decision).toMatchObject({ by: "m1", ...leading });
+  expect(decision?.wayOut).toContain("guacamole failover --accept-loss");
 });

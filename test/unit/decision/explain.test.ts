@@ -1,5 +1,7 @@
 /** "What if these were lost?", answered by the decisions that would be made then. */
 import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { type ClusterSpec, DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
 import type { ClusterState, Fence } from "../../../src/cluster/state.ts";
 import type { ClusterView } from "../../../src/decision/cluster-view.ts";
@@ -156,4 +158,18 @@ test("every way out belongs to a reason, and is a sentence", () => {
     expect(Object.keys(REASONS)).toContain(reason);
     expect(way).toMatch(/[.]$/);
   }
+});
+
+test("every hold of the leader has a way out (F10)", () => {
+  const sources = ["decide-cluster", "decide-cohort", "suspicion"].map((name) =>
+    readFileSync(join(import.meta.dir, `../../../src/decision/${name}.ts`), "utf8"),
+  );
+  const held = sources.flatMap((text) =>
+    [...text.matchAll(/(?:hold|suspect)\(\s*"([a-z-]+)"|cohort: null, reason: "([a-z-]+)"/g)].map(
+      ([, direct, step]) => direct ?? step ?? "",
+    ),
+  );
+  expect(held).toContain("waiting-for-pledges");
+  const dead = held.filter((reason) => reason !== "steady" && !Object.hasOwn(WAYS_OUT, reason));
+  expect(dead).toEqual([]);
 });
