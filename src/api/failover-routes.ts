@@ -1,7 +1,7 @@
 import { Elysia, t } from "elysia";
-import type { MemberId, TimelineId } from "../base/ids.ts";
-import { formatPosition, type Lsn } from "../base/lsn.ts";
-import { type FailoverRecord, memberName } from "../cluster/state.ts";
+import type { MemberId } from "../base/ids.ts";
+import { formatPosition } from "../base/lsn.ts";
+import { type ClusterState, type FailoverRecord, memberName } from "../cluster/state.ts";
 import { idempotent, namedMember } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import { describeCohort, toInstant } from "./describe.ts";
@@ -12,6 +12,7 @@ import {
   FailoverRequestSchema,
   FailoverSchema,
 } from "./documents.ts";
+import { formatLossOffer, type OfferedLoss, parseLossOffer } from "./loss-offer.ts";
 import type { ApiPorts, ExplainedLoss } from "./ports.ts";
 import { ApiProblem, notReadyProblem } from "./problem.ts";
 import { callerOf, describeRoute } from "./route-context.ts";
@@ -99,7 +100,7 @@ export function failoverRoutes(ports: ApiPorts) {
         }
         const preferred = body.to === undefined ? null : namedMember(sight.state, body.to);
         if (body.acceptLoss !== undefined) {
-          const taken = readOffer(body.acceptLoss);
+          const taken = readOffer(sight.state, body.acceptLoss);
           if (preferred !== null && preferred.id !== taken.memberId) throw otherOffer();
           await submit(ports, wish, { kind: "accept-loss", ...taken });
         } else {
@@ -272,8 +273,9 @@ function describeOffer(
   if (offer === null || reign === null || reign.fence === null) return null;
   const expiresAtMs = ports.clock.wallMs() + OFFER_MS;
   const { timeline, lsn } = offer.position;
+  const loss = { epoch: reign.epoch, memberId: offer.memberId, position: { timeline, lsn }, expiresAtMs };
   return {
-    token: [reign.epoch, offer.memberId, timeline, lsn, expiresAtMs].join(":"),
+    token: formatLossOffer(loss, sight.state.authority.privateKeyPem),
     member: memberName(sight.state, offer.memberId),
     position: formatPosition(offer.position),
     wouldLose: `whatever was acknowledged beyond ${formatPosition(offer.position)}; how much that is, nobody that is heard knows${detail === null ? "" : ` (${detail})`}`,
@@ -282,23 +284,15 @@ function describeOffer(
 }
 
 /** @throws {ApiProblem} 422 */
-function readOffer(token: string) {
-  const match = /^(\d{1,15}):([0-9a-f-]{36}):(\d{1,10}):(\d{1,16}):(\d{1,16})$/.exec(token);
-  if (match === null) {
-    throw new ApiProblem({
-      status: 422,
-      code: "invalid-request",
-      detail: "acceptLoss is no token of a loss that was shown.",
-      hint: "GET /v1/explain shows one, where there is a loss to take.",
-    });
-  }
-  const [, epoch, memberId = "", timeline, lsn, expiresAtMs] = match;
-  return {
-    epoch: Number(epoch) as FailoverRecord["epoch"],
-    memberId: memberId as MemberId,
-    position: { timeline: Number(timeline) as TimelineId, lsn: Number(lsn) as Lsn },
-    expiresAtMs: Number(expiresAtMs),
-  };
+function readOffer({ authority }: ClusterState, token: string): OfferedLoss {
+  const read = parseLossOffer(token, authority.privateKeyPem);
+  if (read.ok) return read.value;
+  throw new ApiProblem({
+    status: 422,
+    code: "invalid-request",
+    detail: `acceptLoss ${read.error}.`,
+    hint: "GET /v1/explain shows one, where there is a loss to take.",
+  });
 }
 
 function otherOffer(): ApiProblem {

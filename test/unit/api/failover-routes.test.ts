@@ -1,7 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { createApi } from "../../../src/api/create-api.ts";
 import type { ExplanationDocument, FailoverDocument } from "../../../src/api/documents.ts";
+import { formatLossOffer } from "../../../src/api/loss-offer.ts";
 import type { ProblemDocument } from "../../../src/api/problem.ts";
+import type { Epoch, TimelineId } from "../../../src/base/ids.ts";
+import type { Lsn } from "../../../src/base/lsn.ts";
 import { ADMIN, applyCommands, createFake, type Fake, M2, OPERATOR, stateOf, VIEWER } from "./fixture.ts";
 
 function living(over: Parameters<typeof stateOf>[0] = {}): Fake {
@@ -62,7 +65,15 @@ describe("POST /v1/failover", () => {
   test("takes a loss only as it was shown: this epoch, this member, this position, in time", async () => {
     const fake = living();
     const epoch = fake.state?.reign?.epoch ?? 0;
-    const token = (until: number, at = epoch) => [at, M2, 2, 100, until].join(":");
+    const key = fake.state?.authority.privateKeyPem ?? "";
+    const token = (until: number, at = epoch) => {
+      const position = { timeline: 2 as TimelineId, lsn: 100 as Lsn };
+      return formatLossOffer({ epoch: at as Epoch, memberId: M2, position, expiresAtMs: until }, key);
+    };
+    const longer = token(1).replace(/:1:([0-9a-f]{32})$/, ":9000000000000:$1");
+    const changed = await ask(fake, "POST", "/v1/failover", { acceptLoss: longer });
+    expect(changed.status).toBe(422);
+    expect((await read<ProblemDocument>(changed)).detail).toContain("was changed");
     expect((await ask(fake, "POST", "/v1/failover", { acceptLoss: "all of it" })).status).toBe(422);
     const late = await ask(fake, "POST", "/v1/failover", { acceptLoss: token(1) });
     expect((await read<ProblemDocument>(late)).code).toBe("stale-loss");
