@@ -28,6 +28,8 @@ SEEDS ?= 100
 # How many seeds `make check` and `make test` simulate.
 CHECK_SEEDS := 20
 TEST_SEEDS := 500
+# How many histories of whole clusters make test simulates.
+TEST_CLUSTER_SEEDS := 1000
 
 BUILDER ?= $(firstword $(shell for tool in buildah podman docker; do command -v $$tool; done))
 BASE_IMAGE ?= debian:bookworm-slim
@@ -77,13 +79,13 @@ format: setup ## Format and sort imports, and mend what the linter can mend safe
 test: static build ## Everything, on real PostgreSQL too (15 if installed, 17 and 18 from npm; under 15 minutes)
 	@echo "test: PostgreSQL for the tests"
 	@$(BUN) test/support/find-postgres.ts --all
-	@SEEDS=$(TEST_SEEDS) $(RUN_TESTS) $(QUICK_TESTS) test/simulation test/postgres test/e2e test/faults
+	@SEEDS=$(TEST_SEEDS) CLUSTER_SEEDS=$(TEST_CLUSTER_SEEDS) $(RUN_TESTS) $(QUICK_TESTS) test/simulation test/postgres test/e2e test/faults
 
 simulate: setup ## Many simulated clusters: SEEDS=1000, or one again: SEED=42
 	@SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(RUN_TESTS) test/simulation
 
-simulate-long: setup ## Simulated groups of Raft without end, until one breaks a promise (ARGS=--from=1000)
-	@$(BUN) test/simulation/raft/run-simulation.ts $(ARGS)
+simulate-long: setup ## Simulated groups of Raft (ARGS=cluster: whole clusters) without end, until one breaks a promise
+	@$(BUN) test/simulation/$(if $(filter cluster,$(ARGS)),control-plane,raft)/run-simulation.ts $(filter-out cluster,$(ARGS))
 
 faults: build ## Faults on real hosts (network namespaces, root): none may lose anything (ARGS="--repeat 10", --help)
 	@$(BUN) test/support/find-postgres.ts >/dev/null

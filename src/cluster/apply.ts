@@ -223,8 +223,7 @@ function appoint(state: ClusterState, command: Command, change: ChangeOf<"appoin
     reason: change.reason,
     cohort: change.cohort,
     pendingCohort: null,
-    // What was acknowledged under a lease was never promised to anybody else: there is no rule to inherit.
-    inheritedRules: previous === null ? [] : rulesOf(previous).filter(({ isLeased }) => isLeased !== true),
+    inheritedRules: previous === null ? [] : rulesOf(previous),
     timelines: change.timelines,
     lineage: null,
     fence: null,
@@ -411,6 +410,8 @@ function beginSwitchover(
   if (target === undefined) return refuse(state, "member-unknown");
   if (reign.epoch !== change.epoch || reign.fence !== null) return refuse(state, "stale-epoch");
   if (state.switchover !== null) return refuse(state, "operation-running");
+  // A primary whose promotion is not recorded yet would be waited for as one that is still being promoted.
+  if (reign.lineage === null && featureLevelOf(state) >= 3) return refuse(state, "stale-epoch");
   if (target.id === reign.primaryId || target.kind !== "data") return refuse(state, "member-unsuitable");
   if (target.isLeaving) return refuse(state, "member-leaving");
   // Only who acknowledges is sure to hold everything; a target on its way out of the cohort would be passed over.
@@ -496,7 +497,7 @@ export function isSameCohort(a: Cohort, b: Cohort): boolean {
 /** For people: `any 1 of m2, m3`, or `none`. */
 export function cohortText(state: ClusterState, cohort: Cohort): string {
   if (cohort.isLeased === true) return "none, under a lease";
-  if (cohort.standbyIds.length === 0) return "none";
+  if (cohort.standbyIds.length === 0) return cohort.k === 0 ? "none" : `any ${cohort.k} of nobody yet`;
   const names = cohort.standbyIds.map((id) => memberName(state, id)).sort();
   return cohort.k === 0 ? `none of ${names.join(", ")}` : `any ${cohort.k} of ${names.join(", ")}`;
 }

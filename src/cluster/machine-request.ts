@@ -44,6 +44,8 @@ export type MachineRequest =
       readonly epoch: Epoch;
       readonly timelines: readonly TimelineEpoch[];
       readonly settings: ManagedSettings;
+      /** A primary is to acknowledge alone from now on: refused (`no-lease`) unless a lease of this epoch stands. */
+      readonly needsLease?: boolean;
     }
   /** Starts the postmaster, always as a standby. Resolves once the process runs, not when it is ready. */
   | { readonly kind: "start"; readonly epoch: Epoch }

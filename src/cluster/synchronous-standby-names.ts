@@ -1,3 +1,5 @@
+const NOBODY = "(nobody)";
+
 /**
  * The text of `synchronous_standby_names` for a cohort, as PostgreSQL takes it: `ANY 1 ("m2","m3")`. Empty for k = 0.
  *
@@ -7,6 +9,8 @@
  */
 export function renderSynchronousStandbyNames(k: number, names: readonly string[]): string {
   if (k === 0) return "";
+  // PostgreSQL takes no empty list. No member can have this name, so commits wait.
+  if (names.length === 0) return `ANY ${k} ("${NOBODY}")`;
   const quoted = [...names].sort().map((name) => `"${name.replaceAll('"', '""')}"`);
   return `ANY ${k} (${quoted.join(",")})`;
 }

@@ -14,10 +14,10 @@ import {
   mayDegrade,
   synchronousStandbysOf,
 } from "../cluster/spec.ts";
-import { type Cohort, memberById, type Reign, rulesOf } from "../cluster/state.ts";
+import { type Cohort, featureLevelOf, memberById, type Reign, rulesOf } from "../cluster/state.ts";
 import { compareWal, type EpochPosition, epochOfTimeline, withTimeline } from "../cluster/timelines.ts";
 import { type ClusterView, dataMembers, heardStandby, isHeard, stayingDataMembers } from "./cluster-view.ts";
-import { areEnoughPledged, isLeasedReign } from "./quorum.ts";
+import { areEnoughPledged, isLeasedReign, mayLackCommits } from "./quorum.ts";
 
 /** A pledged member whose WAL is known and cannot grow under the old reign any more. */
 interface Candidate {
@@ -109,7 +109,7 @@ export function chooseSuccessor(view: ClusterView, reign: Reign): Succession {
   if (chosen === undefined) return { kind: "blocked", byId: furthest.memberId, offer: offerOf(ranked) };
   if (chosen === taken && !holdsEverything(chosen))
     return choose(view, reign, chosen, candidates, "a person took the loss");
-  if (!isLeased || chosen.memberId === reign.primaryId || hasEnd(chosen))
+  if (!mayLackCommits(reign) || chosen.memberId === reign.primaryId || hasEnd(chosen))
     return choose(view, reign, chosen, candidates, null);
   const lacksBytes = lackOf(view, chosen);
   if (lacksBytes > lackAllowed(view) && chosen !== taken)
@@ -307,8 +307,7 @@ export const LEASED_COHORT: Cohort = { standbyIds: [], k: 0, isLeased: true };
 
 /**
  * The cohort that the successor begins with: the other members that pledged, since they are there. k never grows with an
- * appointment. Where too few are there for k: `block` names absent members too, so that commits wait for them;
- * `degrade` asks for fewer.
+ * appointment. Where too few are there for k: with `block` commits wait; `degrade` asks for fewer.
  */
 function nextCohort(
   view: ClusterView,
@@ -327,6 +326,9 @@ function nextCohort(
   // Who is being removed still acknowledges where nobody else is there: its removal waits, commits do not.
   const present = (staying.length >= k ? staying : others).map(({ memberId }) => memberId);
   if (present.length >= k) return { standbyIds: present.sort(), k };
+  // Absent members are not named: one whose member hears nothing may still receive by its old settings, and would acknowledge
+  // for a reign that it does not know of. With more asked for than are named, commits wait; who knows of the reign joins.
+  if (!mayDegrade(spec) && featureLevelOf(view.state) >= 3) return { standbyIds: present.sort(), k };
   if (mayDegrade(spec)) return { standbyIds: present.sort(), k: present.length };
   const all = dataMembers(view.state)
     .filter(({ id, isLeaving }) => isOther(id) && (!isLeaving || present.includes(id)))

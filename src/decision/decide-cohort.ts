@@ -84,7 +84,7 @@ function nextStep(view: ClusterView, reign: Reign, primary: PrimaryStatus): Step
     .filter(isThere)
     .map(({ id }) => id);
   const staying = stayingDataMembers(view.state)
-    .filter((member) => keepsUp(member) && member.tags.isNoSync !== true)
+    .filter((member) => keepsUp(member) && member.tags.isNoSync !== true && knowsOf(view, reign, member.id))
     .map(({ id }) => id);
   const leased = leaseStep(view, reign, staying);
   if (leased !== "as-it-is") return leased;
@@ -104,12 +104,25 @@ function nextStep(view: ClusterView, reign: Reign, primary: PrimaryStatus): Step
   // While enough others stream, one that runs and is heard is only reconnecting: it can pledge, so it may stay.
   const missing = standbyIds.filter((id) => !streaming.includes(id));
   const lost = streaming.length >= k ? missing.find((id) => heardStandby(view, id) === null) : missing[0];
+  if (lost === undefined && release === null && streaming.length < k && standbyIds.length < k) {
+    return mayDegrade(view.state.spec) && k > 0
+      ? { cohort: { standbyIds, k: k - 1 }, reason: "cohort-weakening" }
+      : { cohort: null, reason: "quorum-lost" };
+  }
   if (lost === undefined) return release;
   const left = standbyIds.filter((id) => id !== lost);
   if (streaming.length >= k)
     return { cohort: { standbyIds: left, k: Math.min(k, left.length) }, reason: "cohort-shrinking" };
   if (!mayDegrade(view.state.spec) || k === 0) return { cohort: null, reason: "quorum-lost" };
   return { cohort: { standbyIds, k: k - 1 }, reason: "cohort-weakening" };
+}
+
+/**
+ * It follows this very reign, on disk. One that receives by the settings of a reign before (its member is frozen, or cut off)
+ * must not acknowledge: nobody would know, when it counts, that what it has is of this reign.
+ */
+function knowsOf(view: ClusterView, { epoch }: Reign, id: MemberId): boolean {
+  return view.observations.get(id)?.status.promises.walEpoch === epoch;
 }
 
 /** How long a commit may wait, or a standby stand still, before commits stop asking for it. */
@@ -167,7 +180,9 @@ function retreat(
   if (featureLevelOf(view.state) < 2) return null;
   const others = stayingOthers(view, reign);
   if (standbyIds.filter((id) => others.includes(id)).length >= k) return null;
-  const streaming = others.filter((id) => connectionOf(view, primary, id)?.state === "streaming");
+  const streaming = others.filter(
+    (id) => connectionOf(view, primary, id)?.state === "streaming" && knowsOf(view, reign, id),
+  );
   const all = [...new Set([...standbyIds, ...streaming])].sort();
   const isWeaker = all.length === standbyIds.length;
   if (isWeaker && others.length >= k) return null;

@@ -252,7 +252,7 @@ function decidePromotion(view: MemberView, reign: Reign): Plan {
   const settings = primarySettings(view);
   const needsLease = isLeasedReign(reign);
   const promote: Action = { kind: "promote", ...reignOf(reign), needsLease };
-  const hasLease = view.lease?.epoch === reign.epoch && view.lease.remainingMs > 0;
+  const hasLease = holdsLease(view, reign);
   if (isConfigured(view, settings)) {
     // Nobody reigns under a lease before it has one (F6).
     if (needsLease && !hasLease) return wait("waiting-for-lease", null, "urgent");
@@ -269,6 +269,11 @@ function decidePromotion(view: MemberView, reign: Reign): Plan {
     ? [configure, reload]
     : [configure, reload, { kind: "checkpoint" }];
   return act("promoting", ...prepare, ...(needsLease && !hasLease ? [] : [promote]));
+}
+
+/** A lease of this very reign stands here. */
+function holdsLease({ lease }: MemberView, { epoch }: Reign): boolean {
+  return lease?.epoch === epoch && lease.remainingMs > 0;
 }
 
 /** The ladder that a member climbs until it streams: follow as it is, rewind, clone anew. */
@@ -325,7 +330,7 @@ function decidePrimary(view: MemberView, postgres: PrimaryStatus): Plan {
   }
   const settings = primarySettings(view);
   const isInEffect = postgres.synchronous.names === desiredSynchronousStandbyNames(view.state);
-  if (!isConfigured(view, settings) || !isInEffect) return configurePrimary(reign, settings, postgres);
+  if (!isConfigured(view, settings) || !isInEffect) return configurePrimary(view, reign, settings, postgres);
   if (view.lease !== null && view.lease !== undefined && !isLeasedReign(reign)) {
     return act("configuring", { kind: "release-lease", epoch: reign.epoch });
   }
@@ -355,8 +360,20 @@ function mayCheckpoint(view: MemberView, postgres: PrimaryStatus): boolean {
  * checkpointer is the process that tells all sessions to wait, and a checkpoint that it completed after the reload proves
  * that it has read the setting.
  */
-function configurePrimary(reign: Reign, settings: ManagedSettings, postgres: PrimaryStatus): Plan {
-  const configure: Action = { kind: "configure", ...reignOf(reign), settings };
+function configurePrimary(
+  view: MemberView,
+  reign: Reign,
+  settings: ManagedSettings,
+  postgres: PrimaryStatus,
+): Plan {
+  const needsLease = isLeasedReign(reign) && settings.synchronousStandbyNames === null;
+  if (needsLease && !holdsLease(view, reign)) return wait("waiting-for-lease", null, "soon");
+  const configure: Action = {
+    kind: "configure",
+    ...reignOf(reign),
+    settings,
+    ...(needsLease ? { needsLease } : {}),
+  };
   const isFirstRule = postgres.synchronous.names === "" && settings.synchronousStandbyNames !== null;
   const actions: readonly Action[] = isFirstRule
     ? [configure, { kind: "reload" }, { kind: "checkpoint" }]

@@ -26,14 +26,25 @@ export function pledgesNeeded(cohort: Cohort): number | null {
  *   leased it says nothing.
  */
 export function areEnoughPledged(reign: Reign, pledged: ReadonlySet<MemberId>, isLeaseOver = false): boolean {
-  return rulesOf(reign).every((rule) => {
+  // What an earlier reign acknowledged under a lease was promised to nobody, and that lease is over.
+  const inherited = reign.inheritedRules.filter(({ isLeased }) => isLeased !== true);
+  return [...inherited, ...ownRules(reign)].every((rule) => {
     if (rule.isLeased === true) return isLeaseOver;
     const needed = pledgesNeeded(rule);
     return needed !== null && rule.standbyIds.filter((id) => pledged.has(id)).length >= needed;
   });
 }
 
-/** Whether some rule of the reign is leased: its primary may have acknowledged alone. */
+/** Whether the reign's primary may acknowledge alone, and so needs a lease. */
 export function isLeasedReign(reign: Reign): boolean {
+  return ownRules(reign).some(({ isLeased }) => isLeased === true);
+}
+
+/** Whether commits may count that were acknowledged under a lease, in this reign or one before: nobody else need have them. */
+export function mayLackCommits(reign: Reign): boolean {
   return rulesOf(reign).some(({ isLeased }) => isLeased === true);
+}
+
+function ownRules({ cohort, pendingCohort }: Reign): readonly Cohort[] {
+  return pendingCohort === null ? [cohort] : [cohort, pendingCohort];
 }

@@ -84,6 +84,7 @@ function parseRequest(fields: Fields): SupervisorRequest {
         epoch: epoch(fields["epoch"]),
         timelines: timelines(fields["timelines"]),
         settings: settings(record(fields["settings"], "settings")),
+        ...(fields["needsLease"] === true ? { needsLease: true } : {}),
       };
     case "promote":
       return {

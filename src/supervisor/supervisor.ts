@@ -175,7 +175,7 @@ export class Supervisor {
       case "look":
         return this.#postmaster.adopt();
       case "configure":
-        return this.#configuration.configure(request);
+        return this.#configure(request);
       case "reload":
         return this.#reload();
       case "promote":
@@ -222,6 +222,12 @@ export class Supervisor {
     const settings = this.#configuration.effective;
     if (!this.#postmaster.reload() || settings === null) return;
     if (settings.upstream === null) this.#postmaster.endWalReceiver(settings.memberName);
+  }
+
+  async #configure(request: Extract<SupervisorRequest, { kind: "configure" }>): Promise<void> {
+    // A reign may have ended long ago without this host knowing: only a lease that stands says that it has not (F6).
+    if (request.needsLease === true) await this.#leases.beginReign(request.epoch);
+    this.#configuration.configure(request);
   }
 
   async #promote(request: Extract<SupervisorRequest, { kind: "promote" }>): Promise<void> {

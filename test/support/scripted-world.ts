@@ -111,6 +111,7 @@ export class ScriptedWorld {
   #newHost(name: string, memberId: MemberId): Host {
     const world = {
       reach: (from: string, host: string) => this.#reachPostgres(from, host),
+      hostMs: () => this.#nowMs,
       newSystem: () => `${++this.#systems}`,
       corrupted: (what: string) => broken("F1", what),
     };

@@ -26,8 +26,13 @@ export interface ModelWorld {
   /** The model at an address, if a packet from `from` reaches it. */
   reach(from: string, host: string): ModelPostgres | null;
   newSystem(): string;
+  /** The time of this host's own clock, which runs a little fast or slow. */
+  hostMs(name: string): number;
   corrupted(what: string): void;
 }
+
+/** For so long before its lease ends a primary is being stopped. */
+const LEASE_STOP_MS = 1_000;
 
 const NO_PROMISES: Promises = {
   newestEpoch: 0 as Epoch,
@@ -54,9 +59,20 @@ export class ModelPostgres {
   hasRoles = false;
   hasAside = false;
   isReceiving = false;
+  /** All its processes are stopped by a signal. */
+  isFrozen = false;
+  /** It ended as a primary, and its last record is the checkpoint that it ended with. */
+  isFinal = false;
+  /** Its data belongs to no history: where that came from. Only a clone mends it, and nothing may count on it before. */
+  corruption: string | null = null;
+  /** What the supervisor holds it to; kept over the supervisor's own restarts. */
+  lease: { readonly epoch: Epoch; readonly untilMs: number } | null = null;
+  /** Ways in which the supervisor is broken on purpose. */
+  readonly faults = { ignoresLeases: false, liesAboutItsEnd: false };
   /** Sabotage: pledges, answers, and goes on receiving. */
   isLiar = false;
   #lie: number | null = null;
+  #lastFollowed: ManagedSettings | null = null;
   /** What the member's loop knows of the rule in effect; forgotten whenever this is no primary. */
   #synchronous: SynchronousStatus | null = null;
 
@@ -70,6 +86,43 @@ export class ModelPostgres {
   crash(): void {
     if (this.kind === "standby" || this.kind === "primary") this.kind = "stopped";
     this.isReceiving = false;
+    this.isFrozen = false;
+    this.isFinal = false;
+  }
+
+  /** The supervisor's dead man's switch: at the end of its lease a primary ends cleanly. @returns whether it did. */
+  endLease(): boolean {
+    const { lease } = this;
+    if (lease === null || this.faults.ignoresLeases) return false;
+    if (this.#world.hostMs(this.name) < lease.untilMs - LEASE_STOP_MS) return false;
+    this.lease = null;
+    if (this.kind !== "primary") return false;
+    this.#stopFast();
+    return true;
+  }
+
+  /** Sabotage: what was promised does not survive a crash, and what was followed is followed again. */
+  forgetPledges(): void {
+    this.promises = { ...this.promises, pledgedEpoch: 0 as Epoch };
+    this.settings = this.#lastFollowed ?? this.settings;
+  }
+
+  /** A stamp of this host comes back from the leader. */
+  extendLease(epoch: Epoch, untilMs: number): void {
+    if (epoch <= this.promises.pledgedEpoch || untilMs - LEASE_STOP_MS <= this.#world.hostMs(this.name))
+      return;
+    if (this.lease !== null && (this.lease.epoch > epoch || this.lease.untilMs > untilMs)) return;
+    this.lease = { epoch, untilMs };
+  }
+
+  #stopFast(): void {
+    const wasPrimary = this.kind === "primary" && !this.isFrozen;
+    if (wasPrimary) {
+      this.wal.push({ id: -1, by: `${this.name}'s end` });
+      this.#drain();
+    }
+    this.crash();
+    this.isFinal = wasPrimary;
   }
 
   /** `application_name`, as its upstream sees it. */
@@ -86,16 +139,20 @@ export class ModelPostgres {
   acknowledgedUpTo(standbys: readonly ModelPostgres[]): number {
     const rule = this.effective?.synchronousStandbyNames ?? null;
     if (rule === null) return this.wal.length;
-    const flushed = standbys
-      .filter((standby) => rule.names.includes(standby.standbyName) && standby.isReceivingFrom(this))
-      .map((standby) => standby.wal.length)
-      .sort((a, b) => b - a);
+    const receiving = standbys.filter(
+      (standby) => rule.names.includes(standby.standbyName) && standby.isReceivingFrom(this),
+    );
+    for (const { corruption } of receiving) {
+      if (corruption !== null) this.#world.corrupted(`${corruption}, and ${this.name} counts on it`);
+    }
+    const flushed = receiving.map((standby) => standby.wal.length).sort((a, b) => b - a);
     return flushed[rule.k - 1] ?? 0;
   }
 
   isReceivingFrom(upstream: ModelPostgres): boolean {
     return (
       this.isUp &&
+      !this.isFrozen &&
       this.kind === "standby" &&
       this.isReceiving &&
       this.effective?.upstream?.host === upstream.name
@@ -104,21 +161,22 @@ export class ModelPostgres {
 
   /** The walreceiver connects, receives up to `countMax` records, or finds that it cannot. */
   receive(countMax: number): void {
-    if (!this.isUp || this.kind !== "standby") return;
+    if (!this.isUp || this.isFrozen || this.kind !== "standby") return;
     const host = this.effective?.upstream?.host;
     const upstream = host === undefined ? null : this.#world.reach(this.name, host);
-    const canServe = upstream?.isUp === true && (upstream.kind === "primary" || upstream.kind === "standby");
+    const isThere = upstream?.isUp === true && !upstream.isFrozen;
+    const canServe = isThere && (upstream.kind === "primary" || upstream.kind === "standby");
     this.isReceiving = canServe && this.#canFollow(upstream);
     if (!canServe || !this.isReceiving) return;
     this.#switchTimeline(upstream);
     const forkEnd = upstream.endOf(this.timeline);
     const end = Math.min(upstream.wal.length, forkEnd, this.wal.length + countMax);
     const last = this.wal.length - 1;
-    if (last >= 0 && upstream.wal[last] !== this.wal[last]) {
-      this.#world.corrupted(
-        `${this.name} follows ${upstream.name} on timeline ${this.timeline} over another history`,
-      );
+    if (last >= 0 && end > this.wal.length && upstream.wal[last] !== this.wal[last]) {
+      // Nobody notices: its member may be frozen, and the server that it followed was built anew meanwhile.
+      this.corruption ??= `${this.name} followed ${upstream.name} on timeline ${this.timeline} over another history`;
     }
+    this.corruption ??= upstream.corruption;
     this.wal.push(...upstream.wal.slice(this.wal.length, end));
     this.#switchTimeline(upstream);
   }
@@ -167,11 +225,12 @@ export class ModelPostgres {
       case "start":
         if (this.kind !== "stopped" || action.epoch < this.promises.newestEpoch) return false;
         this.kind = "standby";
+        this.isFinal = false;
         this.effective = this.settings;
         return true;
       case "stop":
-        if (action.mode === "fast") this.#drain();
-        this.crash();
+        if (action.mode === "fast") this.#stopFast();
+        else this.crash();
         return true;
       case "promote":
         return this.#promote(action);
@@ -185,6 +244,7 @@ export class ModelPostgres {
       case "rewind":
         return this.#rewind(action);
       case "release-lease":
+        this.lease = null;
         return true;
       case "discard-aside":
         this.hasAside = false;
@@ -199,16 +259,18 @@ export class ModelPostgres {
   }
 
   #reload(): void {
-    if (this.kind === "absent" || this.kind === "stopped") return;
+    if (this.kind === "absent" || this.kind === "stopped" || this.isFrozen) return;
     this.effective = this.settings;
     if (this.effective?.upstream === null) this.isReceiving = false;
   }
 
-  #configure({ epoch, timelines, settings }: Extract<Action, { kind: "configure" }>): boolean {
+  #configure({ epoch, timelines, settings, needsLease }: Extract<Action, { kind: "configure" }>): boolean {
     if (epoch < this.promises.newestEpoch) return false;
+    if (needsLease === true && this.lease?.epoch !== epoch && !this.faults.ignoresLeases) return false;
     if (settings.upstream !== null) {
       if (epoch <= this.promises.pledgedEpoch) return false;
       this.promises = { ...this.promises, newestEpoch: epoch, walEpoch: epoch, timelines };
+      this.#lastFollowed = settings;
     }
     this.settings = settings;
     this.#lie = null;
@@ -224,9 +286,12 @@ export class ModelPostgres {
 
   standbys: readonly ModelPostgres[] = [];
 
-  #promote({ epoch, timelines }: Extract<Action, { kind: "promote" }>): boolean {
+  #promote({ epoch, timelines, needsLease }: Extract<Action, { kind: "promote" }>): boolean {
     const isStale = epoch < this.promises.newestEpoch || epoch <= this.promises.pledgedEpoch;
-    if (isStale || this.kind !== "standby") return false;
+    const lacksLease = needsLease && this.lease?.epoch !== epoch && !this.faults.ignoresLeases;
+    if (isStale || lacksLease) return false;
+    if (this.kind !== "standby" || this.isFrozen) return false;
+    if (this.corruption !== null) this.#world.corrupted(`${this.corruption}, and is promoted`);
     this.promises = { ...this.promises, newestEpoch: epoch, walEpoch: epoch, timelines };
     this.kind = "primary";
     this.isReceiving = false;
@@ -245,6 +310,7 @@ export class ModelPostgres {
     if (action.epoch < this.promises.newestEpoch || action.epoch <= this.promises.pledgedEpoch) return false;
     this.hasAside = this.kind !== "absent";
     this.wal = [...source.wal];
+    this.corruption = source.corruption;
     this.timeline = source.timeline;
     this.ancestors = [...source.ancestors];
     this.system = source.system;
@@ -288,11 +354,19 @@ export class ModelPostgres {
     if (this.kind !== "primary") this.#synchronous = null;
     const systemIdentifier = this.system;
     const timeline = this.timeline as TimelineId;
+    if (this.isFrozen) return { kind: "unresponsive", detail: "frozen" };
     switch (this.kind) {
       case "absent":
         return { kind: "absent" };
       case "stopped":
-        return { kind: "stopped", systemIdentifier, timeline, checkpointLsn: 0 as Lsn, isClean: false };
+        return {
+          kind: "stopped",
+          systemIdentifier,
+          timeline,
+          checkpointLsn: (this.isFinal ? this.wal.length - 1 : 0) as Lsn,
+          isClean: this.isFinal,
+          ...(this.isFinal || this.faults.liesAboutItsEnd ? { isFinal: true } : {}),
+        };
       case "standby": {
         const upstream = this.effective?.upstream;
         const walReceiver =

@@ -5,11 +5,12 @@
  *
  * One seed decides everything that happens. After every event the safety invariants are checked.
  */
-import type { LogIndex, MemberId } from "../../../src/base/ids.ts";
+import type { Epoch, LogIndex, MemberId } from "../../../src/base/ids.ts";
 import { apply } from "../../../src/cluster/apply.ts";
 import type { Change } from "../../../src/cluster/command.ts";
 import type { GroupConfig } from "../../../src/cluster/consensus.ts";
 import type { MemberStatus, Observation } from "../../../src/cluster/observation.ts";
+import { leaseMsOf } from "../../../src/cluster/spec.ts";
 import { type ClusterState, isNamedByReign, memberById } from "../../../src/cluster/state.ts";
 import { isWritable } from "../../../src/cluster/writable.ts";
 import type { ClusterView } from "../../../src/decision/cluster-view.ts";
@@ -17,7 +18,10 @@ import { decideCluster } from "../../../src/decision/decide-cluster.ts";
 import type { GroupView } from "../../../src/decision/decide-config.ts";
 import { decideMember } from "../../../src/decision/decide-member.ts";
 import { decideMembership, isStopping } from "../../../src/decision/decide-membership.ts";
+import { leaseEndMs } from "../../../src/decision/lease.ts";
 import type { Action } from "../../../src/decision/plan.ts";
+import { isLeasedReign } from "../../../src/decision/quorum.ts";
+import { REASONS } from "../../../src/decision/reasons.ts";
 import { NO_REIGN_SEEN, type ReignSeen, seeReign } from "../../../src/decision/reign-seen.ts";
 import { clusterState, id, member } from "../../support/situation.ts";
 import { ModelPostgres, type WalRecord } from "./model-postgres.ts";
@@ -34,8 +38,21 @@ interface Host {
   /** How much of the log it knows. */
   known: LogIndex;
   plan: Action[];
+  planReason: string;
   life: number;
   sequence: number;
+  /** The member's process is stopped by a signal; what it had decided, it does when it goes on. */
+  isFrozen: boolean;
+  /** This host's clock: `offset + rate * true time`. */
+  readonly clock: { readonly offsetMs: number; readonly rate: number };
+}
+
+/** A stamp on its way back to its primary. */
+interface Grant {
+  readonly to: Host;
+  readonly epoch: Epoch;
+  readonly stampMs: number;
+  readonly atMs: number;
 }
 
 /** So many clients write; each waits for its commit. */
@@ -49,7 +66,15 @@ export type Sabotage =
   | "promote-the-least-advanced"
   | "settle-without-holding"
   | "ignore-the-epoch-of-timelines"
-  | "give-a-standby-name-twice";
+  | "give-a-standby-name-twice"
+  | "forget-inherited-rules"
+  | "count-the-new-rule-alone"
+  | "forget-pledges-at-a-crash"
+  | "take-any-end-for-the-last"
+  | "keep-no-leases"
+  | "count-a-lease-from-its-receipt"
+  | "appoint-before-the-lease-ends"
+  | "stop-a-primary-without-a-leader";
 
 export class World {
   readonly trace: string[] = [];
@@ -59,8 +84,16 @@ export class World {
   readonly #states: ClusterState[];
   readonly #observations = new Map<MemberId, Map<MemberId, Observation>>();
   readonly #cut = new Set<string>();
-  readonly #acknowledged = new Set<WalRecord>();
+  /** Each acknowledged record, with the epoch under which it was. */
+  readonly #acknowledged = new Map<WalRecord, Epoch>();
   readonly #epochWriters = new Map<number, string>();
+  /** Epochs whose appointment said that something may be lost. */
+  readonly #lossyEpochs = new Set<number>();
+  readonly #promoted = new Set<number>();
+  readonly #pledged = new Map<string, number>();
+  #grants: Grant[] = [];
+  #grantedAtMs: number | null = null;
+  #reads = 0;
   #leader: Host;
   #formerLeaderId: MemberId | null = null;
   #leadingSinceMs = 0;
@@ -81,7 +114,7 @@ export class World {
     this.#machines = size;
     this.#states = [
       clusterState({
-        featureLevel: 2,
+        featureLevel: 3,
         members: names.map((name) => member(name, { data: "none" })),
         initialization: { memberId: id("m1"), operationId: "op", options: { encoding: "UTF8", locale: "C" } },
         reign: null,
@@ -94,13 +127,35 @@ export class World {
   #newHost(name: string): Host {
     const world = {
       reach: (from: string, host: string) => this.#reach(from, host),
-      newSystem: () => `${++this.#systems}`,
+      newSystem: () => {
+        if (this.#systems > 0)
+          this.#broken("F7", `${name} makes a second system over this cluster's history`);
+        return `${++this.#systems}`;
+      },
+      hostMs: () => hostMs(),
       corrupted: (what: string) => this.#broken("F1", what),
     };
+    // Up to 1 % fast or slow, which is a hundred times what clocks do, and half of what is reckoned with.
+    const clock = { offsetMs: this.#random() * 1e6, rate: 0.99 + this.#random() * 0.02 };
+    const hostMs = () => clock.offsetMs + clock.rate * this.#nowMs;
     const postgres = new ModelPostgres(name, id(name), world);
     postgres.isLiar = this.#sabotage === "answer-before-the-pledge";
+    postgres.faults.ignoresLeases = this.#sabotage === "keep-no-leases";
+    postgres.faults.liesAboutItsEnd = this.#sabotage === "take-any-end-for-the-last";
     this.#observations.set(id(name), new Map());
-    return { name, id: id(name), postgres, isUp: true, known: 0 as LogIndex, plan: [], life: 1, sequence: 0 };
+    return {
+      name,
+      id: id(name),
+      postgres,
+      isUp: true,
+      known: 0 as LogIndex,
+      plan: [],
+      planReason: "",
+      life: 1,
+      sequence: 0,
+      isFrozen: false,
+      clock,
+    };
   }
 
   /** Every PostgreSQL may become an upstream of every other. */
@@ -136,6 +191,7 @@ export class World {
     else if (dice < 0.7) this.#write();
     else if (dice < 0.85) this.#heartbeats();
     else this.#leaderTurn();
+    this.#leases();
     this.#acknowledge();
     this.#check();
   }
@@ -143,7 +199,14 @@ export class World {
   /** Everything works again. */
   heal(): void {
     this.#cut.clear();
-    for (const host of this.#hosts) this.#boot(host);
+    for (const host of this.#hosts) {
+      this.#boot(host);
+      host.isFrozen = false;
+      host.postgres.isFrozen = false;
+    }
+    const pauses = this.#latest().pauses ?? [];
+    if (pauses.length > 0 && this.#hasMajority(this.#leader))
+      this.#agree({ kind: "resume", reason: null }, "somebody asked");
     this.#note("healed");
   }
 
@@ -156,7 +219,9 @@ export class World {
     if (primary === undefined || !isWritable(state, primary.id, primary.postgres.look())) return false;
     if (state.members.some(({ isLeaving }) => isLeaving)) return false;
     const others = this.#hosts.filter((host) => host !== primary && this.#isMember(host));
-    return others.every(({ postgres }) => postgres.isReceivingFrom(primary.postgres));
+    return others.every(
+      ({ postgres }) => postgres.isReceivingFrom(primary.postgres) && postgres.corruption === null,
+    );
   }
 
   describe(): string {
@@ -186,7 +251,7 @@ export class World {
   }
 
   #memberTurn(host: Host): void {
-    if (!host.isUp || host.plan.length > 0) return;
+    if (!host.isUp || host.isFrozen || host.plan.length > 0) return;
     const state = this.#known(host);
     const { reign } = state;
     const plan = decideMember({
@@ -194,9 +259,9 @@ export class World {
       selfId: host.id,
       postgres: host.postgres.look(),
       promises: host.postgres.promises,
-      hasStandbySignal: true,
-      lease: null,
-      unansweredMs: null,
+      hasStandbySignal: host.postgres.kind !== "primary",
+      lease: this.#leaseOf(host),
+      unansweredMs: host.postgres.isFrozen ? 60_000 : null,
       isDiskFull: false,
       needsClone: null,
       hasAside: host.postgres.hasAside,
@@ -210,6 +275,10 @@ export class World {
       primary: reign === null ? null : (this.#observations.get(host.id)?.get(reign.primaryId) ?? null),
     });
     host.plan = this.#believingNumbers(host, [...plan.actions]);
+    host.planReason = plan.reason;
+    if (this.#sabotage === "stop-a-primary-without-a-leader" && !this.#hasMajority(host)) {
+      if (host.postgres.kind === "primary") host.plan = [{ kind: "stop", mode: "immediate" }];
+    }
     if (plan.actions.length > 0) this.#note(`${host.name} plans ${plan.reason}`);
   }
 
@@ -233,9 +302,17 @@ export class World {
   }
 
   #act(host: Host): void {
-    const action = host.isUp ? host.plan.shift() : undefined;
+    const action = host.isUp && !host.isFrozen ? host.plan.shift() : undefined;
     if (action === undefined) return;
+    if (action.kind === "stop") this.#checkStop(host);
+    if (action.kind === "promote") this.#checkPromotion(host, action.epoch);
+    const { newestEpoch, pledgedEpoch } = host.postgres.promises;
     const isDone = host.postgres.perform(action);
+    const isPromoted = action.kind === "promote" && isDone && host.postgres.kind === "primary";
+    if (isPromoted && (action.epoch < newestEpoch || action.epoch <= pledgedEpoch))
+      this.#broken("F4", `${host.name} is promoted for epoch ${action.epoch}, and had promised not to be`);
+    if (action.kind === "promote" && isDone && host.postgres.kind === "primary")
+      this.#promoted.add(action.epoch);
     this.#note(
       `${host.name} ${action.kind}${"epoch" in action ? ` ${action.epoch}` : ""}${isDone ? "" : " refused"}`,
     );
@@ -243,7 +320,9 @@ export class World {
   }
 
   #write(): void {
-    const primaries = this.#hosts.filter(({ isUp, postgres }) => isUp && postgres.kind === "primary");
+    const primaries = this.#hosts.filter(
+      ({ isUp, postgres }) => isUp && !postgres.isFrozen && postgres.kind === "primary",
+    );
     if (primaries.length === 0) return;
     const { name, postgres } = this.#pick(primaries);
     if (postgres.wal.length - this.#acknowledgedBy(postgres) > WAITING_MAX) return;
@@ -256,12 +335,14 @@ export class World {
 
   #acknowledge(): void {
     for (const { isUp, postgres } of this.#hosts) {
-      if (!isUp || postgres.kind !== "primary") continue;
+      if (!isUp || postgres.isFrozen || postgres.kind !== "primary") continue;
       const end = Math.min(this.#acknowledgedBy(postgres), postgres.wal.length);
       for (let at = end - 1; at >= 0; at -= 1) {
         const record = postgres.wal[at];
         if (record === undefined || this.#acknowledged.has(record)) break;
-        if (record.by === postgres.name) this.#acknowledged.add(record);
+        if (record.by !== postgres.name) continue;
+        this.#checkLease(postgres, record);
+        this.#acknowledged.set(record, postgres.promises.walEpoch);
       }
     }
   }
@@ -273,9 +354,9 @@ export class World {
 
   #heartbeats(): void {
     const leader = this.#leader;
-    if (!leader.isUp) return;
+    if (!leader.isUp || leader.isFrozen) return;
     for (const host of [...this.#hosts]) {
-      if (!host.isUp || this.#reach(leader.name, host.name) === null) continue;
+      if (!host.isUp || host.isFrozen || this.#reach(leader.name, host.name) === null) continue;
       if (!this.#isMember(host)) {
         if (this.#chance(0.3)) this.#leave(host);
         continue;
@@ -306,6 +387,16 @@ export class World {
       detail: null,
       leading: null,
       version: "model",
+      featureLevel: 3,
+      postmasterState: host.postgres.isFrozen ? "stopped" : "running",
+      checks: {
+        connectionFailingMs: null,
+        writeFailingMs: null,
+        postmasterStoppedMs: host.postgres.isFrozen ? 5_000 : null,
+        detail: null,
+      },
+      lease: this.#leaseOf(host),
+      ...(this.#isLeasedPrimary(host) ? { leaseStampMs: hostMsOf(host, this.#nowMs) } : {}),
     };
     const heard = { status, statusAtMs: this.#nowMs, heardAtMs: this.#nowMs, isConnected: true };
     this.#observations.get(leader.id)?.set(host.id, heard);
@@ -313,7 +404,7 @@ export class World {
 
   #leaderTurn(): void {
     const leader = this.#leader;
-    if (!leader.isUp || !this.#hasMajority(leader)) {
+    if (!leader.isUp || leader.isFrozen || !this.#hasMajority(leader)) {
       this.#elect();
       return;
     }
@@ -321,6 +412,9 @@ export class World {
     const state = this.#latest();
     this.#reign = seeReign(this.#reign, state.reign, this.#nowMs);
     this.#loseConnections(leader);
+    this.#grant(leader);
+    const reigning = this.#observations.get(leader.id)?.get(state.reign?.primaryId ?? leader.id);
+    const seen = reigning?.status.postgres;
     const view: ClusterView = {
       state,
       selfId: leader.id,
@@ -332,11 +426,16 @@ export class World {
       reignSinceMs: this.#reign.sinceMs,
       fenceSinceMs: this.#reign.fenceSinceMs,
       lastFenceSinceMs: this.#reign.lastFenceSinceMs,
-      leaseUntilMs: 0,
-      primaryLsn: null,
+      leaseUntilMs:
+        this.#sabotage === "appoint-before-the-lease-ends"
+          ? 0
+          : leaseEndMs(this.#leadingSinceMs, this.#grantedAtMs, leaseMsOf(state.spec)),
+      primaryLsn: seen?.kind === "primary" ? seen.writtenLsn : null,
       formerLeaderId: this.#formerLeaderId,
     };
-    const urgent = decideCluster(view);
+    const urgent = decideCluster(this.#withOneRule(view));
+    if (urgent.kind === "hold" && !Object.hasOwn(REASONS, urgent.reason))
+      this.#broken("F10", `a hold for '${urgent.reason}', which nobody can explain`);
     const decision =
       urgent.kind === "hold" ? (decideMembership(view, this.#groupOf(view)) ?? urgent) : urgent;
     if (decision.kind === "transfer-leadership")
@@ -354,7 +453,11 @@ export class World {
     };
     const applied = apply(this.#latest(), command);
     if (applied.state === null || !applied.outcome.ok) return;
-    this.#states.push(this.#namingTwice(applied.state));
+    if (change.kind === "appoint" && change.loss !== undefined && applied.state.reign !== null)
+      this.#lossyEpochs.add(applied.state.reign.epoch);
+    if (change.kind === "appoint" && applied.state.reign !== null)
+      this.#checkLeasesAreOver(applied.state.reign.epoch);
+    this.#states.push(this.#forgettingRules(this.#namingTwice(applied.state), change));
     this.#note(`agreed ${change.kind} because ${reason}: ${applied.events[0]?.message ?? ""}`);
   }
 
@@ -416,9 +519,169 @@ export class World {
   #hasMajority(host: Host): boolean {
     const voters = this.#voters();
     const reached = voters.filter(
-      (other) => other === host || (other.isUp && this.#reach(host.name, other.name)),
+      (other) => other === host || (other.isUp && !other.isFrozen && this.#reach(host.name, other.name)),
     );
-    return voters.includes(host) && reached.length * 2 > voters.length;
+    return voters.includes(host) && !host.isFrozen && reached.length * 2 > voters.length;
+  }
+
+  // --- Leases ------------------------------------------------------------------------------------------------------
+
+  #isLeasedPrimary(host: Host): boolean {
+    const { reign } = this.#known(host);
+    return reign !== null && reign.primaryId === host.id && reign.fence === null && isLeasedReign(reign);
+  }
+
+  #leaseOf(host: Host): { readonly epoch: Epoch; readonly remainingMs: number } | null {
+    const { lease } = host.postgres;
+    if (lease === null || lease.epoch <= host.postgres.promises.pledgedEpoch) return null;
+    return { epoch: lease.epoch, remainingMs: lease.untilMs - hostMsOf(host, this.#nowMs) };
+  }
+
+  /** The leader hands a stamp back, once a quorum is with it: now. On its way it may be slow. */
+  #grant(leader: Host): void {
+    const { reign } = this.#known(leader);
+    if (reign === null || reign.fence !== null || !isLeasedReign(reign) || !leader.isUp) return;
+    const primary = this.#hosts.find((host) => host.id === reign.primaryId);
+    const observation = this.#observations.get(leader.id)?.get(reign.primaryId);
+    const stampMs = observation?.status.leaseStampMs;
+    if (primary === undefined || stampMs === undefined || observation === undefined) return;
+    if (observation.statusAtMs < this.#leadingSinceMs) return;
+    this.#grantedAtMs = this.#nowMs;
+    const atMs = this.#nowMs + (this.#chance(0.1) ? this.#random() * 6_000 : this.#random() * 50);
+    this.#grants.push({ to: primary, epoch: reign.epoch, stampMs, atMs });
+  }
+
+  /** Stamps arrive, and leases end. */
+  #leases(): void {
+    if (this.#grants.length > 0) {
+      const arrived = this.#grants.filter(({ atMs }) => atMs <= this.#nowMs);
+      this.#grants = this.#grants.filter(({ atMs }) => atMs > this.#nowMs);
+      for (const { to, epoch, stampMs } of arrived) {
+        if (!to.isUp || to.isFrozen) continue;
+        const isReceipt = this.#sabotage === "count-a-lease-from-its-receipt";
+        const fromMs = isReceipt ? hostMsOf(to, this.#nowMs) : stampMs;
+        to.postgres.extendLease(epoch, fromMs + leaseMsOf(this.#known(to).spec));
+      }
+    }
+    for (const { isUp, name, postgres } of this.#hosts) {
+      if (isUp && postgres.endLease()) this.#note(`${name} stops PostgreSQL: its lease ends`);
+    }
+  }
+
+  /** F6: nobody acknowledges alone once another was promoted. */
+  #checkLease(postgres: ModelPostgres, record: WalRecord): void {
+    const { walEpoch } = postgres.promises;
+    const isAlone = postgres.effective?.synchronousStandbyNames == null;
+    const isLate = isAlone && [...this.#promoted].some((epoch) => epoch > walEpoch);
+    if (isLate)
+      this.#broken("F6", `${postgres.name} acknowledges ${record.id} alone under epoch ${walEpoch}`);
+  }
+
+  // --- What must never be done --------------------------------------------------------------------------------------
+
+  /** F9: a primary that reigns and is not being replaced is stopped by nobody. */
+  #checkStop(host: Host): void {
+    const { reign } = this.#latest();
+    const { postgres } = host;
+    if (postgres.kind !== "primary" || postgres.isFrozen || host.planReason === "handing-over") return;
+    const reigns =
+      reign !== null && reign.primaryId === host.id && postgres.promises.walEpoch === reign.epoch;
+    if (reigns && reign.fence === null) this.#broken("F9", `${host.name} stops the primary that reigns`);
+  }
+
+  /** F4: only an appointment makes a primary, and only the newest that its supervisor knows. */
+  #checkPromotion(host: Host, epoch: Epoch): void {
+    const isAppointed = this.#states.some(
+      ({ reign }) => reign?.epoch === epoch && reign.primaryId === host.id,
+    );
+    if (!isAppointed)
+      this.#broken("F4", `${host.name} is promoted for epoch ${epoch} without an appointment`);
+  }
+
+  /** F3: a pledge is never taken back, whatever happens to the process or the host. */
+  #checkPledges(): void {
+    for (const { name, postgres } of this.#hosts) {
+      const { pledgedEpoch } = postgres.promises;
+      const before = this.#pledged.get(name) ?? 0;
+      if (pledgedEpoch < before) this.#broken("F3", `${name} forgets that it pledged epoch ${before}`);
+      if (pledgedEpoch > before) this.#pledged.set(name, pledgedEpoch);
+    }
+  }
+
+  /** F6: whoever is appointed, nobody else may still acknowledge alone, by the clock that holds it to its lease. */
+  #checkLeasesAreOver(epoch: Epoch): void {
+    for (const host of this.#hosts) {
+      const { postgres, name } = host;
+      const { lease } = postgres;
+      const mayReign = postgres.kind === "primary" && postgres.effective?.synchronousStandbyNames == null;
+      if (!host.isUp || !mayReign || lease === null || lease.epoch >= epoch) continue;
+      if (lease.epoch <= postgres.promises.pledgedEpoch) continue;
+      const leftMs = lease.untilMs - hostMsOf(host, this.#nowMs);
+      if (leftMs > 0)
+        this.#broken("F6", `${name} may reign for ${Math.round(leftMs)} ms more, and has a successor`);
+    }
+  }
+
+  // --- People -------------------------------------------------------------------------------------------------------
+
+  /** Somebody changes how commits are kept, pauses failovers, ends a reign, hands over, builds a member anew. */
+  #operate(): void {
+    const state = this.#latest();
+    if (!this.#hasMajority(this.#leader) || state.reign === null) return;
+    const { spec, generation, reign } = state;
+    const dice = this.#random();
+    const other = this.#pick(state.members);
+    const asked = "somebody asked";
+    const operationId = `op-${++this.#reads}`;
+    if (dice < 0.45) {
+      const durability = this.#pick([
+        { mode: "async", maxLagBytes: this.#chance(0.5) ? 5 : 1_000_000 },
+        { mode: "async", maxLagBytes: 1_000_000 },
+        { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "degrade" },
+        { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "block" },
+        { mode: "quorum", synchronousStandbys: 2, onQuorumLoss: "degrade" },
+      ] as const);
+      this.#agree({ kind: "change-spec", generation, spec: { ...spec, durability } }, asked);
+    } else if (dice < 0.55) {
+      const isPaused = (state.pauses ?? []).length > 0;
+      this.#agree(isPaused ? { kind: "resume", reason: null } : { kind: "pause", reason: "work" }, asked);
+    } else if (dice < 0.7) {
+      this.#agree({ kind: "fence", epoch: reign.epoch, reason: "operator", preferredId: other.id }, asked);
+    } else if (dice < 0.9) {
+      this.#agree({ kind: "begin-switchover", targetId: other.id, operationId, epoch: reign.epoch }, asked);
+    } else {
+      this.#agree({ kind: "reinitialize-member", memberId: other.id, operationId }, asked);
+    }
+  }
+
+  /** A signal stops a member, or all of a PostgreSQL; or lets it go on. */
+  #freeze(host: Host): void {
+    if (!host.isUp) return;
+    if (this.#chance(0.5)) {
+      host.isFrozen = !host.isFrozen;
+      this.#note(`${host.name}'s member ${host.isFrozen ? "freezes" : "thaws"}`);
+      return;
+    }
+    const { postgres } = host;
+    if (postgres.kind !== "standby" && postgres.kind !== "primary") return;
+    postgres.isFrozen = !postgres.isFrozen;
+    this.#note(`${host.name}'s PostgreSQL ${postgres.isFrozen ? "freezes" : "thaws"}`);
+  }
+
+  // --- Sabotage -----------------------------------------------------------------------------------------------------
+
+  #forgettingRules(state: ClusterState, change: Change): ClusterState {
+    if (this.#sabotage !== "forget-inherited-rules" || change.kind !== "appoint" || state.reign === null)
+      return state;
+    return { ...state, reign: { ...state.reign, inheritedRules: [] } };
+  }
+
+  #withOneRule(view: ClusterView): ClusterView {
+    const { reign } = view.state;
+    if (this.#sabotage !== "count-the-new-rule-alone" || !reign?.fence || reign.pendingCohort === null)
+      return view;
+    const newest = { ...reign, cohort: reign.pendingCohort, pendingCohort: null };
+    return { ...view, state: { ...view.state, reign: newest } };
   }
 
   // --- Members that come and go -----------------------------------------------------------------------------------
@@ -494,7 +757,7 @@ export class World {
   }
 
   #elect(): void {
-    const candidates = this.#hosts.filter((host) => host.isUp && this.#hasMajority(host));
+    const candidates = this.#hosts.filter((host) => host.isUp && !host.isFrozen && this.#hasMajority(host));
     if (candidates.length > 0) this.#lead(this.#pick(candidates));
   }
 
@@ -503,6 +766,7 @@ export class World {
     this.#formerLeaderId = this.#leader.id;
     this.#leader = host;
     this.#leadingSinceMs = this.#nowMs;
+    this.#grantedAtMs = null;
     this.#note(`${host.name} leads`);
   }
 
@@ -511,6 +775,14 @@ export class World {
     const other = this.#pick(this.#hosts);
     if (this.#chance(0.08)) {
       this.#replace();
+      return;
+    }
+    if (this.#chance(0.15)) {
+      this.#operate();
+      return;
+    }
+    if (this.#chance(0.2)) {
+      this.#freeze(host);
       return;
     }
     const dice = this.#random();
@@ -545,13 +817,16 @@ export class World {
     host.isUp = false;
     host.postgres.isUp = false;
     host.postgres.crash();
+    host.postgres.lease = null;
     host.plan = [];
+    if (this.#sabotage === "forget-pledges-at-a-crash") host.postgres.forgetPledges();
   }
 
   #boot(host: Host): void {
     if (host.isUp) return;
     this.#note(`${host.name} boots`);
     host.isUp = true;
+    host.isFrozen = false;
     host.postgres.isUp = true;
     host.life += 1;
     host.sequence = 0;
@@ -560,6 +835,7 @@ export class World {
 
   /** F1, after every event: whoever reigns by the newest appointment has every acknowledged commit. */
   #check(): void {
+    this.#checkPledges();
     const { reign } = this.#latest();
     if (reign === null) return;
     const reigning = this.#hosts.find((host) => host.id === reign.primaryId)?.postgres;
@@ -568,9 +844,12 @@ export class World {
     if (witness === this.#checked) return;
     this.#checked = witness;
     const stored = new Set(reigning.wal);
-    for (const record of this.#acknowledged) {
-      if (!stored.has(record))
+    for (const [record, epoch] of this.#acknowledged) {
+      if (stored.has(record)) continue;
+      // Under a lease a loss is possible, and said with the appointment that brings it: then, and only then.
+      if (![...this.#lossyEpochs].some((lossy) => lossy > epoch))
         this.#broken("F1", `record ${record.id} by ${record.by} is not on ${reigning.name}`);
+      this.#acknowledged.delete(record);
     }
   }
 
@@ -594,6 +873,10 @@ export class World {
     if (picked === undefined) throw new Error("nothing to pick from");
     return picked;
   }
+}
+
+function hostMsOf({ clock }: Host, trueMs: number): number {
+  return clock.offsetMs + clock.rate * trueMs;
 }
 
 /** A small generator of good-enough chance from a 32-bit seed. */

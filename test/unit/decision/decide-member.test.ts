@@ -443,6 +443,17 @@ describe("under a lease (F6)", () => {
     expect(plan.actions.map(({ kind }) => kind)).not.toContain("promote");
   });
 
+  test("a primary acknowledges alone only once it has one, and its supervisor is asked to make sure", () => {
+    const moving = clusterState({
+      reign: { ...(m2Reigns.reign ?? reign()), lineage: reign().lineage, pendingCohort: LEASED },
+    });
+    const serving = primary(1, ["m3"]);
+    const ready = { promises: promises({ walEpoch: epoch(2) }), settingsHash: settings(null, [1, "m3"]) };
+    expect(say(decideMember(view(serving, moving, ready)))).toBe("waiting-for-lease");
+    const plan = decideMember(view(serving, moving, { ...ready, ...lease(900) }));
+    expect(plan.actions).toMatchObject([{ kind: "configure", needsLease: true }, { kind: "reload" }]);
+  });
+
   test("is given back once commits are guarded by standbys again", () => {
     const reigns = clusterState({ reign: { ...(m2Reigns.reign ?? reign()), lineage: reign().lineage } });
     const serving = primary(1, ["m3"]);
