@@ -97,6 +97,7 @@ function nextStep(view: ClusterView, reign: Reign, primary: PrimaryStatus): Step
   const present = standbyIds.filter((id) => staying.includes(id)).length;
   if (k < Math.min(synchronousStandbys, present))
     return { cohort: { standbyIds, k: k + 1 }, reason: "cohort-strengthening" };
+  if (k > synchronousStandbys) return { cohort: { standbyIds, k: k - 1 }, reason: "cohort-easing" };
 
   const release = releaseStep(view, reign, staying.length);
   if (release !== null && release.cohort !== null) return release;

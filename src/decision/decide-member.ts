@@ -144,11 +144,13 @@ function decideAbsent(view: MemberView): Plan {
 }
 
 /** Clones, as soon as there is a primary that serves. */
-function decideClone(view: MemberView, replace: string | null): Plan {
+function decideClone(view: MemberView, why: string | null): Plan {
   const { reign } = view.state;
   if (reign === null || reign.fence !== null) return wait("waiting-for-initialization");
   if (view.isDiskFull) return wait("disk-full", "there is no room for a clone");
   if (!isPrimaryReady(view, reign)) return wait("waiting-for-primary");
+  // PostgreSQL's programs say why in several lines; the supervisor is told in one.
+  const replace = why === null ? null : why.trim().replace(/\s*[\n\r\0]+\s*/g, "; ");
   const clone: Action = {
     kind: "clone",
     clusterId: view.state.clusterId,

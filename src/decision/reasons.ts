@@ -49,6 +49,7 @@ export const REASONS = {
   "cohort-growing": "A standby streams and joins the synchronous standbys.",
   "cohort-shrinking": "A synchronous standby is lost and leaves the synchronous standbys.",
   "cohort-strengthening": "More standbys must acknowledge a commit, now that there are enough.",
+  "cohort-easing": "Fewer standbys must acknowledge a commit, as somebody asked.",
   "cohort-weakening":
     "Standbys were lost; fewer acknowledgements are asked for, as `onQuorumLoss: degrade` says.",
   "cohort-leasing": "Commits are to be acknowledged by the primary alone, under a lease.",

@@ -40,7 +40,7 @@ export const ASYNC_FAULTS: readonly Fault[] = [
   {
     name: "member of the primary killed (async)",
     setup,
-    expects: "no failover",
+    expects: "writes",
     inject: (scene) => {
       scene.cluster.signal(scene.primary, "member", "SIGKILL");
       return { what: scene.primary.name, mend: () => scene.cluster.boot(scene.primary) };

@@ -20,6 +20,7 @@ import { DIRECTORY_BEGIN, FaultCluster } from "./fault-cluster.ts";
 
 const DATA_MEGABYTES = 700;
 const OWN_MEGABYTES = 48;
+const AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"];
 const FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 export function bringUp(setup: Setup): Promise<FaultCluster> {
@@ -35,6 +36,12 @@ export function bringUp(setup: Setup): Promise<FaultCluster> {
       return FaultCluster.bringUp({
         size: 3,
         topology: { durability: { mode: "async", maxLagBytes: 64 * 1024 * 1024 } },
+        // As PostgreSQL's own user: the supervisor has to start a member again that hangs, and cannot touch root's.
+        prepare: (member) => {
+          const { uid, gid } = statSync(placeOf(member));
+          chownSync(member.directory, uid, gid);
+        },
+        enter: () => (process.getuid?.() === 0 ? AS_POSTGRES : []),
       });
     case "three, small disks":
       return FaultCluster.bringUp({

@@ -308,6 +308,11 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
     "change-cohort any 1 of m2,m3",
   ],
   [
+    "asks for fewer acknowledgements once somebody wants fewer, although enough are there",
+    clusterView(clusterState({ reign: reign({ cohort: cohort(2, "m2", "m3") }) }), healthy),
+    "change-cohort any 1 of m2,m3",
+  ],
+  [
     "does not ask again for what it has just given up: nobody is there to acknowledge",
     clusterView(clusterState({ spec: degrade, reign: reign({ cohort: cohort(0, "m2", "m3") }) }), {
       ...healthy,

@@ -538,3 +538,10 @@ describe("the end of a reign under a lease", () => {
     expect(plan.actions).toMatchObject([{ kind: "stop", mode: "fast", withinMs: 1_500 }, { kind: "pledge" }]);
   });
 });
+
+test("decideMember() tells the supervisor in one line why it clones anew: PostgreSQL's programs say it in several", () => {
+  const needsClone = "pg_rewind failed: \npg_rewind: error: could not write\r\n  No space left\n";
+  const plan = decideMember(view(STOPPED, clusterState(), { needsClone }));
+  const clone = plan.actions.find(({ kind }) => kind === "clone");
+  expect(clone).toMatchObject({ replace: "pg_rewind failed:; pg_rewind: error: could not write; No space left" });
+});
