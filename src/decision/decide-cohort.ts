@@ -9,7 +9,7 @@ import type { MemberId } from "../base/ids.ts";
 import type { Member } from "../cluster/member.ts";
 import type { PrimaryStatus } from "../cluster/observation.ts";
 import { isLeased, mayDegrade, synchronousStandbysOf } from "../cluster/spec.ts";
-import { type Cohort, featureLevelOf, type Reign, standbyNameOf } from "../cluster/state.ts";
+import { type Cohort, featureLevelOf, memberById, type Reign, standbyNameOf } from "../cluster/state.ts";
 import { cohortNames } from "../cluster/writable.ts";
 import { LEASED_COHORT } from "./choose-successor.ts";
 import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
@@ -153,7 +153,7 @@ function leaseStep(view: ClusterView, reign: Reign, staying: readonly MemberId[]
 }
 
 /**
- * One step towards a cohort without those that are being removed, or were left behind by a recovery.
+ * One step towards a cohort without those that are being removed, or were left behind by a recovery, or shall be in none.
  *
  * As long as enough members stay that could acknowledge, their removal waits until enough of them do. Where too few stay at
  * all, removing them means asking for fewer: whoever said so took that into account, whatever `onQuorumLoss` says of losses.
@@ -161,7 +161,8 @@ function leaseStep(view: ClusterView, reign: Reign, staying: readonly MemberId[]
 function releaseStep(view: ClusterView, reign: Reign, streamingCount: number): Step | null {
   const { standbyIds, k } = reign.cohort;
   const others = stayingOthers(view, reign);
-  const leaving = standbyIds.find((id) => !others.includes(id));
+  const isNoSync = (id: MemberId) => memberById(view.state, id)?.tags.isNoSync === true;
+  const leaving = standbyIds.find((id) => !others.includes(id)) ?? standbyIds.find(isNoSync);
   if (leaving === undefined) return null;
   if (streamingCount >= k) {
     const left = standbyIds.filter((id) => id !== leaving);

@@ -64,7 +64,7 @@ export const REASONS = {
   "operation-done": "An operation has reached its goal.",
   "cohort-releasing": "A member is being removed and leaves the synchronous standbys.",
   "removal-would-block":
-    "A member is being removed, but without it too few synchronous standbys stream: commits would wait.",
+    "A member is being removed, or shall be no synchronous standby, but without it too few stream: commits would wait.",
   "reign-abandoned":
     "The group was recovered without the primary, or while it was being replaced: nothing is promoted before a person says so ('guacamole recover force-new-group --make-primary').",
   // Who votes.

@@ -95,7 +95,12 @@ export class MemberGuard {
     // Once: whoever comes next says who it is. One that cannot even do that is no use a second time.
     this.#isGivenUp = true;
     log.warn("supervisor.member.started", { after: pid, command: member.command.join(" ") });
-    this.#options.start(member);
+    try {
+      this.#options.start(member);
+    } catch (error) {
+      // PostgreSQL's lease still has to be kept: that is what matters now.
+      log.error("supervisor.member.not-started", { command: member.command.join(" "), error: String(error) });
+    }
   }
 }
 

@@ -180,7 +180,7 @@ function answer(socket: Bun.Socket<Connection>, line: string, supervisor: Superv
 
 /** The next member, as the one before it was started; it lives on when this process ends. */
 function startMember({ command, environment, directory, outputFile }: StartedMember): void {
-  const output = outputFile === null ? "inherit" : openSync(outputFile, "a");
+  const output = openOutput(outputFile) ?? "inherit";
   const child = Bun.spawn([...command], {
     stdin: "ignore",
     stdout: output,
@@ -191,6 +191,17 @@ function startMember({ command, environment, directory, outputFile }: StartedMem
   });
   child.unref();
   if (typeof output === "number") closeSync(output);
+}
+
+/** Null where it has none, or where whoever opened it had more rights than we have: our own log takes it then. */
+function openOutput(file: string | null): number | null {
+  try {
+    return file === null ? null : openSync(file, "a");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && (error.code === "EACCES" || error.code === "EPERM"))
+      return null;
+    throw error;
+  }
 }
 
 function broadcast(connections: ReadonlySet<Bun.Socket<Connection>>, event: SupervisorEvent): void {

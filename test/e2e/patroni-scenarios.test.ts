@@ -27,14 +27,16 @@ describeLife(
 
     part("basic replication: check restart of sync replica", async (life) => {
       const [first, second] = await standbysOf(life);
-      for (const standby of [first, second]) await untilCodes(life, standby, { "/quorum": 200, "/async": 503 });
+      for (const standby of [first, second])
+        await untilCodes(life, standby, { "/quorum": 200, "/async": 503 });
       await life.cluster.killEverything(first);
       // Of a quorum of one among one, every commit waits for it.
       await untilCodes(life, second, { "/sync": 200, "/quorum": 503 });
       await life.untilWritesGoOn();
       await life.cluster.start(first);
       await life.untilWhole();
-      for (const standby of [first, second]) await untilCodes(life, standby, { "/quorum": 200, "/sync": 503 });
+      for (const standby of [first, second])
+        await untilCodes(life, standby, { "/quorum": 200, "/sync": 503 });
     });
 
     part("basic replication: check multi sync replication", async (life) => {

@@ -23,6 +23,7 @@ import {
 const FENCE: Fence = { reason: "postmaster-died", preferredId: null, fencedAtWallMs: 0 };
 const PLEDGED = { pledgedEpoch: epoch(1) };
 const FENCED = clusterState({ reign: reign({ fence: FENCE }) });
+const NO_SYNC_M2 = member("m2", { tags: { failoverPriority: 0, isNoFailover: false, isNoSync: true } });
 const DEAD = {
   kind: "stopped",
   systemIdentifier: "7000000000000000001",
@@ -311,6 +312,22 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
     "asks for fewer acknowledgements once somebody wants fewer, although enough are there",
     clusterView(clusterState({ reign: reign({ cohort: cohort(2, "m2", "m3") }) }), healthy),
     "change-cohort any 1 of m2,m3",
+  ],
+  [
+    "releases a standby that shall be none of the synchronous ones, although it streams",
+    clusterView(clusterState({ members: [member("m1"), NO_SYNC_M2, member("m3")] }), healthy),
+    "change-cohort any 1 of m3",
+  ],
+  [
+    "keeps it as long as commits would wait without it",
+    clusterView(
+      clusterState({
+        members: [member("m1"), NO_SYNC_M2, member("m3")],
+        reign: reign({ cohort: cohort(1, "m2") }),
+      }),
+      { ...healthy, m1: { postgres: primary(1, ["m2"]) } },
+    ),
+    "hold removal-would-block",
   ],
   [
     "does not ask again for what it has just given up: nobody is there to acknowledge",

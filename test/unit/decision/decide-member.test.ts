@@ -543,5 +543,7 @@ test("decideMember() tells the supervisor in one line why it clones anew: Postgr
   const needsClone = "pg_rewind failed: \npg_rewind: error: could not write\r\n  No space left\n";
   const plan = decideMember(view(STOPPED, clusterState(), { needsClone }));
   const clone = plan.actions.find(({ kind }) => kind === "clone");
-  expect(clone).toMatchObject({ replace: "pg_rewind failed:; pg_rewind: error: could not write; No space left" });
+  expect(clone).toMatchObject({
+    replace: "pg_rewind failed:; pg_rewind: error: could not write; No space left",
+  });
 });
