@@ -11,7 +11,7 @@ import { isNamedByReign, memberById, type Reign } from "../cluster/state.ts";
 import { desiredSynchronousStandbyNames, isWritable } from "../cluster/writable.ts";
 import { cloneSource } from "./clone-source.ts";
 import { primarySettings, standbySettings, upstreamOf } from "./desired-settings.ts";
-import { relate } from "./lineage.ts";
+import { hasReignedBefore, relate } from "./lineage.ts";
 import type { MemberView } from "./member-view.ts";
 import { type Action, act, type Plan, wait } from "./plan.ts";
 import { isLeasedReign } from "./quorum.ts";
@@ -236,7 +236,12 @@ function decideStandby(view: MemberView, postgres: StandbyStatus): Plan {
       : wait("pledging", "the walreceiver is ending", "urgent");
   }
   if (isPrimaryLeftBehind(view, reign)) return wait("primary-left-behind");
-  if (reign.primaryId === view.selfId) return decidePromotion(view, reign);
+  if (reign.primaryId === view.selfId) {
+    // Once an epoch: whoever fell after its promotion waits for the leader, who ends that reign and begins another.
+    return hasReignedBefore(postgres, view.promises, reign)
+      ? wait("waiting-for-primary")
+      : decidePromotion(view, reign);
+  }
   const replacement = whyReplace(view);
   if (replacement !== null) return decideClone(view, replacement);
   return decideFollow(view, reign, postgres);

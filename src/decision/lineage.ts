@@ -76,3 +76,19 @@ function historyOf({ lineage, timelines, appointedAt }: Reign): readonly Timelin
   const listed = timelines.map(({ timeline }) => timeline);
   return appointedAt === null ? listed : [...listed, appointedAt.timeline];
 }
+
+/**
+ * Whether a server that is a standby now was promoted under this very reign before it fell: its timeline is newer than the one
+ * that it was appointed on. A reign has one timeline, so it is not promoted a second time.
+ */
+export function hasReignedBefore(
+  postgres: { readonly timeline: TimelineId },
+  { walEpoch }: Pick<Promises, "walEpoch">,
+  reign: Reign,
+): boolean {
+  const appointedOn = reign.appointedAt?.timeline ?? FIRST_TIMELINE;
+  return walEpoch === reign.epoch && postgres.timeline > appointedOn;
+}
+
+/** As initdb leaves it. */
+const FIRST_TIMELINE = 1;

@@ -14,6 +14,7 @@ import { failoverOf } from "../cluster/spec.ts";
 import { memberName, type Reign, standbyNameOf } from "../cluster/state.ts";
 import type { ClusterView } from "./cluster-view.ts";
 import { dataMembers, heardStandby, isHeard, postgresAddress, silentMs } from "./cluster-view.ts";
+import { hasReignedBefore } from "./lineage.ts";
 import { areEnoughPledged } from "./quorum.ts";
 import type { Reason } from "./reasons.ts";
 
@@ -56,7 +57,11 @@ export function judgePrimary(view: ClusterView, reign: Reign): Judgement {
   // What was said before this leader began to lead may be older than what is agreed by now.
   if (observation === undefined || observation.statusAtMs < view.leadingSinceMs) return HEALTHY;
   const { status } = observation;
-  if (reign.lineage === null) return HEALTHY;
+  if (reign.lineage === null) {
+    const hasFallen =
+      status.postgres.kind === "standby" && hasReignedBefore(status.postgres, status.promises, reign);
+    if (!hasFallen) return HEALTHY;
+  }
   switch (status.postgres.kind) {
     case "primary":
       return judgeServing(view, reign, status, status.postgres);

@@ -547,3 +547,13 @@ test("decideMember() tells the supervisor in one line why it clones anew: Postgr
     replace: "pg_rewind failed:; pg_rewind: error: could not write; No space left",
   });
 });
+
+test("a primary that fell before its promotion was recorded is not promoted twice in one epoch", () => {
+  const fell = { promises: promises({ walEpoch: epoch(2) }) };
+  expect(say(decideMember(view(pledgedStandby(100, { timeline: timeline(3) }), m2Reigns, fell)))).toBe(
+    "waiting-for-primary",
+  );
+  expect(say(decideMember(view(pledgedStandby(100, { timeline: timeline(2) }), m2Reigns, fell)))).toContain(
+    "promote 2",
+  );
+});

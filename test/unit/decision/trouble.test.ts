@@ -496,3 +496,18 @@ describe("a primary that ended cleanly and pledged (F1, F5)", () => {
     expect(decide(state, { m1, m2: pledged(at), m3: frozen })).toBe("hold waiting-for-pledges");
   });
 });
+
+test("a reign whose primary fell before its promotion was recorded is ended at once", () => {
+  const begun = {
+    ...STATE,
+    reign: reign({ lineage: null, appointedAt: { timeline: timeline(1), lsn: lsn(50) } }),
+  };
+  const promises = { walEpoch: epoch(1) };
+  const fell = (on: number): Seen => ({
+    postgres: pledgedStandby(100, { timeline: timeline(on) }),
+    promises,
+  });
+  expect(decide(begun, { m1: fell(2), ...STANDBYS })).toBe("fence postmaster-died");
+  const young = { reignSinceMs: NOW_MS - 1_000, leadingSinceMs: NOW_MS - 2_000 };
+  expect(decide(begun, { m1: fell(1), ...STANDBYS }, young)).toBe("hold promotion-under-way");
+});
