@@ -6,18 +6,10 @@
 import { describe, expect, test } from "bun:test";
 import { listFiles, readSource, type SourceFile } from "../support/source-tree.ts";
 import { SCENARIO_GROUPS } from "./raft-scenario-names.ts";
+import { differences, flaws, keyOf, OUR_OWN, type Row, rowsOf } from "./scenario-table.ts";
 
 const TABLE = "roadmap/tables/raft-scenarios.md";
-const OUR_OWN = "our own";
 const LEAST_ROWS = 400;
-const LEAST_WORDS_OF_A_REASON = 4;
-const NOT_APPLICABLE = /^does not apply: (.+)$/;
-
-interface Row {
-  readonly source: string;
-  readonly scenario: string;
-  readonly here: string;
-}
 
 const files = listFiles();
 const tests = files
@@ -64,6 +56,10 @@ describe("each check finds what was planted", () => {
         "  // no one keeps it",
       ].join("\n"),
     },
+    {
+      path: "test/faults/a-faults.ts",
+      text: 'const FAULTS = [{ name: "disk full", inject: fill("other") }];',
+    },
   ];
   const row = (here: string): Row => ({ source: "s", scenario: "n", here });
 
@@ -72,7 +68,9 @@ describe("each check finds what was planted", () => {
     "`test/unit/raft/a.test.ts`: `a group`",
     '`test/unit/raft/a.test.ts`: `keeps "it"`',
     "`test/unit/raft/a.test.ts`: `counts …`, `a group`; `test/transcripts/a.txt`",
+    "`test/faults/a-faults.ts`: `disk full`",
     "does not apply: nobody here does such a thing",
+    "not shipped yet: nothing of the kind is there",
     "does not apply: nobody does it, see `test/transcripts/a.txt`",
   ])("right: %s", (here) => expect(flaws(row(here), planted)).toEqual([]));
 
@@ -85,7 +83,9 @@ describe("each check finds what was planted", () => {
     "`test/unit/raft/a.test.ts`: `keeps it`",
     "`test/unit/raft/a.test.ts`: `counts`",
     "`test/unit/raft/a.test.ts`: `no one keeps it`",
+    "`test/faults/a-faults.ts`: `other`",
     "does not apply: no",
+    "not shipped yet: no",
     "does not apply: nobody does it, see `test/transcripts/b.txt`",
   ])("wrong: %s", (here) => expect(flaws(row(here), planted)).toHaveLength(1));
 
@@ -104,73 +104,3 @@ describe("each check finds what was planted", () => {
     expect(rowsOf(text)).toEqual([{ source: "s", scenario: "n", here: "a | b" }]);
   });
 });
-
-function rowsOf(text: string): readonly Row[] {
-  return text.split("\n").flatMap((line) => {
-    const cells = line
-      .split(/(?<!\\)\|/)
-      .slice(1, -1)
-      .map((cell) => cell.trim().replaceAll("\\|", "|"));
-    const [source, scenario, here] = cells;
-    if (source === undefined || scenario === undefined || here === undefined) return [];
-    return source === "source" || source === "---" ? [] : [{ source, scenario, here }];
-  });
-}
-
-function keyOf(source: string, scenario: string): string {
-  return `${source}: ${scenario}`;
-}
-
-function differences(required: readonly string[], table: readonly Row[]): readonly string[] {
-  const keys = table.map(({ source, scenario }) => keyOf(source, scenario));
-  const foreign = table.filter(({ source }) => source !== OUR_OWN);
-  return [
-    ...required.filter((key) => !keys.includes(key)).map((key) => `no row: ${key}`),
-    ...keys.filter((key, index) => keys.indexOf(key) < index).map((key) => `two rows: ${key}`),
-    ...foreign
-      .map(({ source, scenario }) => keyOf(source, scenario))
-      .filter((key) => !required.includes(key))
-      .map((key) => `not in the list of names: ${key}`),
-  ];
-}
-
-/** At most one line per row. */
-function flaws({ source, scenario, here }: Row, all: readonly SourceFile[]): readonly string[] {
-  const complain = (what: string): readonly string[] => [`${keyOf(source, scenario)}: ${what}`];
-  const reason = NOT_APPLICABLE.exec(here)?.[1];
-  if (reason !== undefined) {
-    if (reason.split(/\s+/).length < LEAST_WORDS_OF_A_REASON) return complain("gives no reason");
-    const strange = namesIn(reason).filter((name) => !all.some(({ path }) => path === name));
-    return strange.length === 0 ? [] : complain(`no such file: ${strange.join(", ")}`);
-  }
-  const named = namesIn(here);
-  if (named.length === 0) return complain(`names no test in backquotes, and no reason: "${here}"`);
-  let file: SourceFile | undefined;
-  let namesSinceFile = 1;
-  for (const name of named) {
-    const found = all.find(({ path }) => path === name);
-    if (found !== undefined) {
-      if (namesSinceFile === 0) return complain(`says which file, but not which test of it: ${file?.path}`);
-      file = found;
-      namesSinceFile = found.path.endsWith(".txt") ? 1 : 0;
-    } else if (file === undefined || name.startsWith("test/")) return complain(`no such file: ${name}`);
-    else if (!hasTest(file.text, name)) return complain(`${file.path} has no test "${name}"`);
-    else namesSinceFile += 1;
-  }
-  return namesSinceFile === 0 ? complain(`says which file, but not which test of it: ${file?.path}`) : [];
-}
-
-/** What stands in backquotes. */
-function namesIn(text: string): readonly string[] {
-  return [...text.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? "");
-}
-
-/** Whether a test or a group of tests is called so, or begins so where the name ends in `…`. */
-function hasTest(text: string, name: string): boolean {
-  const isPrefix = name.endsWith("…");
-  const wanted = (isPrefix ? name.slice(0, -1) : name).trimEnd();
-  return [...text.matchAll(/\(\s*("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`),/g)].some((match) => {
-    const title = (match[1] ?? "").slice(1, -1).replace(/\\(.)/g, "$1");
-    return isPrefix ? title.startsWith(wanted) : title === wanted;
-  });
-}
