@@ -7,12 +7,17 @@ import { setClock } from "./setups.ts";
 const HOUR_S = 3_600;
 /** Longer than what libfaketime remembers, and than any time of ours. */
 const LASTS_MS = 6_000;
+const BELIEVED_MS_MAX = 10_000;
+const CLOSE_S = 60;
 
 function jump(who: (scene: Scene) => readonly LocalMember[], seconds: number): Fault["inject"] {
-  return (scene) => {
+  return async (scene) => {
     const hit = who(scene);
     for (const member of hit) setClock(scene.cluster, member, seconds);
+    const beganMs = performance.now();
+    for (const member of hit) await untilOff(scene, member, seconds);
     return {
+      beganMs,
       what: hit.map(({ name }) => name).join(", "),
       lastsMs: LASTS_MS,
       mend: () => {
@@ -20,6 +25,14 @@ function jump(who: (scene: Scene) => readonly LocalMember[], seconds: number): F
       },
     };
   };
+}
+
+/** PostgreSQL there believes it: a clock that did not jump would prove nothing. */
+async function untilOff({ cluster }: Scene, member: LocalMember, seconds: number): Promise<void> {
+  await cluster.until(`the clock of ${member.name} is off by ${seconds} s`, BELIEVED_MS_MAX, async () => {
+    const told = Number(await cluster.sql(member, "select extract(epoch from clock_timestamp())"));
+    return Math.abs(told - Date.now() / 1_000 - seconds) < CLOSE_S;
+  });
 }
 
 const primary = (scene: Scene) => [scene.primary];

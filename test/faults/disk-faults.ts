@@ -126,9 +126,9 @@ const small = "three, small disks";
 const stalling = "three, disks that stall";
 
 export const DISK_FAULTS: readonly Fault[] = [
-  { name: "data disk of the primary full", setup: small, expects: "nothing", inject: fill(primary, placeOf) },
+  { name: "data disk of the primary full", setup: small, expects: "writes", inject: fill(primary, placeOf) },
   { name: "data disk of a standby full", setup: small, expects: "writes", inject: fill(standby, placeOf) },
-  { name: "pg_wal of the primary full", setup: small, expects: "nothing", inject: fillWal },
+  { name: "pg_wal of the primary full", setup: small, expects: "writes", inject: fillWal },
   {
     name: "own disk full beside the primary",
     setup: small,

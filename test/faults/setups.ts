@@ -3,6 +3,7 @@
 import {
   chmodSync,
   chownSync,
+  existsSync,
   mkdtempSync,
   readdirSync,
   rmdirSync,
@@ -21,7 +22,6 @@ import { DIRECTORY_BEGIN, FaultCluster } from "./fault-cluster.ts";
 const DATA_MEGABYTES = 700;
 const OWN_MEGABYTES = 48;
 const AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"];
-const FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 export function bringUp(setup: Setup): Promise<FaultCluster> {
   switch (setup) {
@@ -98,6 +98,10 @@ export function setClock(cluster: FaultCluster, member: LocalMember, seconds: nu
  * environment, so PostgreSQL is started by a script in its place.
  */
 async function withClocks(): Promise<FaultCluster> {
+  const library = findFakeTime();
+  // Without it the loader only warns, and every clock would be right.
+  if (library === undefined) throw new Error("there is no libfaketime (Debian: apt-get install libfaketime)");
+  const fakeTime = (file: string) => fakeTimeOf(library, file);
   const directory = mkdtempSync(join(tmpdir(), `${DIRECTORY_BEGIN}${process.pid}-clocks-`));
   chmodSync(directory, 0o755);
   const { binDirectory } = newestPostgres();
@@ -131,9 +135,16 @@ function clockOf(directory: string, name: string): string {
   return join(directory, `${name}.clock`);
 }
 
-function fakeTime(file: string): readonly string[] {
+/** Where Debian installs it, whatever the machine. */
+function findFakeTime(): string | undefined {
+  return ["", ...readdirSync("/usr/lib")]
+    .map((architecture) => join("/usr/lib", architecture, "faketime/libfaketime.so.1"))
+    .find((path) => existsSync(path));
+}
+
+function fakeTimeOf(library: string, file: string): readonly string[] {
   return [
-    `LD_PRELOAD=${FAKETIME}`,
+    `LD_PRELOAD=${library}`,
     `FAKETIME_TIMESTAMP_FILE=${file}`,
     "FAKETIME_CACHE_DURATION=1",
     "FAKETIME_DONT_FAKE_MONOTONIC=1",

@@ -45,6 +45,19 @@ export interface Outcome {
   readonly broken: readonly string[];
 }
 
+const NOTHING_SEEN: Omit<Outcome, "fault" | "setup" | "seed" | "broken"> = {
+  what: "nothing",
+  primary: "",
+  leader: "",
+  hasMoved: false,
+  writableMs: null,
+  silenceMs: 0,
+  lastedMs: 0,
+  wholeAfterMs: null,
+  acknowledged: 0,
+  unknown: 0,
+  lost: 0,
+};
 const EXPECTED_MS_MAX = 60_000;
 /** Between two faults, so that one does not hide behind the other. */
 const CALM_MS = 500;
@@ -76,8 +89,16 @@ export class Suite {
   }
 
   async #suffer(fault: Fault, seed: number, random: SeededRandom): Promise<void> {
-    const cluster = await this.#whole(setupOf(fault));
     const { freezeMs, rollingMs, reportFile, say } = this.#options;
+    let cluster: FaultCluster;
+    try {
+      cluster = await this.#whole(setupOf(fault));
+    } catch (error) {
+      const why = `no cluster for it: ${error instanceof Error ? error.message : String(error)}`;
+      this.outcomes.push({ ...NOTHING_SEEN, fault: fault.name, setup: setupOf(fault), seed, broken: [why] });
+      say(`FAILED  ${fault.name}: ${why}`);
+      return;
+    }
     const outcome = await suffer(fault, cluster, { seed, random, freezeMs, rollingMs });
     this.outcomes.push(outcome);
     if (reportFile !== null) appendFileSync(reportFile, `${JSON.stringify(outcome)}\n`);
