@@ -104,6 +104,7 @@ export class World {
   #checked = "";
   #systems = 0;
   #machines = 0;
+  #isHealed = false;
 
   constructor(seed: number, size: number, sabotage: Sabotage = "none") {
     this.#random = mulberry32(seed);
@@ -204,9 +205,7 @@ export class World {
       host.isFrozen = false;
       host.postgres.isFrozen = false;
     }
-    const pauses = this.#latest().pauses ?? [];
-    if (pauses.length > 0 && this.#hasMajority(this.#leader))
-      this.#agree({ kind: "resume", reason: null }, "somebody asked");
+    this.#isHealed = true;
     this.#note("healed");
   }
 
@@ -408,6 +407,8 @@ export class World {
       this.#elect();
       return;
     }
+    if (this.#isHealed && (this.#latest().pauses ?? []).length > 0)
+      this.#agree({ kind: "resume", reason: null }, "somebody asked");
     leader.known = (this.#states.length - 1) as LogIndex;
     const state = this.#latest();
     this.#reign = seeReign(this.#reign, state.reign, this.#nowMs);
