@@ -20,6 +20,8 @@ import type { Setup } from "./fault.ts";
 import { DIRECTORY_BEGIN, FaultCluster } from "./fault-cluster.ts";
 
 const DATA_MEGABYTES = 700;
+/** In memory, and with room for the WAL that is kept (512 MB) on those that are not filled. */
+const SMALL_MEGABYTES = 1_500;
 const OWN_MEGABYTES = 48;
 const AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"];
 
@@ -47,7 +49,7 @@ export function bringUp(setup: Setup): Promise<FaultCluster> {
       return FaultCluster.bringUp({
         size: 3,
         prepare: (member) => {
-          mountInstead(placeOf(member), (place) => TinyDisk.mount(place, DATA_MEGABYTES));
+          mountInstead(placeOf(member), (place) => TinyDisk.mount(place, SMALL_MEGABYTES));
           TinyDisk.mount(ownDirectoryOf(member), OWN_MEGABYTES);
         },
       });
