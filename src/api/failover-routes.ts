@@ -1,7 +1,8 @@
 import { Elysia, t } from "elysia";
 import type { MemberId } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
-import { type ClusterState, type FailoverRecord, memberName } from "../cluster/state.ts";
+import type { Member } from "../cluster/member.ts";
+import { type ClusterState, type FailoverRecord, memberName, type Reign } from "../cluster/state.ts";
 import { idempotent, namedMember } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import { describeCohort, toInstant } from "./describe.ts";
@@ -16,7 +17,7 @@ import { formatLossOffer, type OfferedLoss, parseLossOffer } from "./loss-offer.
 import type { ApiPorts, ExplainedLoss } from "./ports.ts";
 import { ApiProblem, notReadyProblem } from "./problem.ts";
 import { callerOf, describeRoute } from "./route-context.ts";
-import { look, type Sight, statusOf } from "./sight.ts";
+import { isUnreachable, look, type Sight, statusOf } from "./sight.ts";
 import { submit, wishOf } from "./submit.ts";
 
 /** How long a loss that was shown may be taken. */
@@ -105,14 +106,7 @@ export function failoverRoutes(ports: ApiPorts) {
           await submit(ports, wish, { kind: "accept-loss", ...taken });
         } else {
           if (reign.fence !== null) throw alreadyEnding(ports, sight);
-          if (preferred?.id === reign.primaryId || preferred?.kind === "witness") {
-            throw new ApiProblem({
-              status: 409,
-              code: "member-unsuitable",
-              detail: `${preferred.name} cannot follow: it is the primary, or has no PostgreSQL.`,
-              hint: "'guacamole status' shows the roles.",
-            });
-          }
+          if (preferred !== null) refuseUnsuitable(sight, reign, preferred);
           await submit(ports, wish, {
             kind: "fence",
             epoch: reign.epoch,
@@ -302,6 +296,36 @@ function otherOffer(): ApiProblem {
     detail: "The loss was shown for another member than the one that is named. Nothing was changed.",
     hint: "Leave `to` out, or look at 'guacamole explain' again.",
   });
+}
+
+/**
+ * A reign is not ended for somebody who would be passed over. That it does not stream now is no objection: the primary that is
+ * to be replaced may be why.
+ *
+ * @throws {ApiProblem} 409 `member-unsuitable`
+ */
+function refuseUnsuitable(sight: Sight, reign: Reign, member: Member): void {
+  const objection = objectionTo(sight, reign, member);
+  if (objection === null) return;
+  throw new ApiProblem({
+    status: 409,
+    code: "member-unsuitable",
+    detail: `${member.name} ${objection}, so it cannot follow. Nothing was changed.`,
+    hint: "Leave `to` out to have the best one chosen; 'guacamole status' shows the roles.",
+  });
+}
+
+/** The end of a sentence that begins with the member's name. */
+function objectionTo(
+  sight: Sight,
+  { primaryId }: Reign,
+  { id, kind, tags, isLeaving }: Member,
+): string | null {
+  if (id === primaryId) return "is the primary";
+  if (kind === "witness") return "has no PostgreSQL";
+  if (tags.isNoFailover) return "has the tag no-failover";
+  if (isLeaving) return "is being removed";
+  return isUnreachable(sight, id) ? "cannot be reached" : null;
 }
 
 function alreadyEnding(ports: ApiPorts, sight: Sight): ApiProblem {

@@ -35,7 +35,8 @@ const LABELS: Readonly<Record<string, string>> = {
   rejoined: "everybody streams",
 };
 
-const BAR_WIDTH = 40;
+/** With the longest label, and a way back of a day behind the bar: 80 columns. */
+const BAR_WIDTH = 30;
 
 /**
  * One change of the primary as a timeline. Each step has a bar from where the one before ended; all that comes before writes
@@ -78,8 +79,8 @@ function timeline(failover: FailoverDocument): readonly string[] {
   const earlyMs = Math.max(1, ...early.map(({ toMs }) => toMs));
   const width = Math.max(...steps.map(({ label }) => label.length));
   const line = (step: Step, bar: string) => {
-    const took = `+${Math.round(step.toMs - step.fromMs)}`.padStart(7);
-    return `  ${step.label.padEnd(width)} ${bar.padEnd(BAR_WIDTH)} ${took} ms  ${renderMs(step.toMs)}`;
+    const took = `+${renderMs(step.toMs - step.fromMs)}`.padStart(10);
+    return `  ${step.label.padEnd(width)} ${bar.padEnd(BAR_WIDTH)} ${took}  ${renderMs(step.toMs)}`;
   };
   return [
     ...early.map((step) => line(step, scaled(step, earlyMs))),

@@ -5,7 +5,20 @@ import { formatLossOffer } from "../../../src/api/loss-offer.ts";
 import type { ProblemDocument } from "../../../src/api/problem.ts";
 import type { Epoch, TimelineId } from "../../../src/base/ids.ts";
 import type { Lsn } from "../../../src/base/lsn.ts";
-import { ADMIN, applyCommands, createFake, type Fake, M2, OPERATOR, stateOf, VIEWER } from "./fixture.ts";
+import { DEFAULT_TAGS } from "../../../src/cluster/member.ts";
+import {
+  ADMIN,
+  applyCommands,
+  createFake,
+  type Fake,
+  M1,
+  M2,
+  M3,
+  memberOf,
+  OPERATOR,
+  stateOf,
+  VIEWER,
+} from "./fixture.ts";
 
 function living(over: Parameters<typeof stateOf>[0] = {}): Fake {
   const fake = createFake();
@@ -60,6 +73,19 @@ describe("POST /v1/failover", () => {
     expect((await ask(fake, "POST", "/v1/failover", {}, VIEWER)).status).toBe(403);
     expect((await ask(fake, "POST", "/v1/failover", { force: true })).status).toBe(422);
     expect(fake.commands).toEqual([]);
+  });
+
+  test.each([
+    ["has the tag no-failover", { tags: { ...DEFAULT_TAGS, isNoFailover: true } }],
+    ["is being removed", { isLeaving: true }],
+    ["has no PostgreSQL", { kind: "witness" }],
+  ] as const)("ends no reign in favour of a member that %s", async (objection, over) => {
+    const fake = living({ members: [memberOf(M1, "m1"), memberOf(M2, "m2", over), memberOf(M3, "m3")] });
+    const refused = await read<ProblemDocument>(await ask(fake, "POST", "/v1/failover", { to: "m2" }));
+    expect([refused.status, refused.code]).toEqual([409, "member-unsuitable"]);
+    expect(refused.detail).toContain(objection);
+    expect(fake.commands).toEqual([]);
+    expect((await ask(fake, "POST", "/v1/failover", { to: "m3" })).status).toBe(202);
   });
 
   test("takes a loss only as it was shown: this epoch, this member, this position, in time", async () => {

@@ -41,11 +41,11 @@ postmaster-died: The primary's postmaster is gone.
 What was seen:
   the supervisor of m1 says that its PostgreSQL is stopped
 
-  detected                  ####                                         +10 ms  10 ms
-  revoked, successor chosen     ########                                 +20 ms  30 ms
-  out of recovery                       ################                 +40 ms  70 ms
-  commits acknowledged                                  ############     +30 ms  100 ms
-  everybody streams                                              ...   +1400 ms  1500 ms
+  detected                  ###                                +10 ms  10 ms
+  revoked, successor chosen    ######                          +20 ms  30 ms
+  out of recovery                    ############              +40 ms  70 ms
+  commits acknowledged                           #########     +30 ms  100 ms
+  everybody streams                                    ...   +1400 ms  1500 ms
 
   MEMBER  POSITION     PLEDGED
   m1      -            no       silent
@@ -54,6 +54,14 @@ What was seen:
 
 No acknowledged commit was lost.
 `);
+});
+
+test("a timeline fits 80 columns, however long the way back", () => {
+  for (const afterMs of [1_490, 61_000, 86_400_000]) {
+    const phases = [...FAILOVER.phases.slice(0, 3), { phase: "rejoined", afterMs }] as const;
+    const lines = renderFailover({ ...FAILOVER, phases: [...phases] }).split("\n");
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
+  }
 });
 
 test("a change that is under way, or lost something, says so", () => {
