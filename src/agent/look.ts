@@ -91,6 +91,8 @@ async function lookAtPostgres(
   // One that the kernel shows as stopped is not waited for: that it does not answer is known.
   const isFrozen = supervisor.postmaster.state === "stopped";
   const look = await local.probe.look(isFrozen ? FROZEN_DEADLINE_MS : PROBE_DEADLINE_MS);
+  if (look.kind === "standby" && supervisor.postmaster.isPromoted === true)
+    return { ...look, isPromoting: true };
   if (look.kind !== "primary") return look;
   const ancestors = await ancestorsOf(look.timeline, supervisor, local);
   if (ancestors === null) return { kind: "starting", detail: "the promotion is under way" };

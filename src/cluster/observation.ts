@@ -152,6 +152,8 @@ export interface StandbyStatus {
   readonly receivedLsn: Lsn;
   readonly replayedLsn: Lsn;
   readonly walReceiver: WalReceiver | null;
+  /** This very server was told to promote; its newest timeline may be the one that it is opening. Absent: it was not. */
+  readonly isPromoting?: true;
 }
 
 export interface WalReceiver {

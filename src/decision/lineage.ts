@@ -8,7 +8,7 @@
  */
 import type { TimelineId } from "../base/ids.ts";
 import type { Lsn } from "../base/lsn.ts";
-import type { Promises } from "../cluster/observation.ts";
+import type { Promises, StandbyStatus } from "../cluster/observation.ts";
 import type { Lineage, Reign } from "../cluster/state.ts";
 import { epochOfTimeline } from "../cluster/timelines.ts";
 
@@ -79,15 +79,16 @@ function historyOf({ lineage, timelines, appointedAt }: Reign): readonly Timelin
 
 /**
  * Whether a server that is a standby now was promoted under this very reign before it fell: its timeline is newer than the one
- * that it was appointed on. A reign has one timeline, so it is not promoted a second time.
+ * that it was appointed on. A reign has one timeline, so it is not promoted a second time. A server that is being promoted shows
+ * its new timeline before it leaves recovery: it has not fallen.
  */
 export function hasReignedBefore(
-  postgres: { readonly timeline: TimelineId },
+  postgres: Pick<StandbyStatus, "timeline" | "isPromoting">,
   { walEpoch }: Pick<Promises, "walEpoch">,
   reign: Reign,
 ): boolean {
   const appointedOn = reign.appointedAt?.timeline ?? FIRST_TIMELINE;
-  return walEpoch === reign.epoch && postgres.timeline > appointedOn;
+  return postgres.isPromoting !== true && walEpoch === reign.epoch && postgres.timeline > appointedOn;
 }
 
 /** As initdb leaves it. */

@@ -51,6 +51,8 @@ export interface SupervisorLook {
     /** When it started, in clock ticks since boot: with the id it names one process for ever. */
     readonly startTicks?: number | null;
     readonly state?: PostmasterState;
+    /** It was told to promote: what still is in recovery is on its way out of it. */
+    readonly isPromoted?: boolean;
   } | null;
   /** The data directory holds a `standby.signal`: its server starts, or runs, as a standby. */
   readonly hasStandbySignal?: boolean;

@@ -16,7 +16,7 @@ import type { HostTime } from "./host-time.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { LocalData } from "./local-data.ts";
 import type { MemberGuard } from "./member-guard.ts";
-import { Postmaster, type PostmasterExit } from "./postmaster.ts";
+import { Postmaster, type PostmasterExit, type RunningPostmaster } from "./postmaster.ts";
 import { processState } from "./process-table.ts";
 import { PromiseBook, refusePledged, refuseStale, withNewest, withPledge, withWal } from "./promises.ts";
 import type { SupervisorEvent, SupervisorLook, SupervisorRequest, SupervisorResponse } from "./protocol.ts";
@@ -63,6 +63,8 @@ export class Supervisor {
   readonly #disks: DiskWatch;
   readonly #leases: LeaseKeeper;
   #lastExit: SupervisorLook["lastExit"] = null;
+  /** The postmaster that was last told to promote. */
+  #promoted: string | null = null;
 
   /** Loads what was promised, finishes or undoes what an earlier life left half done, and finds PostgreSQL again. */
   constructor(options: SupervisorOptions) {
@@ -239,7 +241,9 @@ export class Supervisor {
       refuseIf(refusePledged(this.#promises.current, epoch));
     }
     this.#postmaster.adopt();
-    if (this.#postmaster.running === null) throw notRunning();
+    const { running } = this.#postmaster;
+    if (running === null) throw notRunning();
+    this.#promoted = identityOf(running);
     this.#promises.keep(withWal(this.#promises.current, request));
     this.#data.forgetControl();
     if (!isStandby(this.#paths.dataDirectory)) return;
@@ -321,6 +325,17 @@ export class Supervisor {
   #lookAtPostmaster(): SupervisorLook["postmaster"] {
     const { running } = this.#postmaster;
     // Where it has just ended, its end is told in a moment.
-    return running === null ? null : { ...running, state: processState(running.pid) ?? "running" };
+    return running === null
+      ? null
+      : {
+          ...running,
+          state: processState(running.pid) ?? "running",
+          isPromoted: this.#promoted === identityOf(running),
+        };
   }
+}
+
+/** Ids are used again: with its start it names one process. */
+function identityOf({ pid, startedAtMs, startTicks }: RunningPostmaster): string {
+  return `${pid} ${startTicks ?? startedAtMs}`;
 }

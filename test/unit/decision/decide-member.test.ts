@@ -556,4 +556,7 @@ test("a primary that fell before its promotion was recorded is not promoted twic
   expect(say(decideMember(view(pledgedStandby(100, { timeline: timeline(2) }), m2Reigns, fell)))).toContain(
     "promote 2",
   );
+  // Still in recovery, with the segment of its new timeline already there.
+  const opening = pledgedStandby(100, { timeline: timeline(3), isPromoting: true });
+  expect(say(decideMember(view(opening, m2Reigns, fell)))).toContain("promote 2");
 });

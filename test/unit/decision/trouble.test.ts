@@ -1,6 +1,6 @@
 /** What the leader does about a primary in trouble, beyond a crash and silence: each line a situation and its decision. */
 import { describe, expect, test } from "bun:test";
-import type { Checks, DiskStatus } from "../../../src/cluster/observation.ts";
+import type { Checks, DiskStatus, StandbyStatus } from "../../../src/cluster/observation.ts";
 import { type ClusterSpec, DEFAULT_FAILOVER, DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
 import type { ClusterState, FailoverRecord, Fence } from "../../../src/cluster/state.ts";
 import type { ClusterDecision } from "../../../src/decision/cluster-decision.ts";
@@ -503,11 +503,13 @@ test("a reign whose primary fell before its promotion was recorded is ended at o
     reign: reign({ lineage: null, appointedAt: { timeline: timeline(1), lsn: lsn(50) } }),
   };
   const promises = { walEpoch: epoch(1) };
-  const fell = (on: number): Seen => ({
-    postgres: pledgedStandby(100, { timeline: timeline(on) }),
+  const fell = (on: number, doing: Partial<StandbyStatus> = {}): Seen => ({
+    postgres: pledgedStandby(100, { timeline: timeline(on), ...doing }),
     promises,
   });
   expect(decide(begun, { m1: fell(2), ...STANDBYS })).toBe("fence postmaster-died");
   const young = { reignSinceMs: NOW_MS - 1_000, leadingSinceMs: NOW_MS - 2_000 };
   expect(decide(begun, { m1: fell(1), ...STANDBYS }, young)).toBe("hold promotion-under-way");
+  const opening = fell(2, { isPromoting: true });
+  expect(decide(begun, { m1: opening, ...STANDBYS }, young)).toBe("hold promotion-under-way");
 });
