@@ -31,8 +31,8 @@ export interface Arena {
   close(): Promise<void>;
 }
 
-/** Between two failures: checkpoints end, retries come to rest. */
-const SETTLE_MS = 1_500;
+/** Between two failures: checkpoints end, retries come to rest, and no reign is as short as in a loop of crashes. */
+const SETTLE_MS = 3_500;
 const SETTLED_MS_MAX = 120_000;
 const WHOLE_MS_MAX = 120_000;
 /** A rival that fell down is built anew this often, and then left out. */
