@@ -70,17 +70,24 @@ export class LeaseKeeper {
     return this.#lease !== null && this.#mayReign();
   }
 
-  extend(extension: LeaseExtension): void {
+  /**
+   * When this resolves, the next supervisor holds PostgreSQL to a lease too: that there is one, that is, not to its last
+   * extension. What it finds may end earlier, never later.
+   */
+  async extend(extension: LeaseExtension): Promise<void> {
     // What is being stopped is not taken back: it stands as a standby in a moment.
     if (this.#isEnding) return;
     const { hostTime, isPrimary } = this.#options;
     const lease = extended(this.#lease, extension, hostTime.nowMs());
     if (lease === null || lease === this.#lease) return;
     const isSame = lease.epoch === this.#lease?.epoch;
+    const isReigning = (isSame && this.#isReigning) || isPrimary();
+    const isKnown = isSame && isReigning === this.#isReigning;
     this.#lease = lease;
-    this.#isReigning = (isSame && this.#isReigning) || isPrimary();
-    this.#keep();
+    this.#isReigning = isReigning;
     this.#startTicking();
+    if (isKnown) this.#keep();
+    else await this.#file.keep(this.#kept());
   }
 
   /**
