@@ -191,9 +191,12 @@ function bringUpLine(report: FailoverReport, columns: Columns): string {
 function lossLine({ samples }: FailoverReport): string {
   const ours = samples.filter(({ system }) => system === "guacamole");
   const sum = ours.reduce((total, { acknowledged }) => total + acknowledged, 0);
-  const lostIn = (mode: Mode): number => lostRows(ours.filter((each) => each.mode === mode));
+  const lost = (["sync", "async"] as const).flatMap((mode) => {
+    const measured = ours.filter((each) => each.mode === mode);
+    return measured.length === 0 ? [] : [`${lostRows(measured)} in ${mode} mode`];
+  });
   if (ours.length === 0) return "";
-  return `Of ${sum.toLocaleString("en-US")} rows that guacamole's servers acknowledged around ${ours.length} failures, lost: ${lostIn("sync")} in sync mode, ${lostIn("async")} in async mode.`;
+  return `Of ${sum.toLocaleString("en-US")} rows that guacamole's servers acknowledged around ${ours.length} failures, lost: ${lost.join(", ")}.`;
 }
 
 function settingsLines({ described }: FailoverReport): string {
