@@ -22,6 +22,8 @@ export const WAYS_OUT: Partial<Readonly<Record<Reason, string>>> = {
     "Find out what makes each primary fall (its log's last lines). It is tried again by itself; 'guacamole failover' does it now.",
   "waiting-for-pledges":
     "Bring one of the missing members back: its supervisor is enough. If they are gone for good, 'guacamole failover --accept-loss' shows what would be lost, and takes it.",
+  "waiting-for-lease":
+    "Bring members back until most of them agree again: without them nobody can promise the primary that it alone reigns.",
   "waiting-for-lease-end": "It goes on by itself when the lease is over.",
   "primary-restarting": "It goes on by itself: the primary comes back, or another is appointed.",
   "standbys-pledging": "It goes on by itself in a moment.",

@@ -173,3 +173,13 @@ test("every hold of the leader has a way out (F10)", () => {
   const dead = held.filter((reason) => reason !== "steady" && !Object.hasOwn(WAYS_OUT, reason));
   expect(dead).toEqual([]);
 });
+
+test("whatever explain() says that commits or a failover wait for has a way out too (F10)", () => {
+  const text = readFileSync(join(import.meta.dir, "../../../src/decision/explain.ts"), "utf8");
+  const said = [...text.matchAll(/reason: "([a-z-]+)"/g)].map(([, reason]) => reason ?? "");
+  expect(said).toContain("waiting-for-lease");
+  // Commits go on, with fewer copies; a failover happens.
+  const goesOn = ["cohort-weakening", "member-lost"];
+  const dead = said.filter((reason) => !goesOn.includes(reason) && !Object.hasOwn(WAYS_OUT, reason));
+  expect(dead).toEqual([]);
+});
