@@ -1,6 +1,7 @@
 /**
  * Who follows: among the members that pledged, the most advanced; among equals who is not being removed, then
- * the switchover's target, then the operator's priority, then who has least left to replay.
+ * whom somebody named, then not the primary that somebody wants replaced, then the operator's priority, then who has least left
+ * to replay.
  */
 import { assert } from "../base/assert.ts";
 import type { MemberId } from "../base/ids.ts";
@@ -28,6 +29,8 @@ interface Candidate {
   readonly priority: number;
   readonly isEligible: boolean;
   readonly isPreferred: boolean;
+  /** The primary itself, whose reign a person ended: among equals another follows. */
+  readonly isUnwanted: boolean;
   readonly isLeaving: boolean;
 }
 
@@ -199,6 +202,8 @@ function givePatience(
   const targetUntilMs = sinceMs + TARGET_PLEDGE_MS_MAX;
   const isTargetAwaited =
     targetId != null &&
+    // Outside every rule it is no candidate, whatever it pledges.
+    participants(view, reign).includes(targetId) &&
     isAboutToPledge(view, targetId, pledged) &&
     view.observations.get(targetId)?.isConnected !== false;
   if (isTargetAwaited && view.nowMs < targetUntilMs)
@@ -276,6 +281,7 @@ function pledgedCandidates(view: ClusterView, reign: Reign): readonly Candidate[
         priority: member.tags.failoverPriority,
         isEligible: !member.tags.isNoFailover,
         isPreferred: preferredOf(view, reign) === memberId,
+        isUnwanted: reign.fence?.reason === "operator" && memberId === reign.primaryId,
         isLeaving: member.isLeaving === true,
       },
     ];
@@ -296,6 +302,7 @@ function byMerit(a: Candidate, b: Candidate): number {
     compareWal(b.position, a.position) ||
     Number(a.isLeaving) - Number(b.isLeaving) ||
     Number(b.isPreferred) - Number(a.isPreferred) ||
+    Number(a.isUnwanted) - Number(b.isUnwanted) ||
     b.priority - a.priority ||
     a.replayLeftBytes - b.replayLeftBytes ||
     (a.memberId < b.memberId ? -1 : 1)

@@ -497,6 +497,34 @@ describe("a primary that ended cleanly and pledged (F1, F5)", () => {
   });
 });
 
+describe("a reign that a person ends", () => {
+  const fence: Fence = { reason: "operator", preferredId: null, fencedAtWallMs: 0 };
+  const pledged = (at: number): Seen => ({
+    postgres: pledgedStandby(at),
+    promises: { pledgedEpoch: epoch(1) },
+  });
+  const by = (over: Partial<Fence>): ClusterState => ({
+    ...STATE,
+    reign: reign({ cohort: { standbyIds: [id("m3")], k: 1 }, fence: { ...fence, ...over } }),
+  });
+
+  test("is followed by another among equals, and by its primary where that alone has everything", () => {
+    const equals = { m1: pledged(100), m3: pledged(100) };
+    expect(decide(by({}), equals)).toBe("appoint m3 any 1");
+    expect(decide(by({ reason: "member-lost" }), equals)).toBe("appoint m1 any 1");
+    expect(decide(by({}), { m1: pledged(101), m3: pledged(100) })).toBe("appoint m1 any 1");
+  });
+
+  test("does not wait for a target outside the cohort, which cannot follow", () => {
+    const seen = {
+      m1: { postgres: { kind: "unresponsive", detail: "" } },
+      m2: pledged(100),
+      m3: pledged(100),
+    } as const;
+    expect(decide(by({ preferredId: id("m2") }), seen, { fenceSinceMs: NOW_MS })).toBe("appoint m3 any 1");
+  });
+});
+
 test("a reign whose primary fell before its promotion was recorded is ended at once", () => {
   const begun = {
     ...STATE,
