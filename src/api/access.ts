@@ -1,3 +1,4 @@
+import { isExpired } from "../cluster/apply-tokens.ts";
 import type { ApiToken, Scope } from "../cluster/state.ts";
 import { parseToken, secretMatches } from "./credential.ts";
 import { ApiProblem } from "./problem.ts";
@@ -12,10 +13,20 @@ export interface Caller {
   readonly scope: Scope;
 }
 
-/** What a route asks for: nothing, a token of at least this scope, or to be asked over the Unix socket. */
+/** What a route asks for: nothing, a token whose scope includes this one, or to be asked over the Unix socket. */
 export type Need = "none" | "local" | Scope;
 
-const RANK: Readonly<Record<Scope, number>> = { viewer: 1, operator: 2, admin: 3 };
+/**
+ * What a token of each scope may do. `operator` (the cluster) and `access` (who may connect to PostgreSQL, and as whom) stand
+ * side by side: neither includes the other.
+ */
+const INCLUDED: Readonly<Record<Scope, readonly Scope[]>> = {
+  health: ["health"],
+  viewer: ["health", "viewer"],
+  operator: ["health", "viewer", "operator"],
+  access: ["health", "viewer", "access"],
+  admin: ["health", "viewer", "operator", "access", "admin"],
+};
 
 /** For routes that ask for nothing. */
 export const NOBODY: Caller = { by: "anonymous", scope: "viewer" };
@@ -26,13 +37,15 @@ const LOCAL: Caller = { by: "local", scope: "admin" };
  * Lets a request in or throws why not.
  *
  * @param tokens null before the cluster is formed: then no token exists, and only the Unix socket is let in.
- * @throws {ApiProblem} 401 without or with a wrong token, 403 with a token of too little scope.
+ * @param wallMs by this member's wall clock: a token that has an end is refused from then on.
+ * @throws {ApiProblem} 401 without a token, with a wrong or an expired one, 403 with one whose scope does not include this.
  */
 export function authorize(
   need: Need,
   origin: Origin,
   authorization: string | null,
   tokens: readonly ApiToken[] | null,
+  wallMs: number,
 ): Caller {
   if (origin === "local") return LOCAL;
   if (need === "none") return NOBODY;
@@ -44,8 +57,9 @@ export function authorize(
       hint: "Run the command there, as the user that runs guacamole.",
     });
   }
-  const caller = identify(authorization, tokens);
-  if (RANK[caller.scope] < RANK[need]) {
+  const caller = identify(authorization, tokens, wallMs);
+  // A release that is older than the scope of a token knows nothing that it may do.
+  if (!(INCLUDED[caller.scope] ?? []).includes(need)) {
     throw new ApiProblem({
       status: 403,
       code: "scope-insufficient",
@@ -55,7 +69,7 @@ export function authorize(
   return caller;
 }
 
-function identify(authorization: string | null, tokens: readonly ApiToken[] | null): Caller {
+function identify(authorization: string | null, tokens: readonly ApiToken[] | null, wallMs: number): Caller {
   if (authorization === null || authorization === "") {
     throw unauthorized(
       "token-missing",
@@ -70,6 +84,13 @@ function identify(authorization: string | null, tokens: readonly ApiToken[] | nu
   if (parsed?.ok === true) {
     const token = tokens?.find(({ id }) => id === parsed.value.id);
     if (token !== undefined && secretMatches(parsed.value.secret, token.secretHash)) {
+      if (isExpired(token, wallMs)) {
+        throw unauthorized(
+          "token-expired",
+          "The token was good until a time that is over.",
+          "Somebody with an admin token, or on a member's host, makes another: 'guacamole token create'.",
+        );
+      }
       return { by: token.id, scope: token.scope };
     }
   }

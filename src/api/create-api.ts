@@ -16,6 +16,8 @@ import { describeRoute, NEED_KEY, rememberCaller } from "./route-context.ts";
 import { RouteTable } from "./route-table.ts";
 import { setupRoutes } from "./setup-routes.ts";
 import { swaggerRoutes } from "./swagger-routes.ts";
+import { tokenRoutes } from "./token-routes.ts";
+import { TokenUse } from "./token-use.ts";
 
 /** The HTTP API as a function from request to answer. `listenApi` puts it on sockets. */
 export interface Api {
@@ -23,11 +25,12 @@ export interface Api {
 }
 
 const RAW_DOCUMENT_PATH = "/internal/openapi";
-const NEEDS: readonly Need[] = ["none", "local", "viewer", "operator", "admin"];
+const NEEDS: readonly Need[] = ["none", "local", "health", "viewer", "operator", "access", "admin"];
 
 /** Never throws and never rejects: every fault is a problem document. */
 export function createApi(ports: ApiPorts): Api {
-  const app = createRouter(ports);
+  const tokenUse = new TokenUse(ports);
+  const app = createRouter(ports, tokenUse);
   const routes = new RouteTable(
     app.routes
       .filter(({ path }) => !path.startsWith("/internal/"))
@@ -41,7 +44,14 @@ export function createApi(ports: ApiPorts): Api {
     // A token that is not known yet is not a wrong one.
     const isAsked = origin === "network" && need !== "none" && need !== "local";
     if (tokens === null && isAsked && ports.memberId() !== null) throw notReadyProblem(true);
-    const caller = authorize(need, origin, request.headers.get("authorization"), tokens);
+    const caller = authorize(
+      need,
+      origin,
+      request.headers.get("authorization"),
+      tokens,
+      ports.clock.wallMs(),
+    );
+    tokenUse.note(caller.by);
     const headers = new Headers(request.headers);
     const hasBody = request.method !== "GET" && request.method !== "HEAD" && request.method !== "OPTIONS";
     const body = hasBody ? await readJsonBody(request) : null;
@@ -75,12 +85,12 @@ export function createApi(ports: ApiPorts): Api {
   };
 }
 
-function createRouter(ports: ApiPorts) {
+function createRouter(ports: ApiPorts, tokenUse: TokenUse) {
   let document: Promise<Json> | null = null;
-  return routesOf(ports).get(
+  return routesOf(ports, tokenUse).get(
     "/openapi.json",
     async () => {
-      document ??= describe(ports).catch((error: unknown) => {
+      document ??= describe(ports, tokenUse).catch((error: unknown) => {
         document = null;
         throw error;
       });
@@ -90,7 +100,7 @@ function createRouter(ports: ApiPorts) {
   );
 }
 
-function routesOf(ports: ApiPorts) {
+function routesOf(ports: ApiPorts, tokenUse: TokenUse) {
   return new Elysia({ normalize: false })
     .onError(({ error, code }) => {
       if (code === "VALIDATION") return explainInvalid(error, ports.log).toResponse();
@@ -101,6 +111,7 @@ function routesOf(ports: ApiPorts) {
     .use(policyRoutes(ports))
     .use(failoverRoutes(ports))
     .use(memberRoutes(ports))
+    .use(tokenRoutes(ports, tokenUse))
     .use(consensusRoutes(ports))
     .use(historyRoutes(ports))
     .use(setupRoutes(ports))
@@ -108,9 +119,9 @@ function routesOf(ports: ApiPorts) {
 }
 
 /** Few members are ever asked for it: what writes the document is loaded by the first request, onto routes of its own. */
-async function describe(ports: ApiPorts): Promise<Json> {
+async function describe(ports: ApiPorts, tokenUse: TokenUse): Promise<Json> {
   const { swagger } = await import("@elysiajs/swagger");
-  const described = routesOf(ports).use(
+  const described = routesOf(ports, tokenUse).use(
     swagger({
       path: "/internal/ui",
       specPath: RAW_DOCUMENT_PATH,

@@ -649,19 +649,74 @@ export const JoinTokenSchema = t.Object(
 );
 export type JoinTokenDocument = Static<typeof JoinTokenSchema>;
 
-const ScopeSchema = t.Union([t.Literal("viewer"), t.Literal("operator"), t.Literal("admin")]);
+export const ScopeSchema = t.Union(
+  [t.Literal("health"), t.Literal("viewer"), t.Literal("operator"), t.Literal("access"), t.Literal("admin")],
+  {
+    description:
+      "health: metrics; viewer: every read but secrets and who may do what; operator: the cluster; access: who may connect to PostgreSQL; admin: everything",
+  },
+);
 
-export const TokenRequestSchema = t.Object({ scope: ScopeSchema }, { ...closed, title: "TokenRequest" });
+const SECONDS_PER_YEAR = 366 * 24 * 3600;
+
+export const TokenRequestSchema = t.Object(
+  {
+    scope: ScopeSchema,
+    name: t.Optional(
+      t.String({
+        pattern: "^[A-Za-z0-9][A-Za-z0-9@._-]{0,62}$",
+        description: "Who or what uses it, for people; unique among those that have not expired",
+      }),
+    ),
+    expiresIn: t.Optional(
+      t.Integer({
+        minimum: 60,
+        maximum: 10 * SECONDS_PER_YEAR,
+        description: "Seconds from now. Without this and without expiresAt it does not expire",
+      }),
+    ),
+    expiresAt: t.Optional(instant),
+  },
+  {
+    ...closed,
+    title: "TokenRequest",
+    examples: [
+      { name: "grafana", scope: "health" },
+      { name: "ann", scope: "operator", expiresIn: 2_592_000 },
+    ],
+  },
+);
+
+const tokenFields = {
+  id: t.String(),
+  name: orNull(t.String()),
+  scope: ScopeSchema,
+  createdAt: instant,
+  by: orNull(t.String({ description: "Who made it: a token's id, or `local`. Null: it is not known" })),
+  expiresAt: orNull(instant),
+};
 
 export const TokenSchema = t.Object(
-  { id: t.String(), scope: ScopeSchema, createdAt: instant },
+  {
+    ...tokenFields,
+    isExpired: t.Boolean(),
+    lastUsedAt: orNull(
+      t.String({
+        format: "date-time",
+        description:
+          "To the hour where another member was asked, exact where this one was. Null: never, as far as is known",
+      }),
+    ),
+  },
   { title: "Token" },
 );
+export type TokenDocument = Static<typeof TokenSchema>;
 
 export const NewTokenSchema = t.Object(
-  { id: t.String(), scope: ScopeSchema, token: t.String({ description: "Shown once, kept nowhere" }) },
+  { ...tokenFields, token: t.String({ description: "Shown once, kept nowhere" }) },
   { title: "NewToken" },
 );
+export type NewTokenDocument = Static<typeof NewTokenSchema>;
 
 export const FormRequestSchema = t.Object(
   {

@@ -4,7 +4,7 @@ import type { Fork } from "../cluster/fork.ts";
 import { memberByName } from "../cluster/state.ts";
 import { acceptedOperation, begunBy, idempotent, namedMember } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
-import { certificateFingerprint, formatJoinToken, formatToken, hashSecret } from "./credential.ts";
+import { certificateFingerprint, formatJoinToken, hashSecret } from "./credential.ts";
 import { describeMember, toInstant } from "./describe.ts";
 import {
   EmptyRequestSchema,
@@ -15,10 +15,7 @@ import {
   MemberChangeSchema,
   type MemberDocument,
   MemberSchema,
-  NewTokenSchema,
   OperationSchema,
-  TokenRequestSchema,
-  TokenSchema,
   VotingRequestSchema,
 } from "./documents.ts";
 import type { ApiPorts } from "./ports.ts";
@@ -223,42 +220,6 @@ export function memberRoutes(ports: ApiPorts) {
           "Build a standby anew from the primary",
           "What its data directory holds is replaced. Refused for the primary.",
         ),
-      },
-    )
-    .get(
-      "/v1/tokens",
-      async ({ query }) => {
-        const { state } = await lookWith(ports, query);
-        return state.tokens.map(({ id, scope, createdAtMs }) => ({
-          id,
-          scope,
-          createdAt: toInstant(createdAtMs),
-        }));
-      },
-      {
-        query: consistencyQuery,
-        response: { 200: t.Array(TokenSchema) },
-        detail: describeRoute("admin", "access", "All API tokens, without their secrets"),
-      },
-    )
-    .post(
-      "/v1/tokens",
-      async ({ body, request, set }) => {
-        const id = ports.newId();
-        const secret = ports.newSecret();
-        await submit(ports, wishOf(ports, callerOf(request), "token", null), {
-          kind: "create-token",
-          tokenId: id,
-          secretHash: hashSecret(secret),
-          scope: body.scope,
-        });
-        set.status = 201;
-        return { id, scope: body.scope, token: formatToken({ id, secret }) };
-      },
-      {
-        body: TokenRequestSchema,
-        response: { 201: NewTokenSchema },
-        detail: describeRoute("admin", "access", "Make an API token"),
       },
     );
 }

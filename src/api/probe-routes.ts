@@ -42,6 +42,6 @@ export function probeRoutes(ports: ApiPorts) {
         new Response(renderMetrics(tryLook(ports), ports.name, ports.version), {
           headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
         }),
-      { detail: describeRoute("viewer", "metrics", "Prometheus text") },
+      { detail: describeRoute("health", "metrics", "Prometheus text") },
     );
 }

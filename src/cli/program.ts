@@ -11,6 +11,7 @@ import { recoverCommand } from "./recover-commands.ts";
 import { runCommandLine, settle } from "./run-command-line.ts";
 import { formCommand, joinCommand } from "./setup-commands.ts";
 import { backupStateCommand, consensusCommand } from "./state-commands.ts";
+import { tokenCommand } from "./token-commands.ts";
 import { versionCommand } from "./version-command.ts";
 
 const FIRST_MINUTES = `
@@ -61,6 +62,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(pauseCommand(ports))
     .addCommand(resumeCommand(ports))
     .addCommand(memberCommand(ports))
+    .addCommand(tokenCommand(ports))
     .addCommand(consensusCommand(ports))
     .addCommand(backupStateCommand(ports))
     .addCommand(recoverCommand(ports))

@@ -144,4 +144,16 @@ const REFUSALS: Readonly<Record<RefusalCode, { readonly message: string; readonl
     message: "As many members are wanted as voters as may vote.",
     hint: "Say 'guacamole member demote-voter' of one of them first.",
   },
+  "token-unknown": {
+    message: "There is no token of this id.",
+    hint: "See 'guacamole token list'.",
+  },
+  "token-name-taken": {
+    message: "Another token has this name.",
+    hint: "Choose another name, or revoke that one with 'guacamole token revoke NAME'.",
+  },
+  "too-many-tokens": {
+    message: "There are as many tokens as there may be.",
+    hint: "Revoke those that nobody uses: 'guacamole token list' shows when each was used last.",
+  },
 };

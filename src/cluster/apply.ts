@@ -14,6 +14,7 @@ import { type Applied, accept, type ChangeOf, event, refuse, withMember } from "
 import { addMember, createJoinToken, setMemberTags, setMemberVoting } from "./apply-members.ts";
 import { acceptLoss, changeSpec, pause, resume } from "./apply-policy.ts";
 import { forgetMember, removeMember, stayAfterAll } from "./apply-removal.ts";
+import { createToken, noteTokenUse, revokeToken } from "./apply-tokens.ts";
 import type { Change, Command } from "./command.ts";
 import { beginFailover, recordOf, tellAppointment, tellPhase } from "./failover-history.ts";
 import { FEATURE_LEVEL, isUnderstoodByAll } from "./feature-level.ts";
@@ -49,6 +50,10 @@ function applyFormed(
       return createJoinToken(state, command, change);
     case "create-token":
       return createToken(state, command, change);
+    case "revoke-token":
+      return revokeToken(state, command, change);
+    case "note-token-use":
+      return noteTokenUse(state, command, change);
     case "add-member":
       return addMember(state, command, change);
     case "set-member-voting":
@@ -128,22 +133,6 @@ function form(command: Command, change: ChangeOf<"form">): Applied {
     event(command, "cluster.formed", `${change.member.name} formed the cluster '${change.name}'`, {
       clusterId: change.clusterId,
       member: change.member.name,
-    }),
-  );
-}
-
-function createToken(state: ClusterState, command: Command, change: ChangeOf<"create-token">): Applied {
-  const token = {
-    id: change.tokenId,
-    secretHash: change.secretHash,
-    scope: change.scope,
-    createdAtMs: command.atMs,
-  };
-  return accept(
-    { ...state, tokens: [...state.tokens, token] },
-    event(command, "token.created", `a token with scope ${change.scope} was made by ${command.by}`, {
-      token: change.tokenId,
-      scope: change.scope,
     }),
   );
 }

@@ -54,7 +54,13 @@ export type Change =
       readonly tokenId: string;
       readonly secretHash: string;
       readonly scope: Scope;
+      /** From feature level 4 on, as the two scopes `health` and `access` are. */
+      readonly name?: string;
+      readonly expiresAtMs?: number;
     }
+  | { readonly kind: "revoke-token"; readonly tokenId: string }
+  /** Somebody showed this token, at the command's time. */
+  | { readonly kind: "note-token-use"; readonly tokenId: string }
   | { readonly kind: "add-member"; readonly member: Member; readonly joinTokenId: string }
   | { readonly kind: "set-member-voting"; readonly memberId: MemberId; readonly voting: VotingWish }
   /** Only what is named changes. */
@@ -203,7 +209,10 @@ export type RefusalCode =
   | "member-leaving"
   | "member-needed"
   | "name-bound"
-  | "too-many-voters";
+  | "too-many-voters"
+  | "token-unknown"
+  | "token-name-taken"
+  | "too-many-tokens";
 
 /** Something that happened, for people and for `/v1/events`. */
 export interface ClusterEvent {

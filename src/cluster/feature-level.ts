@@ -7,8 +7,9 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  * once every member of the cluster understands it, so that members can be upgraded one after another.
  *
  * 1: release 0.1.0. 2: membership that shrinks, learners, recovery. 3: durability with a lease, sizes of WAL files, pauses, history of failovers.
+ * 4: tokens with names, an end and the scopes `health` and `access`.
  */
-export const FEATURE_LEVEL = 3;
+export const FEATURE_LEVEL = 4;
 
 const NEEDED_LEVELS: Partial<Readonly<Record<Change["kind"], number>>> = {
   "set-member-voting": 2,
@@ -21,6 +22,8 @@ const NEEDED_LEVELS: Partial<Readonly<Record<Change["kind"], number>>> = {
   pause: 3,
   resume: 3,
   "accept-loss": 3,
+  "revoke-token": 4,
+  "note-token-use": 4,
 };
 
 /** Whether every member can apply this change. Raising the level itself is for the leader, who has asked them all. */
@@ -30,10 +33,15 @@ export function isUnderstoodByAll(state: ClusterState, change: Change): boolean 
 
 function neededLevel(change: Change): number {
   const isNewWord = change.kind === "create-join-token" && change.replaces !== undefined;
+  if (change.kind === "create-token" && namesNewToken(change)) return 4;
   if (change.kind === "set-member-tags" && namesNewTag(change.tags)) return 3;
   return isNewWord ? 2 : (NEEDED_LEVELS[change.kind] ?? 1);
 }
 
 function namesNewTag({ isNoSync, isCloneSource, zone }: Partial<MemberTags>): boolean {
   return isNoSync !== undefined || isCloneSource !== undefined || zone !== undefined;
+}
+
+function namesNewToken({ scope, name, expiresAtMs }: Extract<Change, { kind: "create-token" }>): boolean {
+  return scope === "health" || scope === "access" || name !== undefined || expiresAtMs !== undefined;
 }

@@ -115,7 +115,8 @@ export interface CertificateAuthority {
   readonly privateKeyPem: string;
 }
 
-export type Scope = "viewer" | "operator" | "admin";
+/** What a token is for. Not a ladder: what each includes stands in `api/access.ts`. */
+export type Scope = "health" | "viewer" | "operator" | "access" | "admin";
 
 export interface ApiToken {
   readonly id: string;
@@ -123,6 +124,14 @@ export interface ApiToken {
   readonly secretHash: string;
   readonly scope: Scope;
   readonly createdAtMs: number;
+  /** For people; unique. Absent: it was made without one. */
+  readonly name?: string;
+  /** From then on it is refused, by the wall clock of the member that is asked. Absent: it does not expire. */
+  readonly expiresAtMs?: number;
+  /** Who made it. Absent: nobody said, before feature level 4. */
+  readonly by?: string;
+  /** To the hour (`api/token-use.ts`). Absent: not since feature level 4. */
+  readonly lastUsedAtMs?: number;
 }
 
 /** Admits one member, once. */

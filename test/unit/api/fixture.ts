@@ -34,6 +34,8 @@ export const ADMIN = `gcm_admin-1_${SECRET}`;
 export const OPERATOR = `gcm_operator-1_${SECRET}`;
 export const VIEWER = `gcm_viewer-1_${SECRET}`;
 
+export const SCOPES = ["health", "viewer", "operator", "access", "admin"] as const;
+
 export function memberOf(id: MemberId, name: string, over: Partial<Member> = {}): Member {
   return {
     id,
@@ -59,7 +61,7 @@ export function stateOf(over: Partial<ClusterState> = {}): ClusterState {
       privateKeyPem: "PRIVATE-KEY-NEVER-SHOWN",
     },
     members: [memberOf(M1, "m1"), memberOf(M2, "m2"), memberOf(M3, "m3")],
-    tokens: (["admin", "operator", "viewer"] as const).map((scope) => ({
+    tokens: SCOPES.map((scope) => ({
       id: `${scope}-1`,
       secretHash: hashSecret(SECRET),
       scope,

@@ -38,6 +38,7 @@ describe("the OpenAPI document", () => {
     expect(operations.filter((each) => each.includes("/v1/")).toSorted()).toEqual([
       "delete /v1/members/{name}",
       "delete /v1/pause",
+      "delete /v1/tokens/{id}",
       "get /v1/backup",
       "get /v1/ca",
       "get /v1/cluster",
