@@ -9,7 +9,7 @@ import type { Epoch, MemberId, Term } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Lsn } from "../base/lsn.ts";
 import type { Consensus } from "../cluster/consensus.ts";
-import { leaseMsOf } from "../cluster/spec.ts";
+import { leaseMsOf, longestLeaseMs } from "../cluster/state.ts";
 import { leaseEndMs } from "../decision/lease.ts";
 import { isLeasedReign } from "../decision/quorum.ts";
 
@@ -58,8 +58,8 @@ export class LeaseGrants {
 
   /** Until when some lease may stand, by this leader's clock. */
   leaseUntilMs(leadingSinceMs: number): number {
-    const leaseMs = leaseMsOf(this.#options.consensus.state.spec);
-    return leaseEndMs(leadingSinceMs, this.#grantedAtMs, leaseMs);
+    const longestMs = longestLeaseMs(this.#options.consensus.state);
+    return leaseEndMs(leadingSinceMs, this.#grantedAtMs, longestMs);
   }
 
   /** The furthest that the present reign's primary was seen to have written. */
@@ -106,7 +106,7 @@ export class LeaseGrants {
     const { reign } = state;
     const isStillReigning = reign?.epoch === stamp.epoch && reign.fence === null;
     if (confirmed.kind !== "reached" || !isStillLeading || !isStillReigning) return;
-    const grant = { epoch: stamp.epoch, stampMs: stamp.stampMs, durationMs: leaseMsOf(state.spec) };
+    const grant = { epoch: stamp.epoch, stampMs: stamp.stampMs, durationMs: leaseMsOf(state) };
     // Counted before it is sent: whatever becomes of it, it may have arrived. The stamp was taken before now.
     this.#stampMs = stamp.stampMs;
     this.#grantedAtMs = clock.nowMs();

@@ -9,9 +9,10 @@ import type {
   PostmasterState,
   PrimaryStatus,
   Promises,
+  Recovery,
   WorkProgress,
 } from "../cluster/observation.ts";
-import type { DataDirectory, SupervisorLook } from "../supervisor/protocol.ts";
+import type { DataDirectory, SupervisorLook, SupervisorRequest } from "../supervisor/protocol.ts";
 import type { LocalPostgres, ProbeLook } from "./ports.ts";
 
 export interface LocalLook {
@@ -67,9 +68,12 @@ export async function lookAt(local: LocalPostgres, watch: WatchPrimary): Promise
   };
 }
 
-async function lookAtSupervisor(local: LocalPostgres): Promise<SupervisorLook | string> {
+async function lookAtSupervisor(
+  local: LocalPostgres,
+  request: Extract<SupervisorRequest, { kind: "look" }> = { kind: "look" },
+): Promise<SupervisorLook | string> {
   try {
-    const response = await local.supervisor.request({ kind: "look" }, SUPERVISOR_DEADLINE_MS);
+    const response = await local.supervisor.request(request, SUPERVISOR_DEADLINE_MS);
     return response.ok ? response.look : response.message;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
@@ -93,11 +97,23 @@ async function lookAtPostgres(
   const look = await local.probe.look(isFrozen ? FROZEN_DEADLINE_MS : PROBE_DEADLINE_MS);
   if (look.kind === "standby" && supervisor.postmaster.isPromoted === true)
     return { ...look, isPromoting: true };
+  if (look.kind === "starting" && supervisor.hasStandbySignal === true)
+    return { ...look, ...(await recoveryOf(local)) };
   if (look.kind !== "primary") return look;
   const ancestors = await ancestorsOf(look.timeline, supervisor, local);
   if (ancestors === null) return { kind: "starting", detail: "the promotion is under way" };
   const { synchronousStandbyNames, waitingCommits, ...seen } = look;
   return { ...seen, ...watch(look), ancestors };
+}
+
+/** What a standby that takes no connections has to replay first; empty where that is not known. */
+async function recoveryOf(local: LocalPostgres): Promise<{ readonly recovery?: Recovery }> {
+  const again = await lookAtSupervisor(local, { kind: "look", isStarting: true });
+  if (typeof again === "string" || again.dataDirectory.kind !== "present") return {};
+  const { consistentAt, timeline } = again.dataDirectory;
+  if (consistentAt === undefined || consistentAt === null || again.postmaster === null) return {};
+  const newest = Math.max(timeline, again.ancestorsOf ?? 0) as TimelineId;
+  return { recovery: { consistentAt, newestTimeline: newest } };
 }
 
 /**

@@ -10,8 +10,8 @@ import type { Log } from "../base/log.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import { FEATURE_LEVEL } from "../cluster/feature-level.ts";
 import type { MemberStatus, Observation, PrimaryStatus, SynchronousStatus } from "../cluster/observation.ts";
-import { leaseMsOf, mayDegrade } from "../cluster/spec.ts";
-import type { ClusterState } from "../cluster/state.ts";
+import { mayDegrade } from "../cluster/spec.ts";
+import { type ClusterState, leaseMsOf } from "../cluster/state.ts";
 import { decideMember } from "../decision/decide-member.ts";
 import type { Action, Pace, Plan } from "../decision/plan.ts";
 import { isLeasedReign } from "../decision/quorum.ts";
@@ -70,6 +70,7 @@ export class MemberLoop {
   readonly #watch = new PrimaryWatch();
   readonly #checks: HealthChecks | null;
   #unansweredSinceMs: number | null = null;
+  #startingSinceMs: number | null = null;
   #failedStarts = 0;
   /** PostgreSQL may not have read the settings that are on disk: a member before us, or a plan that failed, left it so. */
   #isReloadOwed = true;
@@ -184,6 +185,8 @@ export class MemberLoop {
     this.#reign = seeReign(this.#reign, consensus.state.reign, nowMs);
     const isMute = look.postgres.kind === "unresponsive";
     this.#unansweredSinceMs = isMute ? (this.#unansweredSinceMs ?? nowMs) : null;
+    const isStarting = look.postgres.kind === "starting";
+    this.#startingSinceMs = isStarting ? (this.#startingSinceMs ?? nowMs) : null;
     const plan = decideMember({
       state: consensus.state,
       selfId,
@@ -194,6 +197,7 @@ export class MemberLoop {
       hasStandbySignal: look.hasStandbySignal,
       lease: look.lease ?? null,
       unansweredMs: this.#unansweredSinceMs === null ? null : nowMs - this.#unansweredSinceMs,
+      startingMs: this.#startingSinceMs === null ? null : nowMs - this.#startingSinceMs,
       isDiskFull: look.disks.some(({ isFull }) => isFull),
       reignKnownMs: nowMs - this.#reign.sinceMs,
       fenceKnownMs: this.#reign.fenceSinceMs === null ? null : nowMs - this.#reign.fenceSinceMs,
@@ -216,7 +220,7 @@ export class MemberLoop {
     if (postgres.kind === "standby" && primary !== null)
       return Math.max(ATTENTION_MS_MIN, this.#untilSuspicionMs(primary));
     if (postgres.kind !== "primary" || reign === null) return CALM_MS;
-    if (isLeasedReign(reign)) return leaseMsOf(spec) / LOOKS_PER_LEASE;
+    if (isLeasedReign(reign)) return leaseMsOf(this.#options.consensus.state) / LOOKS_PER_LEASE;
     const waitsMs = postgres.commitWaitMs ?? 0;
     if (waitsMs >= WAIT_MS_NOTICED) return SOON_MS;
     return mayDegrade(spec) ? WAIT_MS_NOTICED : CALM_MS;

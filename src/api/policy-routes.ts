@@ -3,13 +3,12 @@ import {
   type ClusterSpec,
   type Durability,
   failoverOf,
-  leaseMsOf,
   TIMING_PROFILES,
   type Timing,
   validateTiming,
   votersMaxOf,
 } from "../cluster/spec.ts";
-import { type ClusterState, memberName } from "../cluster/state.ts";
+import { type ClusterState, leaseMsOf, memberName } from "../cluster/state.ts";
 import { idempotent } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import { describeCohort, describeMember, describeTags, roleOf, toInstant } from "./describe.ts";
@@ -86,7 +85,7 @@ export function policyRoutes(ports: ApiPorts) {
           spec: {
             durability: { ...spec.durability },
             failover: { ...failoverOf(spec) },
-            timing: effectiveTiming(spec),
+            timing: effectiveTiming(state),
             consensus: { votersMax: votersMaxOf(spec) },
           },
         };
@@ -192,7 +191,7 @@ function describeTopology(sight: Sight): TopologyDocument {
     generation,
     durability: { ...spec.durability },
     failover: { ...failoverOf(spec) },
-    timing: effectiveTiming(spec),
+    timing: effectiveTiming(sight.state),
     notice: noticeOf(spec.durability),
     primary: reign === null ? null : memberName(sight.state, reign.primaryId),
     cohort: reign === null ? null : describeCohort(sight, reign.cohort),
@@ -209,9 +208,9 @@ function describeTopology(sight: Sight): TopologyDocument {
   };
 }
 
-function effectiveTiming(spec: ClusterSpec) {
-  const { heartbeatMs, electionMsMin, electionMsMax, suspectMs } = spec.timing;
-  return { heartbeatMs, electionMsMin, electionMsMax, suspectMs, leaseMs: leaseMsOf(spec) };
+function effectiveTiming(state: ClusterState) {
+  const { heartbeatMs, electionMsMin, electionMsMax, suspectMs } = state.spec.timing;
+  return { heartbeatMs, electionMsMin, electionMsMax, suspectMs, leaseMs: leaseMsOf(state) };
 }
 
 /** What a durability costs, in words; null where no acknowledged commit is ever lost. */

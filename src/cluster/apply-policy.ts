@@ -5,7 +5,16 @@ import { type Applied, accept, type ChangeOf, event, refuse } from "./applied.ts
 import type { Command } from "./command.ts";
 import { beginFailover } from "./failover-history.ts";
 import { isUnderstoodByAll } from "./feature-level.ts";
-import { type AcceptedLoss, type ClusterState, memberById } from "./state.ts";
+import type { ClusterSpec } from "./spec.ts";
+import {
+  type AcceptedLoss,
+  type ClusterState,
+  featureLevelOf,
+  leaseMsOf,
+  longestLeaseMs,
+  memberById,
+  type Reign,
+} from "./state.ts";
 
 const PAUSES_MAX = 20;
 
@@ -15,12 +24,20 @@ export function changeSpec(state: ClusterState, command: Command, change: Change
   if (change.generation !== state.generation) return refuse(state, "stale-generation");
   const generation = (state.generation + 1) as Generation;
   return accept(
-    { ...state, generation, spec: change.spec },
+    { ...state, generation, spec: change.spec, reign: reignUnder(state, change.spec) },
     event(command, "spec.changed", `the settings were changed by ${command.by} (generation ${generation})`, {
       generation,
       durability: change.spec.durability.mode,
     }),
   );
+}
+
+/** A lease that was given before the change lasts as long as it was to last: whoever counts on its end must wait for that. */
+function reignUnder(state: ClusterState, spec: ClusterSpec): Reign | null {
+  const { reign } = state;
+  const longestMs = longestLeaseMs(state);
+  if (reign === null || longestMs <= leaseMsOf({ ...state, spec }) || featureLevelOf(state) < 4) return reign;
+  return { ...reign, leaseMsMax: longestMs };
 }
 
 /** No failover happens by itself from here on. */

@@ -7,7 +7,8 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  * once every member of the cluster understands it, so that members can be upgraded one after another.
  *
  * 1: release 0.1.0. 2: membership that shrinks, learners, recovery. 3: durability with a lease, sizes of WAL files, pauses, history of failovers.
- * 4: tokens with names, an end and the scopes `health` and `access`.
+ * 4: tokens with names, an end and the scopes `health` and `access`;
+ *    leases that last a third longer, and stand for as long as they were given for.
  */
 export const FEATURE_LEVEL = 4;
 

@@ -138,11 +138,24 @@ export type PostgresStatus =
       readonly isFinal?: boolean;
     }
   /** A postmaster runs, but takes no connections yet. */
-  | { readonly kind: "starting"; readonly detail: string }
+  | {
+      readonly kind: "starting";
+      readonly detail: string;
+      /** Absent: not known, or it recovers from a crash with what it has. */
+      readonly recovery?: Recovery;
+    }
   /** A postmaster runs, took connections before, and does not answer now. */
   | { readonly kind: "unresponsive"; readonly detail: string }
   | StandbyStatus
   | PrimaryStatus;
+
+/** What a standby has to replay before it takes connections. */
+export interface Recovery {
+  /** Its data files hold nothing beyond this, and may hold everything before it. */
+  readonly consistentAt: Position;
+  /** Of all timelines that its directory has the history of. */
+  readonly newestTimeline: TimelineId;
+}
 
 export interface StandbyStatus {
   readonly kind: "standby";

@@ -89,11 +89,6 @@ export function isLeased({ durability }: ClusterSpec): boolean {
   return durability.mode === "async";
 }
 
-/** For how long a primary may reign from the moment at which it last proved that it is in touch with the leader. */
-export function leaseMsOf({ timing }: ClusterSpec): number {
-  return timing.leaseMs ?? 3 * timing.suspectMs;
-}
-
 export interface Timing {
   /** The Raft leader speaks to each member this often. */
   readonly heartbeatMs: number;
@@ -102,7 +97,7 @@ export interface Timing {
   readonly electionMsMax: number;
   /** A member that is silent for this long is suspected. */
   readonly suspectMs: number;
-  /** How long a lease lasts (`async` durability). Absent: three times `suspectMs`. */
+  /** How long a lease lasts (`async` durability). Absent: four times `suspectMs`. */
   readonly leaseMs?: number;
 }
 

@@ -192,6 +192,8 @@ export interface Reign {
   readonly lineage: Lineage | null;
   /** Set once this reign is being ended: standbys pledge, and the next command is an appointment. */
   readonly fence: Fence | null;
+  /** The longest lease that the settings allowed during this reign, where they allow a shorter one now. Absent: they do not. */
+  readonly leaseMsMax?: number;
   /**
    * The group was recovered from a member that may not know how this reign went on: it is ended by nobody but a person.
    * Absent: it is not.
@@ -241,6 +243,19 @@ export interface Operation {
 /** What may stand in the log of this cluster. */
 export function featureLevelOf(state: ClusterState): number {
   return state.featureLevel ?? 1;
+}
+
+/** For how long a primary may reign from the moment at which it last proved that it is in touch with the leader. */
+export function leaseMsOf(state: Pick<ClusterState, "spec" | "featureLevel">): number {
+  const { leaseMs, suspectMs } = state.spec.timing;
+  // Members of one cluster must mean the same by it: what older releases mean counts while there may be one.
+  const looksMissed = (state.featureLevel ?? 1) < 4 ? 3 : 4;
+  return leaseMs ?? looksMissed * suspectMs;
+}
+
+/** How long a lease of the present reign may last, whenever it was given: shorter settings shorten none that stands. */
+export function longestLeaseMs(state: ClusterState): number {
+  return Math.max(leaseMsOf(state), state.reign?.leaseMsMax ?? 0);
 }
 
 /** The member of this id; undefined where there is none (any more). */

@@ -5,17 +5,20 @@
  * PostgreSQL always starts as a standby, and only an appointment for the newest epoch makes it a primary (F4).
  */
 import { unreachable } from "../base/assert.ts";
+import { formatLsn } from "../base/lsn.ts";
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
-import type { PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
+import type { PostgresStatus, PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
 import { isNamedByReign, memberById, type Reign } from "../cluster/state.ts";
 import { desiredSynchronousStandbyNames, isWritable } from "../cluster/writable.ts";
 import { cloneSource } from "./clone-source.ts";
 import { primarySettings, standbySettings, upstreamOf } from "./desired-settings.ts";
-import { hasReignedBefore, relate } from "./lineage.ts";
+import { hasReignedBefore, relate, relateRecovery } from "./lineage.ts";
 import type { MemberView } from "./member-view.ts";
 import { type Action, act, type Plan, wait } from "./plan.ts";
 import { isLeasedReign } from "./quorum.ts";
 import { REASONS } from "./reasons.ts";
+
+type StartingStatus = Extract<PostgresStatus, { kind: "starting" }>;
 
 export function decideMember(view: MemberView): Plan {
   const { state, postgres } = view;
@@ -37,7 +40,7 @@ export function decideMember(view: MemberView): Plan {
     case "foreign":
       return decideStopped(view);
     case "starting":
-      return wait("starting", postgres.detail, "soon");
+      return decideStarting(view, postgres);
     case "unresponsive":
       return decideMute(view, postgres.detail);
     case "standby":
@@ -204,6 +207,34 @@ function decideStopped(view: MemberView): Plan {
   );
 }
 
+/** How long a standby may start that cannot become consistent with what the present primary has. */
+const INCONSISTENT_MS_MAX = 60_000;
+
+/**
+ * A standby that was rewound or cloned is consistent once it has replayed all that its source had written by then; one that
+ * crashed, as far as its own files had got. Where that is in the present history it is fetched from the primary, and if its
+ * source lost a reign meanwhile, it is nowhere to be had.
+ */
+function decideStarting(view: MemberView, { detail, recovery }: StartingStatus): Plan {
+  const { reign } = view.state;
+  const starting = wait("starting", detail, "soon");
+  if (recovery === undefined || !view.hasStandbySignal || reign === null || reign.fence !== null)
+    return starting;
+  if (reign.primaryId === view.selfId || isPrimaryLeftBehind(view, reign)) return starting;
+  const relation = relateRecovery(recovery, view.promises, reign);
+  if (relation.kind === "behind") {
+    const settings = standbySettings(view, upstreamOf(view.state, reign.primaryId));
+    return isFollowing(view, reign, settings) ? starting : followAsConfigured(reign, settings);
+  }
+  const isHopeless = relation.kind === "forked" || relation.kind === "alien";
+  if (!isHopeless || (view.startingMs ?? 0) < INCONSISTENT_MS_MAX) return starting;
+  const { timeline, lsn } = recovery.consistentAt;
+  return decideClone(
+    view,
+    `it needs WAL up to ${formatLsn(lsn)} of timeline ${timeline}, which was given up`,
+  );
+}
+
 /** How long a fallen PostgreSQL lets its successor go first. */
 const YIELD_MS = 500;
 
@@ -316,12 +347,18 @@ function decideFollow(view: MemberView, reign: Reign, postgres: StandbyStatus): 
 
 function decideStream(view: MemberView, reign: Reign, postgres: StandbyStatus): Plan {
   const settings = standbySettings(view, upstreamOf(view.state, reign.primaryId));
-  if (!isConfigured(view, settings) || view.promises.walEpoch !== reign.epoch) {
-    return act("configuring", { kind: "configure", ...reignOf(reign), settings }, { kind: "reload" });
-  }
+  if (!isFollowing(view, reign, settings)) return followAsConfigured(reign, settings);
   if (postgres.walReceiver?.status !== "streaming") return wait("connecting", null, "soon");
   const isSettled = memberById(view.state, view.selfId)?.data === "ready";
   return view.hasAside && isSettled ? act("cleaning-up", { kind: "discard-aside" }) : wait("streaming");
+}
+
+function isFollowing(view: MemberView, reign: Reign, settings: ManagedSettings): boolean {
+  return isConfigured(view, settings) && view.promises.walEpoch === reign.epoch;
+}
+
+function followAsConfigured(reign: Reign, settings: ManagedSettings): Plan {
+  return act("configuring", { kind: "configure", ...reignOf(reign), settings }, { kind: "reload" });
 }
 
 /** How long a clean stop may hold up a switchover before it is an ordinary failover. */

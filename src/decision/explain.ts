@@ -3,8 +3,8 @@
  * chosen by `chooseSuccessor` in a world in which the lost are silent and everybody else has pledged where it stands.
  */
 import type { MemberId } from "../base/ids.ts";
-import { isLeased, leaseMsOf, mayDegrade } from "../cluster/spec.ts";
-import { type Cohort, type FailoverRecord, memberName, type Reign } from "../cluster/state.ts";
+import { isLeased, mayDegrade } from "../cluster/spec.ts";
+import { type Cohort, type FailoverRecord, leaseMsOf, memberName, type Reign } from "../cluster/state.ts";
 import { streamingOf } from "../cluster/writable.ts";
 import { chooseSuccessor, type LossOffer, type Succession } from "./choose-successor.ts";
 import type { ClusterView } from "./cluster-view.ts";
@@ -129,7 +129,7 @@ function explainSuccession(
   const { spec } = view.state;
   const detectionMs = reign.fence === null ? spec.timing.suspectMs : 0;
   // A lease is renewed all the time: its end is counted from the loss.
-  const endsMs = isLeased(spec) ? Math.max(detectionMs, leaseMsOf(spec)) : detectionMs;
+  const endsMs = isLeased(spec) ? Math.max(detectionMs, leaseMsOf(view.state)) : detectionMs;
   return {
     outcome: "failover",
     successorId: succession.memberId,

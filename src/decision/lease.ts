@@ -15,7 +15,8 @@ const DRIFT = 0.02;
  * A former leader gave its last one for a stamp that a quorum confirmed while it led, so before this leader was elected.
  *
  * @param grantedAtMs when the stamp came in that this leader handed back last; null: none yet.
+ * @param longestMs how long a lease lasts that may stand: the settings may have become shorter since it was given.
  */
-export function leaseEndMs(leadingSinceMs: number, grantedAtMs: number | null, leaseMs: number): number {
-  return Math.max(leadingSinceMs, grantedAtMs ?? Number.NEGATIVE_INFINITY) + leaseMs * (1 + DRIFT);
+export function leaseEndMs(leadingSinceMs: number, grantedAtMs: number | null, longestMs: number): number {
+  return Math.max(leadingSinceMs, grantedAtMs ?? Number.NEGATIVE_INFINITY) + longestMs * (1 + DRIFT);
 }

@@ -8,7 +8,7 @@
  */
 import type { TimelineId } from "../base/ids.ts";
 import type { Lsn } from "../base/lsn.ts";
-import type { Promises, StandbyStatus } from "../cluster/observation.ts";
+import type { Promises, Recovery, StandbyStatus } from "../cluster/observation.ts";
 import type { Lineage, Reign } from "../cluster/state.ts";
 import { epochOfTimeline } from "../cluster/timelines.ts";
 
@@ -44,6 +44,20 @@ export function relate(own: OwnWal, reign: Reign): Relation {
     return isNoFurther ? { kind: "behind" } : { kind: "unknown" };
   }
   return own.timeline === lineage.timeline ? { kind: "behind" } : relateToAncestors(own, lineage);
+}
+
+/**
+ * The same for a server that has not replayed enough yet to take connections: its data files reach as far as they say, and
+ * neither they nor the history that it replays along may lie beside the reign's.
+ */
+export function relateRecovery(
+  { consistentAt, newestTimeline }: Recovery,
+  promises: OwnWal["promises"],
+  reign: Reign,
+): Relation {
+  const own = { promises, replayedLsn: consistentAt.lsn };
+  const files = relate({ ...own, timeline: consistentAt.timeline }, reign);
+  return files.kind === "behind" ? relate({ ...own, timeline: newestTimeline }, reign) : files;
 }
 
 function relateToAncestors(own: OwnWal, lineage: Lineage): Relation {

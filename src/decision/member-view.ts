@@ -19,6 +19,8 @@ export interface MemberView {
   readonly lease: MemberStatus["lease"] | null;
   /** For how long PostgreSQL has not answered; null: it does, or does not run. */
   readonly unansweredMs: number | null;
+  /** For how long PostgreSQL has been starting; null: it is not. */
+  readonly startingMs: number | null;
   /** The data directory says that its server is a standby: true from each start until a promotion. */
   readonly hasStandbySignal: boolean;
   /** There is no room left beside PostgreSQL. */

@@ -3,7 +3,7 @@ import type { ApiPorts } from "../api/ports.ts";
 import type { Clock } from "../base/clock.ts";
 import type { MemberId } from "../base/ids.ts";
 import type { Consensus } from "../cluster/consensus.ts";
-import { leaseMsOf } from "../cluster/spec.ts";
+import { longestLeaseMs } from "../cluster/state.ts";
 import type { ClusterView } from "../decision/cluster-view.ts";
 import { explainLoss } from "../decision/explain.ts";
 import { REASONS, type Reason } from "../decision/reasons.ts";
@@ -31,7 +31,7 @@ export function explain(
     reignSinceMs: Number.NEGATIVE_INFINITY,
     fenceSinceMs: null,
     lastFenceSinceMs: null,
-    leaseUntilMs: nowMs + leaseMsOf(state.spec),
+    leaseUntilMs: nowMs + longestLeaseMs(state),
     primaryLsn: primary?.kind === "primary" ? primary.writtenLsn : null,
     formerLeaderId: null,
   };

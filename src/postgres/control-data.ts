@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { TimelineId } from "../base/ids.ts";
-import { type Lsn, parseLsn } from "../base/lsn.ts";
+import { LSN_ZERO, type Lsn, type Position, parseLsn } from "../base/lsn.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import { runProgram } from "./program.ts";
 
@@ -17,6 +17,11 @@ export interface ControlData {
   /** For instance `in production`, `shut down`, `shut down in recovery`, `in archive recovery`. */
   readonly state: string;
   readonly walSegmentBytes: number;
+  /**
+   * A standby's data files hold nothing beyond this. Null: it is none, or it was cloned and waits for the end of its backup, of
+   * which nobody knows beforehand where in WAL it is.
+   */
+  readonly consistentAt: Position | null;
 }
 
 /** Runs `pg_controldata`. The error is what it said, for people. */
@@ -58,5 +63,20 @@ export function parseControlData(text: string): Result<ControlData, string> {
     checkpointLsn: checkpointLsn.value,
     state,
     walSegmentBytes,
+    consistentAt: consistentAt(fields),
   });
+}
+
+function consistentAt(fields: ReadonlyMap<string, string>): Position | null {
+  const lsnOf = (name: string): Lsn => {
+    const parsed = parseLsn(fields.get(name) ?? "");
+    return parsed.ok ? parsed.value : LSN_ZERO;
+  };
+  const timeline = Number(fields.get("Min recovery ending loc's timeline")) as TimelineId;
+  const minRecovery = lsnOf("Minimum recovery ending location");
+  // Of a rewind and of a backup of a standby it is known where they end; of a backup of a primary it is not.
+  const backupEnd = lsnOf("Backup end location");
+  const isBackup = lsnOf("Backup start location") > LSN_ZERO;
+  if (!(timeline >= 1) || minRecovery === LSN_ZERO || (isBackup && backupEnd === LSN_ZERO)) return null;
+  return { timeline, lsn: Math.max(backupEnd, minRecovery) as Lsn };
 }

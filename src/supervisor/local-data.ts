@@ -111,7 +111,7 @@ export class LocalData {
         detail: `pg_controldata cannot read ${this.#paths.dataDirectory}: is it damaged?`,
       };
     }
-    const { systemIdentifier, timeline, checkpointLsn, state } = control;
+    const { systemIdentifier, timeline, checkpointLsn, state, consistentAt } = control;
     return {
       kind: "present",
       clusterId: contents.clusterId,
@@ -119,6 +119,7 @@ export class LocalData {
       timeline,
       checkpointLsn,
       state,
+      consistentAt,
     };
   }
 

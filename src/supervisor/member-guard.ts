@@ -27,11 +27,11 @@ export interface StartedMember extends MemberProcessId {
 }
 
 /** A member is silent for too long after this share of a lease: the rest must do for its successor to renew it. */
-const SILENCE_SHARE = 1 / 4;
+const SILENCE_SHARE = 1 / 5;
 /** Considered less often than this, nothing can be said of who was silent. */
 const OWN_PAUSE_MS = 200;
 /** How long a service manager is given to start the next member. */
-const OTHERS_START_SHARE = 1 / 12;
+const OTHERS_START_SHARE = 1 / 16;
 const OTHERS_START_MS_MAX = 500;
 
 /**

@@ -35,6 +35,7 @@ function parseRequest(fields: Fields): SupervisorRequest {
   const kind = text(fields["kind"], "kind");
   switch (kind) {
     case "look":
+      return fields["isStarting"] === true ? { kind, isStarting: true } : { kind };
     case "reload":
     case "discard-aside":
     case "list-forks":

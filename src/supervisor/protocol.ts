@@ -1,5 +1,5 @@
 import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
-import type { Lsn } from "../base/lsn.ts";
+import type { Lsn, Position } from "../base/lsn.ts";
 import type { Fork } from "../cluster/fork.ts";
 import type { MachineRequest } from "../cluster/machine-request.ts";
 import type {
@@ -16,7 +16,8 @@ import type {
  */
 export type SupervisorRequest =
   | MachineRequest
-  | { readonly kind: "look" }
+  /** With `isStarting` the control file is read anew although PostgreSQL runs: SQL does not tell yet what it says. */
+  | { readonly kind: "look"; readonly isStarting?: true }
   /**
    * PostgreSQL may reign under `epoch` until `stampMs + durationMs` by this host's own time, of which a look said `stampMs`. An
    * older stamp never shortens what stands, and one that is over by now extends nothing.
@@ -91,6 +92,8 @@ export type DataDirectory =
       readonly checkpointLsn: Lsn;
       /** `pg_controldata`'s "Database cluster state". */
       readonly state: string;
+      /** As in `ControlData`. */
+      readonly consistentAt?: Position | null;
     };
 
 export type SupervisorErrorCode =

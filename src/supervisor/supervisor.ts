@@ -175,6 +175,7 @@ export class Supervisor {
     const { stopCount } = this.#bench;
     switch (request.kind) {
       case "look":
+        if (request.isStarting === true) this.#data.forgetControl();
         return this.#postmaster.adopt();
       case "configure":
         return this.#configure(request);

@@ -316,8 +316,19 @@ describe.each(majors.map((installation) => [installation.major, installation] as
         expect(kept2?.transactions.map(({ kind }) => kind)).toContain("commit");
         expect(kept2?.transactions.every(({ lsn }) => lsn >= forkLsn)).toBe(true);
 
-        await m1.follow(m2, epoch(2));
+        // It crashes, and its source is gone before it has sent what the files that were copied need.
+        const wal = join(m1.paths.dataDirectory, "pg_wal");
+        for (const name of readdirSync(wal).filter((each) => /^00000003[0-9A-F]{16}$/.test(each)))
+          rmSync(join(wal, name));
+        await m1.ask({ kind: "configure", epoch: epoch(2), timelines: NONE, settings: m1.settings() });
         await m1.ask({ kind: "start", epoch: epoch(2) });
+        await m1.probed("starting", ({ detail }) => detail.includes("not yet accepting"));
+        const { dataDirectory, ancestorsOf } = await m1.ask({ kind: "look", isStarting: true });
+        expect(dataDirectory).toMatchObject({ consistentAt: { timeline: 3 } });
+        expect(ancestorsOf).toBe(3 as TimelineId);
+
+        await m1.follow(m2, epoch(2));
+        await m1.ask({ kind: "reload" });
         expect((await m1.isStreaming()).timeline).toBe(3 as TimelineId);
         expect(m1.sql("SELECT x FROM kept ORDER BY x")).toBe("1\n3");
         expect(m1.sql("SELECT to_regclass('unacknowledged') IS NULL")).toBe("t");

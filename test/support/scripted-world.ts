@@ -13,8 +13,13 @@ import type { GroupConfig } from "../../src/cluster/consensus.ts";
 import { FEATURE_LEVEL } from "../../src/cluster/feature-level.ts";
 import type { VotingWish } from "../../src/cluster/member.ts";
 import type { MemberStatus, Observation, PostgresStatus } from "../../src/cluster/observation.ts";
-import { leaseMsOf } from "../../src/cluster/spec.ts";
-import { type ClusterState, memberById, memberByName, memberName } from "../../src/cluster/state.ts";
+import {
+  type ClusterState,
+  longestLeaseMs,
+  memberById,
+  memberByName,
+  memberName,
+} from "../../src/cluster/state.ts";
 import { isWritable } from "../../src/cluster/writable.ts";
 import type { ClusterDecision } from "../../src/decision/cluster-decision.ts";
 import { type ClusterView, silentMs } from "../../src/decision/cluster-view.ts";
@@ -422,7 +427,7 @@ export class ScriptedWorld {
       reignSinceMs: this.#reignSeen.sinceMs,
       fenceSinceMs: this.#reignSeen.fenceSinceMs,
       lastFenceSinceMs: this.#reignSeen.lastFenceSinceMs,
-      leaseUntilMs: leaseEndMs(this.#leadingSinceMs, null, leaseMsOf(state.spec)),
+      leaseUntilMs: leaseEndMs(this.#leadingSinceMs, null, longestLeaseMs(state)),
       primaryLsn: null,
       formerLeaderId: this.#formerLeaderId,
     };
@@ -548,6 +553,7 @@ export class ScriptedWorld {
       hasStandbySignal: true,
       lease: null,
       unansweredMs: null,
+      startingMs: null,
       isDiskFull: false,
       needsClone: null,
       hasAside: host.postgres.hasAside,

@@ -10,8 +10,13 @@ import { apply } from "../../../src/cluster/apply.ts";
 import type { Change } from "../../../src/cluster/command.ts";
 import type { GroupConfig } from "../../../src/cluster/consensus.ts";
 import type { MemberStatus, Observation } from "../../../src/cluster/observation.ts";
-import { leaseMsOf } from "../../../src/cluster/spec.ts";
-import { type ClusterState, isNamedByReign, memberById } from "../../../src/cluster/state.ts";
+import {
+  type ClusterState,
+  isNamedByReign,
+  leaseMsOf,
+  longestLeaseMs,
+  memberById,
+} from "../../../src/cluster/state.ts";
 import { isWritable } from "../../../src/cluster/writable.ts";
 import type { ClusterView } from "../../../src/decision/cluster-view.ts";
 import { decideCluster } from "../../../src/decision/decide-cluster.ts";
@@ -261,6 +266,7 @@ export class World {
       hasStandbySignal: host.postgres.kind !== "primary",
       lease: this.#leaseOf(host),
       unansweredMs: host.postgres.isFrozen ? 60_000 : null,
+      startingMs: null,
       isDiskFull: false,
       needsClone: null,
       hasAside: host.postgres.hasAside,
@@ -430,7 +436,7 @@ export class World {
       leaseUntilMs:
         this.#sabotage === "appoint-before-the-lease-ends"
           ? 0
-          : leaseEndMs(this.#leadingSinceMs, this.#grantedAtMs, leaseMsOf(state.spec)),
+          : leaseEndMs(this.#leadingSinceMs, this.#grantedAtMs, longestLeaseMs(state)),
       primaryLsn: seen?.kind === "primary" ? seen.writtenLsn : null,
       formerLeaderId: this.#formerLeaderId,
     };
@@ -561,7 +567,7 @@ export class World {
         if (!to.isUp || to.isFrozen) continue;
         const isReceipt = this.#sabotage === "count-a-lease-from-its-receipt";
         const fromMs = isReceipt ? hostMsOf(to, this.#nowMs) : stampMs;
-        to.postgres.extendLease(epoch, fromMs + leaseMsOf(this.#known(to).spec));
+        to.postgres.extendLease(epoch, fromMs + leaseMsOf(this.#known(to)));
       }
     }
     for (const { isUp, name, postgres } of this.#hosts) {

@@ -8,9 +8,8 @@ import {
   DEFAULT_SPEC,
   failoverOf,
   isLeased,
-  leaseMsOf,
 } from "../../../src/cluster/spec.ts";
-import type { ClusterState } from "../../../src/cluster/state.ts";
+import { type ClusterState, leaseMsOf, longestLeaseMs } from "../../../src/cluster/state.ts";
 import { clusterState, cohort, epoch, id, lsn, timeline } from "../../support/situation.ts";
 
 let commands = 0;
@@ -33,6 +32,7 @@ function refusal(state: ClusterState, change: Change, by = "leader", atMs = 1_00
   return applied.outcome.ok ? "accepted" : applied.outcome.code;
 }
 
+const LEVEL_4 = clusterState({ featureLevel: 4 });
 const LEVEL_3 = clusterState({ featureLevel: 3 });
 const ASYNC: ClusterSpec = { ...DEFAULT_SPEC, durability: { mode: "async", maxLagBytes: 1_000 } };
 
@@ -49,7 +49,26 @@ describe("settings", () => {
 
   test("have defaults, and a lease that keeps its proportion to the time after which silence counts", () => {
     expect(failoverOf(DEFAULT_SPEC)).toEqual(DEFAULT_FAILOVER);
-    expect(leaseMsOf(DEFAULT_SPEC)).toBe(3 * DEFAULT_SPEC.timing.suspectMs);
+    const { suspectMs } = DEFAULT_SPEC.timing;
+    expect(leaseMsOf(LEVEL_4)).toBe(4 * suspectMs);
+    // As members of that level have it: all must mean the same.
+    expect(leaseMsOf(LEVEL_3)).toBe(3 * suspectMs);
+  });
+
+  test("that make leases shorter shorten none that stands", () => {
+    const withLease = (leaseMs: number): ClusterSpec => ({
+      ...ASYNC,
+      timing: { ...ASYNC.timing, leaseMs },
+    });
+    const changed = (state: ClusterState, leaseMs: number): ClusterState =>
+      accepted(state, { kind: "change-spec", generation: state.generation, spec: withLease(leaseMs) });
+    const long = changed(LEVEL_4, 20_000);
+    expect(longestLeaseMs(long)).toBe(20_000);
+    const short = changed(long, 3_000);
+    expect(longestLeaseMs(short)).toBe(20_000);
+    expect(longestLeaseMs(changed(short, 2_500))).toBe(20_000);
+    // A member of an older release would not keep it in mind, so nobody does before all can.
+    expect(changed({ ...long, featureLevel: 3 }, 3_000).reign).toEqual(long.reign);
   });
 
   test("of feature level 3 are refused while some member would not understand them", () => {

@@ -61,6 +61,7 @@ function view(
     hasStandbySignal: true,
     lease: null,
     unansweredMs: null,
+    startingMs: null,
     isDiskFull: false,
     hasAside: false,
     reignKnownMs: 10_000,
@@ -559,4 +560,70 @@ test("a primary that fell before its promotion was recorded is not promoted twic
   // Still in recovery, with the segment of its new timeline already there.
   const opening = pledgedStandby(100, { timeline: timeline(3), isPromoting: true });
   expect(say(decideMember(view(opening, m2Reigns, fell)))).toContain("promote 2");
+});
+
+describe("a standby that is not consistent yet", () => {
+  const following = {
+    promises: promises({
+      newestEpoch: epoch(2),
+      pledgedEpoch: epoch(1),
+      walEpoch: epoch(2),
+      timelines: m3Reigns.reign?.timelines ?? [],
+    }),
+    settingsHash: settings("m3", [1, "m1", "m3"]),
+  };
+  const recovery = (atTimeline: number, at: number, newest = atTimeline) => ({
+    kind: "starting" as const,
+    detail: "",
+    recovery: {
+      consistentAt: { timeline: timeline(atTimeline), lsn: lsn(at) },
+      newestTimeline: timeline(newest),
+    },
+  });
+
+  test.each([
+    [
+      "fetches from the primary what it lacks, where that is in the present history",
+      recovery(2, 100),
+      {},
+      "configuring: configure m3/m1,m3, reload",
+    ],
+    ["is left alone once it does", recovery(2, 100), following, "starting"],
+    ["is left alone where nothing is known of it", { kind: "starting", detail: "" }, {}, "starting"],
+    ["fetches nothing where its files go beyond the fork", recovery(2, 101), {}, "starting"],
+    [
+      "fetches nothing where the history that it replays along has another fork",
+      recovery(2, 90, 3),
+      {},
+      "starting",
+    ],
+    ["fetches nothing where it was promoted", recovery(2, 100), { hasStandbySignal: false }, "starting"],
+    [
+      "is built anew once it is certain that nobody has what it lacks",
+      recovery(2, 101),
+      { startingMs: 60_000 },
+      "recloning: stop fast, clone m3 replacing",
+    ],
+    [
+      "is not built anew while the primary could not give a clone",
+      recovery(2, 101),
+      { startingMs: 60_000, primary: null },
+      "waiting-for-primary",
+    ],
+    [
+      "may take long where it can get there",
+      recovery(2, 100),
+      { ...following, startingMs: 600_000 },
+      "starting",
+    ],
+  ] as readonly (readonly [string, PostgresStatus, Partial<MemberView>, string])[])(
+    "%s",
+    (_, postgres, extra, expected) => {
+      expect(say(decideMember(view(postgres, m3Reigns, { ...after, ...extra })))).toBe(expected);
+    },
+  );
+
+  test("pledges like everybody", () => {
+    expect(say(decideMember(view(recovery(2, 100), fenced)))).toBe("pledging: pledge 1");
+  });
 });

@@ -33,8 +33,31 @@ describe("pg_controldata", () => {
         checkpointLsn: 0x3000148 as Lsn,
         state: "in archive recovery",
         walSegmentBytes: SEGMENT_BYTES,
+        consistentAt: null,
       },
     });
+  });
+
+  test.each([
+    ["a standby's files reach as far as it has flushed", ["0/5000060", "0/0", "0/0"], 0x5000060],
+    [
+      "a rewound server's as far as its source had written",
+      ["0/5000060", "0/4000028", "0/5000060"],
+      0x5000060,
+    ],
+    ["those of a standby's backup as far as it had got", ["0/4000028", "0/4000028", "0/5000060"], 0x5000060],
+    ["of a primary's backup it is not known", ["0/4000028", "0/4000028", "0/0"], null],
+    ["a server that was a primary recovers with what it has", ["0/0", "0/0", "0/0"], null],
+  ])("%s", (_, [minimum, start, end], reach) => {
+    const lines = [
+      ...text,
+      `Minimum recovery ending location:     ${minimum}`,
+      `Backup start location:                ${start}`,
+      `Backup end location:                  ${end}`,
+    ];
+    const parsed = parseControlData(lines.join("\n"));
+    const expected = reach === null ? null : { timeline: 3 as TimelineId, lsn: reach as Lsn };
+    expect(parsed).toMatchObject({ ok: true, value: { consistentAt: expected } });
   });
 
   test("something else is refused, not guessed", () => {

@@ -33,6 +33,7 @@ describe("requests", () => {
 
   test.each([
     { kind: "look" },
+    { kind: "look", isStarting: true },
     { kind: "reload" },
     { kind: "hello", pid: 7, startTicks: 8 },
     { kind: "extend-lease", epoch: 3, stampMs: 1.5, durationMs: 3000 },
