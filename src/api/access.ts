@@ -64,6 +64,7 @@ export function authorize(
       status: 403,
       code: "scope-insufficient",
       detail: `This needs a token of scope '${need}'; this one has '${caller.scope}'.`,
+      by: caller.by,
     });
   }
   return caller;
@@ -89,6 +90,7 @@ function identify(authorization: string | null, tokens: readonly ApiToken[] | nu
           "token-expired",
           "The token was good until a time that is over.",
           "Somebody with an admin token, or on a member's host, makes another: 'guacamole token create'.",
+          token.id,
         );
       }
       return { by: token.id, scope: token.scope };
@@ -102,12 +104,13 @@ function identify(authorization: string | null, tokens: readonly ApiToken[] | nu
   );
 }
 
-function unauthorized(code: string, detail: string, hint: string): ApiProblem {
+function unauthorized(code: string, detail: string, hint: string, by: string | null = null): ApiProblem {
   return new ApiProblem({
     status: 401,
     code,
     detail,
     hint,
+    by,
     headers: { "www-authenticate": 'Bearer realm="guacamole"' },
   });
 }

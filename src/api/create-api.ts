@@ -1,5 +1,6 @@
 import { Elysia } from "elysia";
-import { authorize, type Need, type Origin } from "./access.ts";
+import { authorize, type Need, NOBODY, type Origin } from "./access.ts";
+import { auditRoutes } from "./audit-routes.ts";
 import { clusterRoutes } from "./cluster-routes.ts";
 import { consensusRoutes } from "./consensus-routes.ts";
 import { failoverRoutes } from "./failover-routes.ts";
@@ -11,7 +12,8 @@ import { policyRoutes } from "./policy-routes.ts";
 import type { ApiPorts } from "./ports.ts";
 import { probeRoutes } from "./probe-routes.ts";
 import { ApiProblem, notReadyProblem } from "./problem.ts";
-import { readJsonBody } from "./request-body.ts";
+import { readInTime } from "./request-body.ts";
+import { type Attempt, attemptOf, RequestWatch } from "./request-watch.ts";
 import { describeRoute, NEED_KEY, rememberCaller } from "./route-context.ts";
 import { RouteTable } from "./route-table.ts";
 import { setupRoutes } from "./setup-routes.ts";
@@ -21,7 +23,8 @@ import { TokenUse } from "./token-use.ts";
 
 /** The HTTP API as a function from request to answer. `listenApi` puts it on sockets. */
 export interface Api {
-  handle(request: Request, origin: Origin): Promise<Response>;
+  /** @param address IP address of whoever asks; null where there is none, as over a Unix socket. */
+  handle(request: Request, origin: Origin, address?: string | null): Promise<Response>;
 }
 
 const RAW_DOCUMENT_PATH = "/internal/openapi";
@@ -30,14 +33,15 @@ const NEEDS: readonly Need[] = ["none", "local", "health", "viewer", "operator",
 /** Never throws and never rejects: every fault is a problem document. */
 export function createApi(ports: ApiPorts): Api {
   const tokenUse = new TokenUse(ports);
-  const app = createRouter(ports, tokenUse);
+  const watch = new RequestWatch(ports);
+  const app = createRouter(ports, { tokenUse, watch });
   const routes = new RouteTable(
     app.routes
       .filter(({ path }) => !path.startsWith("/internal/"))
       .map(({ method, path, hooks }) => ({ method, path, need: needOf(hooks) })),
   );
 
-  async function answer(request: Request, origin: Origin): Promise<Response> {
+  async function answer(request: Request, origin: Origin, attempt: Attempt): Promise<Response> {
     const url = new URL(request.url);
     const { need } = routes.find(request.method, url.pathname);
     const tokens = ports.consensus()?.state.tokens ?? null;
@@ -51,10 +55,11 @@ export function createApi(ports: ApiPorts): Api {
       tokens,
       ports.clock.wallMs(),
     );
+    attempt.by = caller === NOBODY ? null : caller.by;
     tokenUse.note(caller.by);
     const headers = new Headers(request.headers);
     const hasBody = request.method !== "GET" && request.method !== "HEAD" && request.method !== "OPTIONS";
-    const body = hasBody ? await readJsonBody(request) : null;
+    const body = hasBody ? await readInTime(ports, request) : null;
     if (hasBody) {
       headers.set("content-type", "application/json");
       headers.delete("content-length");
@@ -66,18 +71,22 @@ export function createApi(ports: ApiPorts): Api {
       headers,
       body,
     });
-    rememberCaller(checked, caller);
+    rememberCaller(checked, { ...caller, asked: { address: attempt.address, request: attempt.request } });
     return app.handle(checked);
   }
 
   return {
-    async handle(request, origin) {
-      let response: Response;
+    async handle(request, origin, address = null) {
+      const attempt = attemptOf(request, address);
+      let answered: Response;
       try {
-        response = await answer(request, origin);
+        answered = await answer(request, origin, attempt);
       } catch (error) {
-        response = toProblem(ports, error).toResponse();
+        const problem = toProblem(ports, error);
+        attempt.by ??= problem.parts.by ?? null;
+        answered = problem.toResponse();
       }
+      const response = await watch.see(attempt, answered);
       response.headers.set("x-content-type-options", "nosniff");
       response.headers.set("cache-control", "no-store");
       return response;
@@ -85,12 +94,18 @@ export function createApi(ports: ApiPorts): Api {
   };
 }
 
-function createRouter(ports: ApiPorts, tokenUse: TokenUse) {
+/** What the routes share beside the ports. */
+interface Shared {
+  readonly tokenUse: TokenUse;
+  readonly watch: RequestWatch;
+}
+
+function createRouter(ports: ApiPorts, shared: Shared) {
   let document: Promise<Json> | null = null;
-  return routesOf(ports, tokenUse).get(
+  return routesOf(ports, shared).get(
     "/openapi.json",
     async () => {
-      document ??= describe(ports, tokenUse).catch((error: unknown) => {
+      document ??= describe(ports, shared).catch((error: unknown) => {
         document = null;
         throw error;
       });
@@ -100,7 +115,7 @@ function createRouter(ports: ApiPorts, tokenUse: TokenUse) {
   );
 }
 
-function routesOf(ports: ApiPorts, tokenUse: TokenUse) {
+function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
   return new Elysia({ normalize: false })
     .onError(({ error, code }) => {
       if (code === "VALIDATION") return explainInvalid(error, ports.log).toResponse();
@@ -112,6 +127,7 @@ function routesOf(ports: ApiPorts, tokenUse: TokenUse) {
     .use(failoverRoutes(ports))
     .use(memberRoutes(ports))
     .use(tokenRoutes(ports, tokenUse))
+    .use(auditRoutes(ports, watch.refused))
     .use(consensusRoutes(ports))
     .use(historyRoutes(ports))
     .use(setupRoutes(ports))
@@ -119,9 +135,9 @@ function routesOf(ports: ApiPorts, tokenUse: TokenUse) {
 }
 
 /** Few members are ever asked for it: what writes the document is loaded by the first request, onto routes of its own. */
-async function describe(ports: ApiPorts, tokenUse: TokenUse): Promise<Json> {
+async function describe(ports: ApiPorts, shared: Shared): Promise<Json> {
   const { swagger } = await import("@elysiajs/swagger");
-  const described = routesOf(ports, tokenUse).use(
+  const described = routesOf(ports, shared).use(
     swagger({
       path: "/internal/ui",
       specPath: RAW_DOCUMENT_PATH,

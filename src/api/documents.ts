@@ -718,6 +718,43 @@ export const NewTokenSchema = t.Object(
 );
 export type NewTokenDocument = Static<typeof NewTokenSchema>;
 
+export const AuditRecordSchema = t.Object(
+  {
+    at: instant,
+    outcome: t.Union([t.Literal("changed"), t.Literal("refused")], {
+      description: "`changed`: known on every member. `refused`: known on the member that refused",
+    }),
+    by: orNull(t.String({ description: "A token's id, `local` for a Unix socket, or null: nobody knows" })),
+    byName: orNull(t.String({ description: "Name of the token" })),
+    address: orNull(t.String({ description: "IP address; null over a Unix socket" })),
+    request: t.String({ description: "Method and path" }),
+    status: orNull(t.Number({ description: "Of the answer, where it was refused" })),
+    code: orNull(t.String({ description: "Why it was refused" })),
+    kind: orNull(t.String({ description: "What kind of change it was" })),
+    values: t.Array(
+      t.Object({
+        path: t.String(),
+        before: orNull(t.String({ description: "JSON; null: it was not there" })),
+        after: orNull(t.String({ description: "JSON; null: it is not there" })),
+      }),
+      { description: "What is agreed before and after. Secrets are masked, long values are cut" },
+    ),
+    untold: t.Number({ description: "So many more values changed" }),
+  },
+  { title: "AuditRecord" },
+);
+export type AuditRecordDocument = Static<typeof AuditRecordSchema>;
+
+export const AuditPageSchema = t.Object(
+  {
+    records: t.Array(AuditRecordSchema),
+    next: t.String({ description: "Send it as ?after= for the next page" }),
+    answeredBy: t.String({ description: "Name of the member whose refusals these are" }),
+  },
+  { title: "AuditPage" },
+);
+export type AuditPageDocument = Static<typeof AuditPageSchema>;
+
 export const FormRequestSchema = t.Object(
   {
     name: t.Optional(

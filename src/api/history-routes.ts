@@ -4,6 +4,7 @@ import type { Consensus } from "../cluster/consensus.ts";
 import { ConsistencySchema, consistencyQuery, lookWith } from "./consistency.ts";
 import { describeEvent, describeOperation } from "./describe.ts";
 import { type EventPageDocument, EventPageSchema, OperationSchema } from "./documents.ts";
+import { isForEverybody, readWanted } from "./event-pages.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem, notReadyProblem } from "./problem.ts";
 import { describeRoute } from "./route-context.ts";
@@ -68,11 +69,8 @@ export function historyRoutes(ports: ApiPorts) {
             headers: { "content-type": "text/event-stream", "x-accel-buffering": "no" },
           });
         }
-        const events = await consensus.readEvents(after, query.limit ?? 100);
-        const page: EventPageDocument = {
-          events: events.map(describeEvent),
-          next: events.at(-1)?.id ?? after,
-        };
+        const { events, next } = await readWanted(consensus, after, query.limit ?? 100, isForEverybody);
+        const page: EventPageDocument = { events: events.map(describeEvent), next };
         return Response.json(page);
       },
       {
@@ -116,8 +114,10 @@ export function streamEvents(consensus: Consensus, clock: Clock, after: number):
         if (newest !== undefined) {
           change.cancel();
           last = newest.id;
+          const shown = events.filter(isForEverybody);
+          if (shown.length === 0) continue;
           if (!stopped.signal.aborted)
-            controller.enqueue(encoder.encode(events.map(describeEvent).map(formatEvent).join("")));
+            controller.enqueue(encoder.encode(shown.map(describeEvent).map(formatEvent).join("")));
           return;
         }
         const woke = await raceKeepAlive(change.promise, clock, stopped.signal);

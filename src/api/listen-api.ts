@@ -94,7 +94,11 @@ function listenTcp(api: Api, hostname: string, port: number, tls: TlsMaterial): 
 
 function serve(api: Api, request: Request, server: Server, origin: "local" | "network"): Promise<Response> {
   if ((request.headers.get("accept") ?? "").includes("text/event-stream")) server.timeout(request, 0);
-  return api.handle(request, origin);
+  return api.handle(
+    request,
+    origin,
+    origin === "local" ? null : (server.requestIP(request)?.address ?? null),
+  );
 }
 
 function explainListen(error: unknown, hostname: string, port: number): string {

@@ -3,6 +3,7 @@ import type { ClusterId, LogIndex, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Position } from "../base/lsn.ts";
 import type { Result } from "../base/result.ts";
+import type { Asked } from "../cluster/command.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import type { Fork } from "../cluster/fork.ts";
 import type { Member, MemberTags } from "../cluster/member.ts";
@@ -66,6 +67,7 @@ export interface ExplainedLoss {
 export interface FormRequest {
   /** Name of the cluster, for people. */
   readonly clusterName: string;
+  readonly asked: Asked;
 }
 
 export interface Formed {
@@ -102,6 +104,7 @@ export interface AdmitRequest {
   readonly addresses: { readonly api: string; readonly peer: string; readonly postgres: string };
   readonly kind: Member["kind"];
   readonly tags: MemberTags;
+  readonly asked: Asked;
 }
 
 export interface Admission {

@@ -19,10 +19,12 @@ const TITLES: Readonly<Record<number, string>> = {
   403: "This token may not do that",
   404: "Not found",
   405: "Method not allowed",
+  408: "The request took too long",
   409: "Refused",
   413: "The body is too large",
   415: "The body must be JSON",
   422: "The request is not valid",
+  429: "Too many attempts",
   500: "An error of guacamole itself",
   502: "The other side did not do its part",
   503: "Not available now",
@@ -36,6 +38,8 @@ interface ProblemParts {
   readonly hint?: string | null;
   readonly errors?: ProblemDocument["errors"];
   readonly headers?: Readonly<Record<string, string>>;
+  /** Id of the token that was shown, where its secret was right. For the audit trail, not for the answer. */
+  readonly by?: string | null;
 }
 
 /** An answer that is not the one asked for. Thrown by handlers, written as a problem document in one place. */

@@ -1,7 +1,26 @@
+import type { Clock } from "../base/clock.ts";
+import { DeadlineExceeded, within } from "../base/within.ts";
 import { ApiProblem } from "./problem.ts";
 
 /** More than this is refused: nothing that the API takes comes near it. */
 export const BODY_BYTES_MAX = 1024 * 1024;
+/** Whoever sends a byte now and then would hold a connection for ever. */
+const BODY_DEADLINE_MS = 30_000;
+
+/** `readJsonBody`, within a time limit. @throws {ApiProblem} 408 when it is over, and what `readJsonBody` throws. */
+export async function readInTime({ clock }: { readonly clock: Clock }, request: Request): Promise<string> {
+  try {
+    return await within(readJsonBody(request), BODY_DEADLINE_MS, { clock, what: "the body" });
+  } catch (error) {
+    if (!(error instanceof DeadlineExceeded)) throw error;
+    throw new ApiProblem({
+      status: 408,
+      code: "body-too-slow",
+      detail: `The body did not arrive within ${BODY_DEADLINE_MS / 1000} seconds; nothing was done.`,
+      headers: { connection: "close" },
+    });
+  }
+}
 
 /**
  * Reads a JSON body. An empty one counts as `{}`, so that `curl -X POST` does what it looks like.
@@ -9,7 +28,7 @@ export const BODY_BYTES_MAX = 1024 * 1024;
  * @returns the text, which is known to be a JSON object.
  * @throws {ApiProblem} 413 too large (also when it is sent in chunks), 415 another type, 400 not JSON, 422 no object.
  */
-export async function readJsonBody(request: Request): Promise<string> {
+async function readJsonBody(request: Request): Promise<string> {
   if (Number(request.headers.get("content-length") ?? 0) > BODY_BYTES_MAX) throw tooLarge();
   const text = await readBounded(request);
   if (text.trim() === "") return "{}";

@@ -1,15 +1,21 @@
+import type { Asked } from "../cluster/command.ts";
 import type { Caller, Need } from "./access.ts";
 import { ApiProblem } from "./problem.ts";
 
-/** Which caller a request belongs to: set once it was let in, read by handlers. */
-const callers = new WeakMap<Request, Caller>();
+/** Who asks, and how: for what is agreed and for the audit trail. */
+export interface Asker extends Caller {
+  readonly asked: Asked;
+}
 
-export function rememberCaller(request: Request, caller: Caller): void {
+/** Which caller a request belongs to: set once it was let in, read by handlers. */
+const callers = new WeakMap<Request, Asker>();
+
+export function rememberCaller(request: Request, caller: Asker): void {
   callers.set(request, caller);
 }
 
 /** @throws {ApiProblem} 500 for a request that was never let in: that is our own mistake, and it fails closed. */
-export function callerOf(request: Request): Caller {
+export function callerOf(request: Request): Asker {
   const caller = callers.get(request);
   if (caller !== undefined) return caller;
   throw new ApiProblem({

@@ -13,7 +13,7 @@ import {
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem, refusalProblem } from "./problem.ts";
 import { FEATURE_LEVEL_HEADER } from "./request-admission.ts";
-import { describeRoute } from "./route-context.ts";
+import { callerOf, describeRoute } from "./route-context.ts";
 import { look } from "./sight.ts";
 
 /** How a member becomes part of a control plane: on its own host by its owner, and by join token across the network. */
@@ -21,9 +21,10 @@ export function setupRoutes(ports: ApiPorts) {
   return new Elysia({ normalize: false })
     .post(
       "/v1/form",
-      async ({ body, set }) => {
+      async ({ body, request, set }) => {
         refuseIfFormed(ports);
-        const formed = await ports.form({ clusterName: body.name ?? "main" });
+        const { asked } = callerOf(request);
+        const formed = await ports.form({ clusterName: body.name ?? "main", asked });
         if (!formed.ok) throw refusalProblem(formed.error);
         set.status = 201;
         const { clusterId, memberId, token, caPem } = formed.value;
@@ -111,6 +112,7 @@ export function setupRoutes(ports: ApiPorts) {
           addresses: body.addresses,
           kind: body.kind,
           tags: { ...DEFAULT_TAGS, ...body.tags },
+          asked: callerOf(request).asked,
         });
         if (!admission.ok) throw refusalProblem(admission.error);
         set.status = 201;

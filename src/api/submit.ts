@@ -1,11 +1,12 @@
 import { unreachable } from "../base/assert.ts";
-import type { Change, Command } from "../cluster/command.ts";
+import type { Asked, Change, Command } from "../cluster/command.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import { isUnderstoodByAll } from "../cluster/feature-level.ts";
-import type { Caller } from "./access.ts";
+import { type ClusterState, featureLevelOf } from "../cluster/state.ts";
 import { hashSecret } from "./credential.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem, notReadyProblem, outcomeProblem } from "./problem.ts";
+import type { Asker } from "./route-context.ts";
 
 /** A write is answered within this time: agreed, refused, or honestly unknown. */
 export const PROPOSE_DEADLINE_MS = 10_000;
@@ -14,7 +15,7 @@ export const PROPOSE_DEADLINE_MS = 10_000;
 export interface Wish {
   /** The same for a repeated request with the same Idempotency-Key, so that apply() sees it once. */
   readonly commandId: string;
-  readonly caller: Caller;
+  readonly caller: Asker;
 }
 
 const KEY = /^[\x21-\x7e]{1,200}$/;
@@ -24,7 +25,7 @@ const KEY = /^[\x21-\x7e]{1,200}$/;
  *   is another wish.
  * @throws {ApiProblem} 422 for a key that is not 1 to 200 printable characters.
  */
-export function wishOf(ports: ApiPorts, caller: Caller, route: string, key: string | null): Wish {
+export function wishOf(ports: ApiPorts, caller: Asker, route: string, key: string | null): Wish {
   if (key === null) return { commandId: ports.newId(), caller };
   if (!KEY.test(key)) {
     throw new ApiProblem({
@@ -49,9 +50,15 @@ export async function submit(ports: ApiPorts, wish: Wish, change: Change): Promi
     atMs: ports.clock.wallMs(),
     by: wish.caller.by,
     change,
+    ...askedFor(consensus.state, wish.caller.asked),
   };
   if (!isUnderstoodByAll(consensus.state, change)) throw featureLevelProblem();
   await propose(consensus, command);
+}
+
+/** How a command was asked for, once every member tells it in the audit trail. */
+export function askedFor(state: ClusterState, asked: Asked): { readonly asked?: Asked } {
+  return featureLevelOf(state) >= 4 ? { asked } : {};
 }
 
 /** An older member could not apply it: it must not even stand in the log. */

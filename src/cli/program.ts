@@ -1,4 +1,5 @@
 import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { auditCommand } from "./audit-command.ts";
 import { initCommand, statusCommand, switchoverCommand } from "./cluster-commands.ts";
 import { type CompletionCommand, renderCompletion } from "./completion.ts";
 import { explainCommand, failoverCommand, historyCommand } from "./failover-commands.ts";
@@ -68,6 +69,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(recoverCommand(ports))
     .addCommand(operationCommand(ports))
     .addCommand(eventsCommand(ports))
+    .addCommand(auditCommand(ports))
     .addCommand(demoCommand(ports, finish))
     .addCommand(superviseCommand(ports, finish))
     .addCommand(versionCommand(ports));

@@ -15,6 +15,7 @@ import { addMember, createJoinToken, setMemberTags, setMemberVoting } from "./ap
 import { acceptLoss, changeSpec, pause, resume } from "./apply-policy.ts";
 import { forgetMember, removeMember, stayAfterAll } from "./apply-removal.ts";
 import { createToken, noteTokenUse, revokeToken } from "./apply-tokens.ts";
+import { audited } from "./audit.ts";
 import type { Change, Command } from "./command.ts";
 import { beginFailover, recordOf, tellAppointment, tellPhase } from "./failover-history.ts";
 import { FEATURE_LEVEL, isUnderstoodByAll } from "./feature-level.ts";
@@ -32,8 +33,12 @@ import {
 
 export type { Applied } from "./applied.ts";
 
-/** Applies one command. A refusal returns `state` itself. */
+/** Applies one command. A refusal returns `state` itself. What somebody asked for leaves an entry in the audit trail. */
 export function apply(state: ClusterState | null, command: Command): Applied {
+  return audited(state, command, applyUnaudited(state, command));
+}
+
+function applyUnaudited(state: ClusterState | null, command: Command): Applied {
   const { change } = command;
   if (change.kind === "form") return state === null ? form(command, change) : refuse(state, "already-formed");
   if (state === null) return refuse(state, "not-formed");

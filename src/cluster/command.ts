@@ -26,6 +26,16 @@ export interface Command {
   /** Who asked: a token's id, `local` for the Unix socket, or `leader`. */
   readonly by: string;
   readonly change: Change;
+  /** How it was asked, if somebody asked the API for it. Only from feature level 4 on. */
+  readonly asked?: Asked;
+}
+
+/** Where a wish came in. */
+export interface Asked {
+  /** IP address of whoever asked; null over a Unix socket. */
+  readonly address: string | null;
+  /** Method and path, without the query: `POST /v1/pause`. */
+  readonly request: string;
 }
 
 export type Change =
@@ -222,4 +232,23 @@ export interface ClusterEvent {
   /** One sentence. */
   readonly message: string;
   readonly fields: Readonly<Record<string, string | number | boolean | null>>;
+  /** This event is an entry of the audit trail, and is shown there and nowhere else. */
+  readonly audit?: AuditedChange;
+}
+
+/** What somebody changed, for the audit trail; when and by whom stands in the event. */
+export interface AuditedChange extends Asked {
+  readonly kind: Change["kind"];
+  /** Name of the token at that time; null: it had none, or none was used. */
+  readonly byName: string | null;
+  readonly values: readonly AuditedValue[];
+  /** So many more values changed than are told. */
+  readonly untold: number;
+}
+
+/** A part of what is agreed before and after, as JSON; null where it was not or is not there. Secrets are masked. */
+export interface AuditedValue {
+  readonly path: string;
+  readonly before: string | null;
+  readonly after: string | null;
 }

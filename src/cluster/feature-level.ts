@@ -8,7 +8,7 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  *
  * 1: release 0.1.0. 2: membership that shrinks, learners, recovery. 3: durability with a lease, sizes of WAL files, pauses, history of failovers.
  * 4: tokens with names, an end and the scopes `health` and `access`;
- *    leases that last a third longer, and stand for as long as they were given for.
+ *    leases that last a third longer, and stand for as long as they were given for; the audit trail.
  */
 export const FEATURE_LEVEL = 4;
 

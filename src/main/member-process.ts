@@ -26,6 +26,7 @@ import type {
   Refusal,
 } from "../api/ports.ts";
 import { requestAdmission } from "../api/request-admission.ts";
+import { askedFor } from "../api/submit.ts";
 import { defined } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import type { ClusterId, LogIndex, MemberId } from "../base/ids.ts";
@@ -254,7 +255,7 @@ export class MemberProcess {
     }
   }
 
-  async #form({ clusterName }: FormRequest): Promise<Result<Formed, Refusal>> {
+  async #form({ clusterName, asked }: FormRequest): Promise<Result<Formed, Refusal>> {
     const { config, clock, log } = this.#options;
     const clusterId = newId() as ClusterId;
     const memberId = newId() as MemberId;
@@ -288,6 +289,7 @@ export class MemberProcess {
         },
         featureLevel: FEATURE_LEVEL,
       },
+      asked,
     };
     const entries = bootstrapEntries(memberId, encodeCommand(command));
     formStore({
@@ -362,6 +364,7 @@ export class MemberProcess {
       atMs: clock.wallMs(),
       by: `join-token ${request.tokenId}`,
       change: { kind: "add-member", member, joinTokenId: request.tokenId },
+      ...askedFor(consensus.state, request.asked),
     };
     const proposed = await consensus.propose(command, ADMIT_DEADLINE_MS);
     if (proposed.kind === "unknown") return err(refusal(504, "unknown-outcome", proposed.reason));

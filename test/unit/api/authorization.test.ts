@@ -6,12 +6,13 @@ import { describe, expect, test } from "bun:test";
 import type { Need } from "../../../src/api/access.ts";
 import { createApi } from "../../../src/api/create-api.ts";
 import type { ProblemDocument } from "../../../src/api/problem.ts";
-import type { Scope } from "../../../src/cluster/state.ts";
+import type { ClusterState, Scope } from "../../../src/cluster/state.ts";
 import { createFake, SCOPES, SECRET, stateOf } from "./fixture.ts";
 
 /** Under `/v1` and `/metrics`. What stands outside asks for nothing, and only reads. */
 const NEEDS: Readonly<Record<string, Need>> = {
   "get /metrics": "health",
+  "get /v1/audit": "admin",
   "get /v1/backup": "admin",
   "get /v1/ca": "none",
   "get /v1/cluster": "viewer",
@@ -62,9 +63,20 @@ interface Endpoint {
   readonly need: Need;
 }
 
+const fake = createFake();
+const api = createApi(fake.ports);
+
+function withExpired(nowMs: number): ClusterState {
+  const { tokens } = stateOf();
+  const [token] = tokens;
+  if (token === undefined) throw new Error("the fixture has tokens");
+  const expired = { ...token, id: "expired-1", scope: "admin", expiresAtMs: nowMs } as const;
+  return stateOf({ featureLevel: 4, tokens: [...tokens, expired] });
+}
+
 async function endpoints(): Promise<readonly Endpoint[]> {
   const request = new Request("http://localhost/openapi.json");
-  const answer = await createApi(createFake().ports).handle(request, "network");
+  const answer = await api.handle(request, "network");
   const { paths } = (await answer.json()) as {
     paths: Record<string, Record<string, { "x-guacamole-scope": Need }>>;
   };
@@ -79,13 +91,9 @@ async function endpoints(): Promise<readonly Endpoint[]> {
 
 /** Null: let in, whatever became of it then. */
 async function whyNot({ method, path }: Endpoint, authorization: string | null): Promise<string | null> {
-  const fake = createFake();
-  const expired = { id: "expired-1", scope: "admin", expiresAtMs: fake.ports.clock.wallMs() } as const;
-  const { tokens } = stateOf();
-  const [token] = tokens;
-  if (token === undefined) throw new Error("the fixture has tokens");
-  fake.state = stateOf({ featureLevel: 4, tokens: [...tokens, { ...token, ...expired }] });
-  const before = fake.state;
+  const before = withExpired(fake.ports.clock.wallMs());
+  fake.state = before;
+  fake.commands.length = 0;
   const headers = new Headers({ "content-type": "application/json" });
   if (authorization !== null) headers.set("authorization", authorization);
   const request = new Request(`http://localhost${path.replaceAll(/\{\w+\}/g, "m2")}`, {
@@ -93,7 +101,7 @@ async function whyNot({ method, path }: Endpoint, authorization: string | null):
     headers,
     ...(method === "get" ? {} : { body: "{}" }),
   });
-  const answer = await createApi(fake.ports).handle(request, "network");
+  const answer = await api.handle(request, "network");
   if (answer.headers.get("content-type") !== "application/problem+json") return null;
   const { code } = (await answer.json()) as ProblemDocument;
   const isRefusal = ["token-missing", "token-invalid", "token-expired", "scope-insufficient", "local-only"];

@@ -39,6 +39,7 @@ describe("the OpenAPI document", () => {
       "delete /v1/members/{name}",
       "delete /v1/pause",
       "delete /v1/tokens/{id}",
+      "get /v1/audit",
       "get /v1/backup",
       "get /v1/ca",
       "get /v1/cluster",

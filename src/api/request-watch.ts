@@ -1,0 +1,100 @@
+import { FailedAuthentication, plainAddress } from "./failed-authentication.ts";
+import type { ApiPorts } from "./ports.ts";
+import type { ProblemDocument } from "./problem.ts";
+import { ApiProblem } from "./problem.ts";
+import { RefusedAttempts } from "./refused-attempts.ts";
+
+/** A request while it is being answered. */
+export interface Attempt {
+  readonly address: string | null;
+  /** Method and path, without the query. */
+  readonly request: string;
+  readonly isWrite: boolean;
+  /** A token's id or `local`, once it is known; null: nobody knows. */
+  by: string | null;
+}
+
+const REQUEST_CHARACTERS_MAX = 200;
+
+export function attemptOf(request: Request, address: string | null): Attempt {
+  const { method } = request;
+  return {
+    address: address === null ? null : plainAddress(address),
+    request: `${method} ${new URL(request.url).pathname}`.slice(0, REQUEST_CHARACTERS_MAX),
+    isWrite: method !== "GET" && method !== "HEAD" && method !== "OPTIONS",
+    by: null,
+  };
+}
+
+/** Nobody wanted anything of us that we have. */
+const MEANT_FOR_NOBODY: ReadonlySet<string> = new Set(["path-unknown", "method-not-allowed"]);
+/** A request without a token is no guess. */
+const GUESSES: ReadonlySet<string> = new Set(["token-invalid", "token-expired", "join-token-unknown"]);
+
+/**
+ * Sees every answer before it leaves: remembers what was refused, logs what was changed, and turns those away for a while who
+ * guess. Who has a right token is let in all the same: others may share the address with somebody who guesses.
+ */
+export class RequestWatch {
+  readonly #ports: ApiPorts;
+  readonly #failed = new FailedAuthentication();
+  readonly refused = new RefusedAttempts();
+
+  constructor(ports: ApiPorts) {
+    this.#ports = ports;
+  }
+
+  /** Returns the answer to send: `answer`, or that there were too many attempts. */
+  async see(attempt: Attempt, answer: Response): Promise<Response> {
+    const { status } = answer;
+    if (status < 400) {
+      if (attempt.isWrite) this.#log("audit.change", attempt, status, null);
+      return answer;
+    }
+    if (!attempt.isWrite && status !== 401 && status !== 403) return answer;
+    const code = await codeOf(answer);
+    if (code === null || MEANT_FOR_NOBODY.has(code)) return answer;
+    const limited = this.#limit(attempt, code);
+    if (limited === null) this.#remember(attempt, status, code);
+    // Once per address and minute, or the trail and the log would hold nothing else.
+    else if (limited.isFirst) this.#remember(attempt, 429, "too-many-attempts");
+    return limited === null ? answer : tooManyAttempts(limited.retryAfterMs).toResponse();
+  }
+
+  #limit({ address }: Attempt, code: string) {
+    if (address === null || !GUESSES.has(code)) return null;
+    return this.#failed.note(address, this.#ports.clock.nowMs());
+  }
+
+  #remember(attempt: Attempt, status: number, code: string): void {
+    const { address, request, by } = attempt;
+    const atMs = this.#ports.clock.wallMs();
+    this.refused.add({ atMs, by, byName: this.#nameOf(by), address, request, status, code });
+    this.#log("audit.refused", attempt, status, code);
+  }
+
+  #log(event: string, { address, request, by }: Attempt, status: number, code: string | null): void {
+    this.#ports.log.info(event, { by, byName: this.#nameOf(by), address, request, status, code });
+  }
+
+  #nameOf(by: string | null): string | null {
+    return this.#ports.consensus()?.state.tokens.find(({ id }) => id === by)?.name ?? null;
+  }
+}
+
+async function codeOf(answer: Response): Promise<string | null> {
+  if (answer.headers.get("content-type") !== "application/problem+json") return null;
+  const { code } = (await answer.clone().json()) as ProblemDocument;
+  return code;
+}
+
+function tooManyAttempts(retryAfterMs: number): ApiProblem {
+  const seconds = Math.ceil(retryAfterMs / 1000);
+  return new ApiProblem({
+    status: 429,
+    code: "too-many-attempts",
+    detail: "Too many requests with a wrong token came from this address; a right one is still let in.",
+    hint: `Correct the token. Wrong ones are answered again in ${seconds} s.`,
+    headers: { "retry-after": String(seconds) },
+  });
+}

@@ -1,0 +1,121 @@
+/**
+ * The audit trail of what was changed, derived from the commands themselves: what is agreed before and after is compared, so
+ * no kind of change can be forgotten, and whatever happens once is told once.
+ *
+ * It is part of what members compare hashes of: what is written here changes only together with the feature level.
+ */
+import type { Applied } from "./applied.ts";
+import type { AuditedValue, Command } from "./command.ts";
+import { type ClusterState, featureLevelOf } from "./state.ts";
+
+const VALUES_MAX = 20;
+const TEXT_MAX = 300;
+/** What follows from the change, and is told by the events and the operations. */
+const CONSEQUENCES: ReadonlySet<string> = new Set([
+  "operations",
+  "failovers",
+  "failoverCount",
+  "switchoverCount",
+]);
+const SECRET = /secret|passw(?!ord_encryption)|passphrase|verifier|privatekey|hash$/i;
+/** In settings that are strings of their own: connection strings and URLs. */
+const PASSWORD_SAID = /(passw(?:or)?d\s*=\s*)(?:'[^']*'|\S+)/gi;
+const PASSWORD_IN_URL = /(:\/\/[^\s:/@]+:)[^\s@]+@/g;
+const MASK = '"***"';
+
+/** Adds the entry for a change that somebody asked the API for. What was refused changed nothing: it leaves none. */
+export function audited(before: ClusterState | null, command: Command, applied: Applied): Applied {
+  const { asked, by, atMs, change } = command;
+  if (asked === undefined || !applied.outcome.ok || applied.state === null) return applied;
+  if (featureLevelOf(applied.state) < 4) return applied;
+  // Of forming, everything would be new: the event says it.
+  const values = before === null ? [] : compare(before, applied.state);
+  const byName = before?.tokens.find(({ id }) => id === by)?.name ?? null;
+  const entry = {
+    name: `audit.${change.kind}`,
+    atMs,
+    message: `${asked.request} by ${byName ?? by}`,
+    fields: { by },
+    audit: {
+      kind: change.kind,
+      byName,
+      address: asked.address,
+      request: asked.request,
+      values: values.slice(0, VALUES_MAX),
+      untold: Math.max(0, values.length - VALUES_MAX),
+    },
+  };
+  return { ...applied, events: [...applied.events, entry] };
+}
+
+function compare(before: ClusterState, after: ClusterState): readonly AuditedValue[] {
+  const [a, b] = [asRecord(before), asRecord(after)];
+  return keysOf(a, b).flatMap((key) =>
+    CONSEQUENCES.has(key) ? [] : difference(key, key, own(a, key), own(b, key)),
+  );
+}
+
+/** @param name the last part of the path: it says whether the value is a secret. */
+function difference(path: string, name: string, before: unknown, after: unknown): readonly AuditedValue[] {
+  if (before === after || JSON.stringify(before) === JSON.stringify(after)) return [];
+  if (SECRET.test(name)) return [{ path, before: maskOf(before), after: maskOf(after) }];
+  const parts = partsOf(before, after);
+  if (parts === null) return [{ path, before: textOf(before), after: textOf(after) }];
+  const [a, b] = parts;
+  return keysOf(a, b).flatMap((key) => difference(`${path}.${key}`, key, own(a, key), own(b, key)));
+}
+
+type Parts = Readonly<Record<string, unknown>>;
+
+/** Both as named parts, where both have such; lists by the names or ids of what is in them. */
+function partsOf(before: unknown, after: unknown): readonly [Parts, Parts] | null {
+  if (isRecord(before) && isRecord(after)) return [before, after];
+  if (!Array.isArray(before) || !Array.isArray(after)) return null;
+  for (const key of ["name", "id"]) {
+    const named = [namedBy(key, before), namedBy(key, after)] as const;
+    if (named[0] !== null && named[1] !== null) return [named[0], named[1]];
+  }
+  return null;
+}
+
+/** Null: not each has such a name, or two have the same. */
+function namedBy(key: string, list: readonly unknown[]): Parts | null {
+  const entries = list.flatMap((each) => {
+    const name = isRecord(each) ? each[key] : undefined;
+    return typeof name === "string" ? [[name, each] as const] : [];
+  });
+  const isWhole =
+    entries.length === list.length && new Set(entries.map(([name]) => name)).size === list.length;
+  return isWhole ? Object.fromEntries(entries) : null;
+}
+
+function maskOf(value: unknown): string | null {
+  return value === undefined || value === null ? null : MASK;
+}
+
+function textOf(value: unknown): string | null {
+  if (value === undefined) return null;
+  const text = JSON.stringify(value, (key, each: unknown) => {
+    if (SECRET.test(key) && each !== null) return "***";
+    if (typeof each !== "string") return each;
+    return each.replace(PASSWORD_SAID, "$1***").replace(PASSWORD_IN_URL, "$1***@");
+  });
+  return text.length <= TEXT_MAX ? text : `${text.slice(0, TEXT_MAX)}…`;
+}
+
+/** A member may be called `constructor`. */
+function own(parts: Parts, key: string): unknown {
+  return Object.hasOwn(parts, key) ? parts[key] : undefined;
+}
+
+function keysOf(a: Parts, b: Parts): readonly string[] {
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])].sort();
+}
+
+function isRecord(value: unknown): value is Parts {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function asRecord(state: ClusterState): Parts {
+  return state as unknown as Parts;
+}
