@@ -38,6 +38,7 @@ const GUESSES: ReadonlySet<string> = new Set(["token-invalid", "token-expired", 
 export class RequestWatch {
   readonly #ports: ApiPorts;
   readonly #failed = new FailedAuthentication();
+  readonly #unknown = new FailedAuthentication();
   readonly refused = new RefusedAttempts();
 
   constructor(ports: ApiPorts) {
@@ -55,15 +56,21 @@ export class RequestWatch {
     const code = await codeOf(answer);
     if (code === null || MEANT_FOR_NOBODY.has(code)) return answer;
     const limited = this.#limit(attempt, code);
-    if (limited === null) this.#remember(attempt, status, code);
+    if (limited === null && this.#isWorthTelling(attempt)) this.#remember(attempt, status, code);
     // Once per address and minute, or the trail and the log would hold nothing else.
-    else if (limited.isFirst) this.#remember(attempt, 429, "too-many-attempts");
+    if (limited?.isFirst === true) this.#remember(attempt, 429, "too-many-attempts");
     return limited === null ? answer : tooManyAttempts(limited.retryAfterMs).toResponse();
   }
 
   #limit({ address }: Attempt, code: string) {
     if (address === null || !GUESSES.has(code)) return null;
     return this.#failed.note(address, this.#ports.clock.nowMs());
+  }
+
+  /** Of those that nobody knows only the first few of an address: a scanner asks for everything. */
+  #isWorthTelling({ by, address }: Attempt): boolean {
+    if (by !== null || address === null) return true;
+    return this.#unknown.note(address, this.#ports.clock.nowMs()) === null;
   }
 
   #remember(attempt: Attempt, status: number, code: string): void {

@@ -200,6 +200,15 @@ describe("whoever guesses", () => {
     expect(codes).toEqual([...Array<string>(10).fill("token-invalid"), "too-many-attempts"]);
   });
 
+  test("is told of a few times a minute where it has no token at all, whatever it asks for", async () => {
+    const living = new Living();
+    for (let count = 0; count < 50; count += 1) {
+      await living.ask("GET", "/v1/cluster", { token: null });
+      await living.ask("POST", "/v1/members/join", { token: null, body: {} });
+    }
+    expect((await living.trail()).records).toHaveLength(10);
+  });
+
   test("is turned away from the join tokens, too", async () => {
     const living = new Living();
     const body = {
