@@ -167,6 +167,21 @@ describe("bad requests", () => {
     expect((await ask(createFake(), "/v1/switchover", { body: large })).status).toBe(413);
   });
 
+  test("a body that does not arrive in time is 408, and nothing is proposed", async () => {
+    const { clock } = createFake().ports;
+    const fake = createFake({ clock: { ...clock, sleep: async () => {} } });
+    const request = new Request("http://x/v1/switchover", {
+      method: "POST",
+      headers: { authorization: `Bearer ${ADMIN}`, "content-type": "application/json" },
+      body: new ReadableStream<Uint8Array>({
+        start: (controller) => controller.enqueue(new TextEncoder().encode('{"to"')),
+      }),
+    });
+    const answer = await createApi(fake.ports).handle(request, "network");
+    expect([answer.status, (await problemOf(answer)).code]).toEqual([408, "body-too-slow"]);
+    expect(fake.commands).toEqual([]);
+  });
+
   test("an empty body counts as an empty object", async () => {
     const fake = createFake();
     fake.onCommand = (command) => beginOperation(fake, command);
