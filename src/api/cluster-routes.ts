@@ -17,7 +17,7 @@ import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";
 import { callerOf, describeRoute } from "./route-context.ts";
 import { isUnreachable, look, type Sight, statusOf } from "./sight.ts";
-import { submit, type Wish, wishOf } from "./submit.ts";
+import { submit, type Wish, wasAgreedBefore, wishOf } from "./submit.ts";
 
 export const idempotent = t.Object({
   "idempotency-key": t.Optional(
@@ -73,6 +73,9 @@ export function clusterRoutes(ports: ApiPorts) {
       "/v1/switchover",
       async ({ body, request, headers, set }) => {
         const wish = wishOf(ports, callerOf(request), "switchover", headers["idempotency-key"] ?? null);
+        // What was asked before is answered as it was then, however things stand by now.
+        const isRepeat = begunBy(look(ports).state, wish) !== null || (await wasAgreedBefore(ports, wish));
+        if (isRepeat) return acceptedOperation(ports, wish, set);
         const sight = look(ports);
         const { reign } = sight.state;
         if (reign === null) {
@@ -83,11 +86,8 @@ export function clusterRoutes(ports: ApiPorts) {
             hint: "'guacamole init' builds the PostgreSQL cluster.",
           });
         }
-        // What was asked before is answered as it was then, however things stand by now.
-        const begun = begunBy(sight.state, wish);
-        const targetId =
-          begun?.memberId ?? (body.to === undefined ? bestTarget(sight) : namedTarget(sight, body.to)).id;
-        if (begun === null && sight.state.switchover === null) await askHook(ports, sight, reign, targetId);
+        const { id: targetId } = body.to === undefined ? bestTarget(sight) : namedTarget(sight, body.to);
+        if (sight.state.switchover === null) await askHook(ports, sight, reign, targetId);
         await submit(ports, wish, {
           kind: "begin-switchover",
           targetId,

@@ -381,13 +381,16 @@ export type FailoverDocument = Static<typeof FailoverSchema>;
 export const LossOfferSchema = t.Object(
   {
     token: t.String({ description: "Send it as acceptLoss to take the loss" }),
+    epoch: t.Number({ description: "The reign that it was shown for" }),
     member: t.String(),
-    position: t.String(),
+    position: t.String({ description: "How far that member is: it counts no less than this" }),
     wouldLose: t.String(),
     expiresAt: instant,
   },
   { title: "LossOffer", description: "Whom a person can have appointed all the same" },
 );
+
+export type LossOfferDocument = Static<typeof LossOfferSchema>;
 
 export const ExplanationSchema = t.Object(
   {

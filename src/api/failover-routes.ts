@@ -1,4 +1,4 @@
-import { Elysia, t } from "elysia";
+import { Elysia, type Static, t } from "elysia";
 import type { MemberId } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
 import type { Member } from "../cluster/member.ts";
@@ -18,7 +18,7 @@ import type { ApiPorts, ExplainedLoss } from "./ports.ts";
 import { ApiProblem, notReadyProblem } from "./problem.ts";
 import { callerOf, describeRoute } from "./route-context.ts";
 import { isUnreachable, look, type Sight, statusOf } from "./sight.ts";
-import { submit, wishOf } from "./submit.ts";
+import { submit, type Wish, wasAgreedBefore, wishOf } from "./submit.ts";
 
 /** How long a loss that was shown may be taken. */
 const OFFER_MS = 300_000;
@@ -89,31 +89,11 @@ export function failoverRoutes(ports: ApiPorts) {
       "/v1/failover",
       async ({ body, request, headers, set }) => {
         const wish = wishOf(ports, callerOf(request), "failover", headers["idempotency-key"] ?? null);
-        const sight = look(ports);
-        const { reign } = sight.state;
-        if (reign === null) {
-          throw new ApiProblem({
-            status: 409,
-            code: "not-initialized",
-            detail: "There is no primary to replace: PostgreSQL is not initialised.",
-            hint: "'guacamole init' builds the PostgreSQL cluster.",
-          });
-        }
-        const preferred = body.to === undefined ? null : namedMember(sight.state, body.to);
-        if (body.acceptLoss !== undefined) {
-          const taken = readOffer(sight.state, body.acceptLoss);
-          if (preferred !== null && preferred.id !== taken.memberId) throw otherOffer();
-          await submit(ports, wish, { kind: "accept-loss", ...taken });
-        } else {
-          if (reign.fence !== null) throw alreadyEnding(ports, sight);
-          if (preferred !== null) refuseUnsuitable(sight, reign, preferred);
-          await submit(ports, wish, {
-            kind: "fence",
-            epoch: reign.epoch,
-            reason: "operator",
-            preferredId: preferred?.id ?? null,
-            ...((sight.state.featureLevel ?? 1) < 3 ? {} : { evidence: [], detectionMs: null }),
-          });
+        try {
+          // What was asked before is answered as it was then, however things stand by now.
+          if (!(await wasAgreedBefore(ports, wish))) await endReign(ports, wish, body);
+        } catch (error) {
+          throw withLossOffer(ports, error);
         }
         set.status = 202;
         return describeExplanation(ports, look(ports), []);
@@ -126,10 +106,52 @@ export function failoverRoutes(ports: ApiPorts) {
           "operator",
           "cluster",
           "End the present reign by hand",
-          "For a primary that is no use any more; 'switchover' hands over in good order. Nothing that was acknowledged is lost, unless a loss that was shown is taken with `acceptLoss`: bound to the epoch, the member and the position that it was shown for, and for five minutes.",
+          "For a primary that is no use any more; 'switchover' hands over in good order. Nothing that was acknowledged is lost, unless a loss that was shown is taken with `acceptLoss`: bound to the epoch, the member and the position that it was shown for, and for five minutes. A refusal (409) shows it as `lossOffer`, where there is one to take.",
         ),
       },
     );
+}
+
+/** @throws {ApiProblem} */
+async function endReign(
+  ports: ApiPorts,
+  wish: Wish,
+  { to, acceptLoss }: Static<typeof FailoverRequestSchema>,
+): Promise<void> {
+  const sight = look(ports);
+  const { reign } = sight.state;
+  if (reign === null) {
+    throw new ApiProblem({
+      status: 409,
+      code: "not-initialized",
+      detail: "There is no primary to replace: PostgreSQL is not initialised.",
+      hint: "'guacamole init' builds the PostgreSQL cluster.",
+    });
+  }
+  const preferred = to === undefined ? null : namedMember(sight.state, to);
+  if (acceptLoss !== undefined) {
+    const taken = readOffer(sight.state, acceptLoss);
+    if (preferred !== null && preferred.id !== taken.memberId) throw otherOffer();
+    await submit(ports, wish, { kind: "accept-loss", ...taken });
+    return;
+  }
+  if (reign.fence !== null) throw alreadyEnding(ports, sight);
+  if (preferred !== null) refuseUnsuitable(sight, reign, preferred);
+  await submit(ports, wish, {
+    kind: "fence",
+    epoch: reign.epoch,
+    reason: "operator",
+    preferredId: preferred?.id ?? null,
+    ...((sight.state.featureLevel ?? 1) < 3 ? {} : { evidence: [], detectionMs: null }),
+  });
+}
+
+/** Who was refused sees at once what could be taken all the same. */
+function withLossOffer(ports: ApiPorts, error: unknown): unknown {
+  if (!(error instanceof ApiProblem) || error.parts.status !== 409 || ports.consensus() === null)
+    return error;
+  const { lossOffer } = describeExplanation(ports, look(ports), []);
+  return lossOffer === null ? error : new ApiProblem({ ...error.parts, lossOffer });
 }
 
 function describeFailover(ports: ApiPorts, record: FailoverRecord): FailoverDocument {
@@ -270,6 +292,7 @@ function describeOffer(
   const loss = { epoch: reign.epoch, memberId: offer.memberId, position: { timeline, lsn }, expiresAtMs };
   return {
     token: formatLossOffer(loss, sight.state.authority.privateKeyPem),
+    epoch: reign.epoch,
     member: memberName(sight.state, offer.memberId),
     position: formatPosition(offer.position),
     wouldLose: `whatever was acknowledged beyond ${formatPosition(offer.position)}; how much that is, nobody that is heard knows${detail === null ? "" : ` (${detail})`}`,

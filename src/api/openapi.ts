@@ -24,6 +24,7 @@ const PROBLEM_SCHEMA: JsonObject = {
       type: "array",
       items: { type: "object", properties: { field: { type: "string" }, message: { type: "string" } } },
     },
+    lossOffer: { $ref: "#/components/schemas/LossOffer" },
   },
 };
 

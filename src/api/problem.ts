@@ -1,4 +1,5 @@
 import type { Outcome } from "../cluster/command.ts";
+import type { LossOfferDocument } from "./documents.ts";
 import type { Refusal } from "./ports.ts";
 
 /** What an `application/problem+json` body says (RFC 9457). `code` is stable; scripts may look at it. */
@@ -11,6 +12,8 @@ export interface ProblemDocument {
   readonly hint?: string;
   /** For 422: one sentence per field, never the value that was sent. */
   readonly errors?: readonly { readonly field: string; readonly message: string }[];
+  /** Where a person may take a loss to get what was refused: the same as `GET /v1/explain` shows. */
+  readonly lossOffer?: LossOfferDocument;
 }
 
 const TITLES: Readonly<Record<number, string>> = {
@@ -37,6 +40,7 @@ interface ProblemParts {
   readonly detail: string;
   readonly hint?: string | null;
   readonly errors?: ProblemDocument["errors"];
+  readonly lossOffer?: LossOfferDocument;
   readonly headers?: Readonly<Record<string, string>>;
   /** Id of the token that was shown, where its secret was right. For the audit trail, not for the answer. */
   readonly by?: string | null;
@@ -53,7 +57,7 @@ export class ApiProblem extends Error {
   }
 
   toDocument(): ProblemDocument {
-    const { status, code, detail, hint, errors } = this.parts;
+    const { status, code, detail, hint, errors, lossOffer } = this.parts;
     return {
       type: `urn:guacamole:problem:${code}`,
       title: TITLES[status] ?? "Problem",
@@ -62,6 +66,7 @@ export class ApiProblem extends Error {
       detail,
       ...(hint == null ? {} : { hint }),
       ...(errors === undefined ? {} : { errors }),
+      ...(lossOffer === undefined ? {} : { lossOffer }),
     };
   }
 

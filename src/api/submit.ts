@@ -16,6 +16,8 @@ export interface Wish {
   /** The same for a repeated request with the same Idempotency-Key, so that apply() sees it once. */
   readonly commandId: string;
   readonly caller: Asker;
+  /** The caller gave a key, so it may have been made before. */
+  readonly isRepeatable: boolean;
 }
 
 const KEY = /^[\x21-\x7e]{1,200}$/;
@@ -26,7 +28,7 @@ const KEY = /^[\x21-\x7e]{1,200}$/;
  * @throws {ApiProblem} 422 for a key that is not 1 to 200 printable characters.
  */
 export function wishOf(ports: ApiPorts, caller: Asker, route: string, key: string | null): Wish {
-  if (key === null) return { commandId: ports.newId(), caller };
+  if (key === null) return { commandId: ports.newId(), caller, isRepeatable: false };
   if (!KEY.test(key)) {
     throw new ApiProblem({
       status: 422,
@@ -34,7 +36,34 @@ export function wishOf(ports: ApiPorts, caller: Asker, route: string, key: strin
       detail: "The header Idempotency-Key must be 1 to 200 printable characters without spaces.",
     });
   }
-  return { commandId: `key-${hashSecret(`${caller.by}\n${route}\n${key}`).slice(0, 40)}`, caller };
+  return {
+    commandId: `key-${hashSecret(`${caller.by}\n${route}\n${key}`).slice(0, 40)}`,
+    caller,
+    isRepeatable: true,
+  };
+}
+
+/** Whoever leads is asked for so long whether an equal wish was made before. */
+const REPEAT_DEADLINE_MS = 2_000;
+
+/**
+ * Whether this very wish was made before, by its Idempotency-Key, and was agreed: then it is to be answered as it was then,
+ * whatever would be said against it by now.
+ *
+ * @throws {ApiProblem} 409 where it was refused then, with the same code.
+ */
+export async function wasAgreedBefore(ports: ApiPorts, { commandId, isRepeatable }: Wish): Promise<boolean> {
+  const consensus = ports.consensus();
+  if (consensus === null || !isRepeatable) return false;
+  const known = await consensus.outcomeOf(commandId);
+  // The first time it may have come to another member. Where nobody can say, whatever follows says so.
+  const outcome =
+    known ??
+    ((await consensus.barrier(REPEAT_DEADLINE_MS)).kind === "reached"
+      ? await consensus.outcomeOf(commandId)
+      : null);
+  if (outcome?.ok === false) throw outcomeProblem(outcome);
+  return outcome !== null;
 }
 
 /**

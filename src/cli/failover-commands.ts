@@ -1,10 +1,11 @@
 import { Command } from "@commander-js/extra-typings";
 import type { ExplanationDocument, FailoverDocument } from "../api/documents.ts";
+import type { ProblemDocument } from "../api/problem.ts";
 import type { ApiClient } from "./client.ts";
 import { clientCommand, openClient, printResult } from "./client-command.ts";
 import { CliError, EXIT } from "./exit-code.ts";
 import type { CliPorts } from "./ports.ts";
-import { renderExplanation } from "./render-explanation.ts";
+import { renderExplanation, renderLossOffer } from "./render-explanation.ts";
 import { renderFailover, renderFailovers } from "./render-history.ts";
 
 /** `guacamole history` */
@@ -14,7 +15,8 @@ export function historyCommand(ports: CliPorts) {
     .action(async (options) => {
       const client = await openClient(ports, options);
       const failovers = await client.get<FailoverDocument[]>("/v1/history");
-      printResult(ports, options.output, failovers, renderFailovers);
+      const widthMax = ports.terminal.widthMax();
+      printResult(ports, options.output, failovers, (all) => renderFailovers(all, widthMax));
     });
   const show = clientCommand("show")
     .description(
@@ -42,7 +44,7 @@ export function explainCommand(ports: CliPorts) {
       "Says how things stand and why, or what would happen if hosts were lost: would it fail over, to whom, in how long, with what possible loss; and if not, what stands in the way and what can be done about it.",
     )
     .option("--if <words>", "for instance 'm1,m2 lost' or 'zone=a lost'")
-    .option("--lost <names>", "names of members, with commas")
+    .option("--lost <names>", "names of members, with commas; all that is named is lost at once")
     .option("--zone <name>", "all members of this zone")
     .addHelpText(
       "after",
@@ -62,11 +64,39 @@ interface Hypothesis {
   readonly zone?: string | undefined;
 }
 
+/** What is asked about, put together from all options. @throws {CliError} where they contradict each other. */
 function hypothesisOf(options: Hypothesis): Record<string, string> {
-  const words = (options.if ?? "").replace(/\s+lost$/, "").trim();
-  const zone = options.zone ?? /^zone[= ](\S+)$/.exec(words)?.[1];
-  const named = words === "" || /^zone[= ]/.test(words) ? options.lost : words.replaceAll(/\s+/g, "");
-  return { ...(named === undefined ? {} : { lost: named }), ...(zone === undefined ? {} : { zone }) };
+  const words = (options.if ?? "").trim().replace(/(^|[\s,])(are |is |were |was )?lost$/, "");
+  const parts = words
+    .replaceAll(/\bzone(\s*=\s*|\s+)/g, "zone=")
+    .split(/[\s,]+/)
+    .filter((word) => word !== "" && word !== "and");
+  if (options.if !== undefined && parts.length === 0)
+    throw new CliError(
+      EXIT.usage,
+      "--if names nobody",
+      "For instance: --if 'm1,m2 lost', --if 'zone=a lost'.",
+    );
+  const isZone = (part: string) => part.startsWith("zone=");
+  const zones = [...(options.zone === undefined ? [] : [options.zone]), ...parts.filter(isZone).map(zoneOf)];
+  const [zone, other] = [...new Set(zones)];
+  if (other !== undefined)
+    throw new CliError(
+      EXIT.usage,
+      "one zone can be asked about at a time",
+      "Name the members of the other one: --lost m1,m2.",
+    );
+  const lost = [...(options.lost ?? "").split(","), ...parts.filter((part) => !isZone(part))]
+    .map((name) => name.trim())
+    .filter((name) => name !== "");
+  return {
+    ...(lost.length === 0 ? {} : { lost: [...new Set(lost)].join(",") }),
+    ...(zone === undefined ? {} : { zone }),
+  };
+}
+
+function zoneOf(part: string): string {
+  return part.slice("zone=".length);
 }
 
 /** `guacamole failover` */
@@ -93,9 +123,11 @@ export function failoverCommand(ports: CliPorts) {
         ...(to === undefined ? {} : { to }),
         ...(token === undefined ? {} : { acceptLoss: token }),
       };
-      const answer = await client.post<ExplanationDocument>("/v1/failover", body, {
-        idempotencyKey: ports.newId(),
-      });
+      const answer = await client
+        .post<ExplanationDocument>("/v1/failover", body, { idempotencyKey: ports.newId() })
+        .catch((error: unknown) => {
+          throw withOffer(error);
+        });
       printResult(
         ports,
         options.output,
@@ -104,6 +136,16 @@ export function failoverCommand(ports: CliPorts) {
           "The reign is being ended. 'guacamole status --watch' shows who follows; 'guacamole history' how it went.\n",
       );
     });
+}
+
+/** Where a refusal shows a loss that could be taken, so does what is said of it. */
+function withOffer(error: unknown): unknown {
+  if (!(error instanceof CliError)) return error;
+  const { exitCode, message, hint, problem } = error;
+  const { lossOffer = null } = (problem ?? {}) as Partial<ProblemDocument>;
+  if (lossOffer === null) return error;
+  const hints = [...(hint === null ? [] : [hint]), ...renderLossOffer(lossOffer)];
+  return new CliError(exitCode, message, hints.join("\n  "), problem);
 }
 
 /** Shows what would be lost and asks. @throws {CliError} where there is nothing to take, or nobody to ask. */

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { PausesDocument, TopologyChange, TopologyDocument } from "../api/documents.ts";
 import { clientCommand, openClient, printResult } from "./client-command.ts";
 import { CliError, EXIT } from "./exit-code.ts";
@@ -8,7 +8,7 @@ import { renderTable, withoutControls } from "./render-table.ts";
 
 /** `guacamole topology` */
 export function topologyCommand(ports: CliPorts) {
-  return clientCommand("topology")
+  return new Command("topology")
     .summary("who follows whom, how commits are kept, when a failover happens")
     .description("Shows or changes how commits are kept, and what is done about a primary in trouble.")
     .addCommand(showCommand(ports), { isDefault: true })
@@ -50,13 +50,35 @@ function setCommand(ports: CliPorts) {
         "restart",
       ] as const),
     )
+    .option(
+      "--restart-max <duration>",
+      "so long a crashed primary is waited for, where it is to come back",
+      ms,
+    )
+    .option("--calm <duration>", "so long after an automatic failover silence must last twice as long", ms)
+    .option(
+      "--crash-loop-count <n>",
+      "so many primaries in a row that fall at once are a loop: it is held",
+      whole,
+    )
+    .option(
+      "--crash-loop <duration>",
+      "a primary that falls within this time of its appointment fell at once",
+      ms,
+    )
+    .option("--disk-stall <duration>", "a sync of a small file that takes longer: the disk has stalled", ms)
     .addOption(
       new Option("--timing <profile>", "all times together").choices(["lan-fast", "lan", "wan"] as const),
+    )
+    .option(
+      "--lease <duration>",
+      "async: so long a primary reigns without the leader; at least twice the suspicion",
+      ms,
     )
     .option("--yes", "do not ask")
     .addHelpText(
       "after",
-      "\nExamples:\n  guacamole topology set --synchronous-standbys 2\n  guacamole topology set --on-quorum-loss degrade\n  guacamole topology set --durability async --max-lag 16MB",
+      "\nExamples:\n  guacamole topology set --synchronous-standbys 2\n  guacamole topology set --on-quorum-loss degrade\n  guacamole topology set --durability async --max-lag 16MB\n  guacamole topology set --on-crash restart --restart-max 20s\n  guacamole topology set --crash-loop-count 3 --crash-loop 10s\n\nDurations: 500ms, 10s, 2m; without a unit, milliseconds. 'guacamole topology show' has what is in force.",
     )
     .action(async (options) => {
       const client = await openClient(ports, options);
@@ -77,7 +99,13 @@ interface Wanted {
   readonly onQuorumLoss?: "block" | "degrade" | undefined;
   readonly maxLag?: number | undefined;
   readonly onCrash?: "auto" | "failover" | "restart" | undefined;
+  readonly restartMax?: number | undefined;
+  readonly calm?: number | undefined;
+  readonly crashLoopCount?: number | undefined;
+  readonly crashLoop?: number | undefined;
+  readonly diskStall?: number | undefined;
   readonly timing?: "lan-fast" | "lan" | "wan" | undefined;
+  readonly lease?: number | undefined;
 }
 
 const DEFAULT_MAX_LAG_BYTES = 16 * 1024 * 1024;
@@ -92,17 +120,25 @@ function changeOf(wanted: Wanted, { durability }: TopologyDocument): TopologyCha
     );
   if (mode === "quorum" && maxLag !== undefined)
     throw new CliError(EXIT.usage, "--max-lag belongs to --durability async");
+  if (wanted.timing !== undefined && wanted.lease !== undefined)
+    throw new CliError(
+      EXIT.usage,
+      "--timing brings a lease of its own",
+      "Set the profile first, and --lease by a second command.",
+    );
   const isNamed =
     wanted.durability !== undefined ||
     synchronousStandbys !== undefined ||
     onQuorumLoss !== undefined ||
     maxLag !== undefined;
+  const failover = failoverChange(wanted);
   const change: TopologyChange = {
     ...(isNamed
       ? { durability: mode === "async" ? asAsync(wanted, durability) : asQuorum(wanted, durability) }
       : {}),
-    ...(wanted.onCrash === undefined ? {} : { failover: { onCrash: wanted.onCrash } }),
+    ...(Object.keys(failover).length === 0 ? {} : { failover }),
     ...(wanted.timing === undefined ? {} : { timing: { profile: wanted.timing } }),
+    ...(wanted.lease === undefined ? {} : { timing: { leaseMs: wanted.lease } }),
   };
   if (Object.keys(change).length === 0)
     throw new CliError(
@@ -111,6 +147,18 @@ function changeOf(wanted: Wanted, { durability }: TopologyDocument): TopologyCha
       "See 'guacamole topology set --help'.",
     );
   return change;
+}
+
+function failoverChange(wanted: Wanted): NonNullable<TopologyChange["failover"]> {
+  const { onCrash, restartMax, calm, crashLoopCount, crashLoop, diskStall } = wanted;
+  return {
+    ...(onCrash === undefined ? {} : { onCrash }),
+    ...(restartMax === undefined ? {} : { restartMsMax: restartMax }),
+    ...(calm === undefined ? {} : { calmMs: calm }),
+    ...(crashLoopCount === undefined ? {} : { crashLoopCount }),
+    ...(crashLoop === undefined ? {} : { crashLoopMs: crashLoop }),
+    ...(diskStall === undefined ? {} : { diskStallMs: diskStall }),
+  };
 }
 
 function asAsync(
@@ -148,7 +196,8 @@ function renderTopology(topology: TopologyDocument): string {
       : `quorum, ${durability.synchronousStandbys} standbys have each commit; too few left: ${durability.onQuorumLoss}`;
   const lines = [
     `commits    ${kept}`,
-    `on crash   ${failover.onCrash}`,
+    `on crash   ${failover.onCrash}; where it is to come back, waited for ${renderDuration(failover.restartMsMax)}`,
+    `failover   ${renderDuration(failover.calmMs)} of calm after one; ${failover.crashLoopCount} primaries that fall within ${renderDuration(failover.crashLoopMs)} are a crash loop; a disk has stalled after ${renderDuration(failover.diskStallMs)}`,
     `timing     heartbeat ${timing.heartbeatMs} ms, suspicion ${timing.suspectMs} ms, election ${timing.electionMsMin} to ${timing.electionMsMax} ms, lease ${timing.leaseMs} ms`,
     ...(notice === null ? [] : ["", notice]),
   ];
@@ -222,6 +271,21 @@ function whole(text: string): number {
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
     throw new InvalidArgumentError("A whole number is wanted.");
   return value;
+}
+
+const MILLISECONDS: Readonly<Record<string, number>> = { "": 1, ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+
+/** A duration in milliseconds. */
+function ms(text: string): number {
+  const match = /^(\d{1,9})(ms|s|m|h)?$/.exec(text);
+  const unit = MILLISECONDS[match?.[2] ?? ""];
+  if (match === null || unit === undefined)
+    throw new InvalidArgumentError("A duration looks like 500ms, 10s or 2m.");
+  return Number(match[1]) * unit;
+}
+
+function renderDuration(durationMs: number): string {
+  return durationMs % 1_000 === 0 ? `${durationMs / 1_000} s` : `${durationMs} ms`;
 }
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, kB: 2 ** 10, MB: 2 ** 20, GB: 2 ** 30, TB: 2 ** 40 };

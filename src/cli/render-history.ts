@@ -1,24 +1,34 @@
 import type { FailoverDocument } from "../api/documents.ts";
-import { renderTable, withoutControls } from "./render-table.ts";
+import { type Column, renderFitting, renderTable, withoutControls } from "./render-table.ts";
 
-/** All changes of the primary, one row each. */
-export function renderFailovers(failovers: readonly FailoverDocument[]): string {
+/**
+ * All changes of the primary, one row each.
+ *
+ * @param widthMax in columns of the terminal; null: nobody watches, and nothing is left out.
+ */
+export function renderFailovers(
+  failovers: readonly FailoverDocument[],
+  widthMax: number | null = null,
+): string {
   if (failovers.length === 0) return "The primary has not changed yet.\n";
-  return renderTable(
-    ["no", "when", "kind", "from", "to", "epoch", "reason", "writable after", "all back after", "loss"],
-    failovers.map((failover) => [
-      String(failover.number),
-      failover.at,
-      failover.kind,
-      failover.from,
-      failover.to ?? "-",
-      failover.nextEpoch === null ? `${failover.epoch} -> ?` : `${failover.epoch} -> ${failover.nextEpoch}`,
-      failover.reason,
-      renderMs(sinceFirstSign(failover, "writable")),
-      renderMs(sinceFirstSign(failover, "rejoined")),
-      failover.loss === null ? "none" : "possible",
-    ]),
-  );
+  const hasLoss = failovers.some(({ loss }) => loss !== null);
+  const columns: readonly Column<FailoverDocument>[] = [
+    { head: "no", text: ({ number }) => String(number) },
+    { head: "when", text: ({ at }) => at.replace(/\.\d+Z$/, "Z"), leftOut: 1 },
+    { head: "kind", text: ({ kind }) => kind, leftOut: 3 },
+    { head: "from", text: ({ from }) => from },
+    { head: "to", text: ({ to }) => to ?? "-" },
+    { head: "epoch", text: ({ epoch, nextEpoch }) => `${epoch} -> ${nextEpoch ?? "?"}`, leftOut: 6 },
+    { head: "reason", text: ({ reason }) => reason },
+    { head: "writable in", text: (row) => renderMs(sinceFirstSign(row, "writable")), leftOut: 2 },
+    { head: "all back in", text: (row) => renderMs(sinceFirstSign(row, "rejoined")), leftOut: 5 },
+    {
+      head: "loss",
+      text: ({ loss }) => (loss === null ? "none" : "possible"),
+      ...(hasLoss ? {} : { leftOut: 4 }),
+    },
+  ];
+  return renderFitting(columns, failovers, widthMax, "'guacamole history show NO', or --output json");
 }
 
 function sinceFirstSign(failover: FailoverDocument, phase: string): number | null {

@@ -2,6 +2,8 @@
 export interface Terminal {
   /** A person watches stdout. */
   readonly isInteractive: boolean;
+  /** How wide what a person watches is; null: nobody watches, or it does not say. Asked anew each time. */
+  widthMax(): number | null;
   /** Results. */
   out(text: string): void;
   /** Progress and errors. */
@@ -17,6 +19,8 @@ export function processTerminal(): Terminal {
   }
   return {
     isInteractive: process.stdout.isTTY === true && process.stderr.isTTY === true,
+    widthMax: () =>
+      process.stdout.isTTY === true && process.stdout.columns > 0 ? process.stdout.columns : null,
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
   };

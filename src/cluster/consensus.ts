@@ -39,6 +39,8 @@ export interface Consensus {
   transferLeadership(to: MemberId): void;
   /** Events after `afterId`, oldest first. */
   readEvents(afterId: number, countMax: number): Promise<readonly StoredEvent[]>;
+  /** What became of the command of this id, if it is among the latest that were applied here. Null: that cannot be said. */
+  outcomeOf(commandId: string): Promise<Outcome | null>;
   /** Hands leadership on if it has it, closes sockets and database. */
   close(): Promise<void>;
 }

@@ -54,8 +54,15 @@ const NOTHING = {
 /** From the fence to the first acknowledged commit, where nothing was measured here yet. */
 const USUAL_MS = 300;
 
-/** @param lost members whose hosts are gone, all at once. Nobody: what is now stays. */
-export function explainLoss(view: ClusterView, lost: ReadonlySet<MemberId>): Explanation {
+/**
+ * @param lost members whose hosts are gone, all at once. Nobody: what is now stays.
+ * @param leaderId who leads the group now; null: nobody that is known.
+ */
+export function explainLoss(
+  view: ClusterView,
+  lost: ReadonlySet<MemberId>,
+  leaderId: MemberId | null,
+): Explanation {
   const { reign } = view.state;
   const isMajorityLeft = hasMajority(view, lost);
   if (reign === null) return { ...NOTHING, outcome: "no-primary", reason: "not-initialized", isMajorityLeft };
@@ -66,8 +73,8 @@ export function explainLoss(view: ClusterView, lost: ReadonlySet<MemberId>): Exp
     return {
       ...NOTHING,
       outcome: "held",
-      reason: "most-members-silent",
-      detail: NO_MAJORITY,
+      reason: "majority-lost",
+      detail: whoeverVotes(view, lost),
       isMajorityLeft,
     };
   const pauses = view.state.pauses ?? [];
@@ -78,14 +85,23 @@ export function explainLoss(view: ClusterView, lost: ReadonlySet<MemberId>): Exp
   const loop = crashLoop(view);
   if (reign.fence === null && loop !== null && loop.untilMs > view.nowMs)
     return { ...NOTHING, outcome: "held", reason: "crash-loop", isMajorityLeft };
-  return { ...NOTHING, isMajorityLeft, ...explainSuccession(view, reign, lost) };
+  return { ...NOTHING, isMajorityLeft, ...explainSuccession(view, reign, lost, leaderId) };
 }
 
 const NO_MAJORITY = "too few voters would be left to agree on anything";
 
 function hasMajority(view: ClusterView, lost: ReadonlySet<MemberId>): boolean {
-  const left = view.voterIds.filter((id) => !lost.has(id) && (id === view.selfId || isHeard(view, id)));
-  return left.length * 2 > view.voterIds.length;
+  return votersLeft(view, lost).length * 2 > view.voterIds.length;
+}
+
+function votersLeft(view: ClusterView, lost: ReadonlySet<MemberId>): readonly MemberId[] {
+  return view.voterIds.filter((id) => !lost.has(id) && (id === view.selfId || isHeard(view, id)));
+}
+
+/** The voters that would be left, and of how many. */
+function whoeverVotes(view: ClusterView, lost: ReadonlySet<MemberId>): string {
+  const names = votersLeft(view, lost).map((id) => memberName(view.state, id));
+  return `left: ${names.join(", ") || "nobody"}, of ${view.voterIds.length} voters`;
 }
 
 /** The primary stays. Do its commits go on? */
@@ -120,6 +136,7 @@ function explainSuccession(
   view: ClusterView,
   reign: Reign,
   lost: ReadonlySet<MemberId>,
+  leaderId: MemberId | null,
 ): Partial<Explanation> & Pick<Explanation, "outcome"> {
   const succession = chooseSuccessor(...afterwards(view, reign, lost));
   if (succession.kind !== "chosen") {
@@ -127,9 +144,11 @@ function explainSuccession(
     return { outcome: "held", ...whyHeld(view, succession), offer };
   }
   const { spec } = view.state;
-  const detectionMs = reign.fence === null ? spec.timing.suspectMs : 0;
-  // A lease is renewed all the time: its end is counted from the loss.
-  const endsMs = isLeased(spec) ? Math.max(detectionMs, leaseMsOf(view.state)) : detectionMs;
+  // Nobody acts before another leads; who stands first does so within this time.
+  const electionMs = leaderId === null || lost.has(leaderId) ? spec.timing.electionMsMax : 0;
+  const detectionMs = detectionOf(view, reign, leaderId, electionMs);
+  // A lease is renewed all the time: its end is counted from the loss, and by a new leader from when it began to lead.
+  const endsMs = isLeased(spec) ? Math.max(detectionMs, electionMs + leaseMsOf(view.state)) : detectionMs;
   return {
     outcome: "failover",
     successorId: succession.memberId,
@@ -139,6 +158,13 @@ function explainSuccession(
     writableAfterMs: endsMs + usualMs(view.state.failovers ?? []),
     loss: succession.loss,
   };
+}
+
+/** From the loss to the fence. A leader's silence its successor has witnessed; any other counts from when it began to lead. */
+function detectionOf(view: ClusterView, reign: Reign, leaderId: MemberId | null, electionMs: number): number {
+  const { suspectMs } = view.state.spec.timing;
+  if (reign.fence !== null) return electionMs;
+  return leaderId === reign.primaryId ? Math.max(electionMs, suspectMs) : electionMs + suspectMs;
 }
 
 /** The world once the loss has been noticed, the reign fenced, the lease over, and everybody that is left has pledged. */
@@ -184,9 +210,13 @@ function whyHeld(
   }
 }
 
-/** The median of what failovers took here, from the fence to the first acknowledged commit. */
+/**
+ * The median of what failovers took here, from the fence to the first acknowledged commit. A switchover's fence comes when all
+ * is ready.
+ */
 function usualMs(failovers: readonly FailoverRecord[]): number {
   const took = failovers
+    .filter(({ kind }) => kind !== "switchover")
     .flatMap(({ phases }) => phases.filter(({ phase }) => phase === "writable").map(({ afterMs }) => afterMs))
     .sort((a, b) => a - b);
   return took[Math.floor(took.length / 2)] ?? USUAL_MS;

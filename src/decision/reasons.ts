@@ -40,6 +40,7 @@ export const REASONS = {
   "loss-accepted": "A person took the loss of what the successor lacks.",
   "history-told": "The history of failovers has a line more.",
   "most-members-silent": "Most members are silent at once: this leader suspects itself.",
+  "majority-lost": "Too few voters are left to agree on anything.",
   "waiting-for-pledges": "Too few standbys have promised to stop acknowledging for the old primary.",
   "most-advanced-not-eligible": "The member that holds every acknowledged commit may not be promoted.",
   "most-advanced-appointed": "It holds every acknowledged commit.",

@@ -17,6 +17,8 @@ export const WAYS_OUT: Partial<Readonly<Record<Reason, string>>> = {
   "disk-full": "Make room on the disk, or bring a standby back whose disk has room.",
   "commits-stalled": "Mend the network between the primary and its standbys.",
   "most-members-silent": "Mend the leader's network: it hears hardly anybody.",
+  "majority-lost":
+    "Bring members back until most voters are up: the rest happens by itself. If they are gone for good, 'guacamole recover force-new-group' goes on from one that is left.",
   paused: "'guacamole resume' ends the pause; 'guacamole failover' acts all the same.",
   "crash-loop":
     "Find out what makes each primary fall (its log's last lines). It is tried again by itself; 'guacamole failover' does it now.",

@@ -4,7 +4,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { LogIndex, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
-import type { Command } from "../cluster/command.ts";
+import type { Command, Outcome } from "../cluster/command.ts";
 import type {
   BarrierResult,
   ConfigTarget,
@@ -232,6 +232,16 @@ class ConsensusClient implements Consensus {
         if (message.type === "events") resolve(message.events);
       });
       this.#post({ type: "read-events", requestId, afterId, countMax });
+    });
+  }
+
+  outcomeOf(commandId: string): Promise<Outcome | null> {
+    if (this.#whyNot() !== null) return Promise.resolve(null);
+    return new Promise((resolve) => {
+      const requestId = this.#ask((message) => {
+        if (message.type === "outcome") resolve(message.outcome);
+      });
+      this.#post({ type: "outcome-of", requestId, commandId });
     });
   }
 

@@ -339,6 +339,7 @@ export class ConsensusWorker {
         if (!answer.ok) this.#log.warn("raft.transfer-refused", { to, reason: answer.reason });
       },
       readEvents: (afterId, countMax) => this.#store.readEvents(afterId, countMax),
+      outcomeOf: (commandId) => this.#store.outcomeOf(commandId),
       close: () => this.#close(),
       leaderId: () => this.#raft.leaderId,
       stateHashAt: (index) => this.#store.stateHashAt(index),

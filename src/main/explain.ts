@@ -35,7 +35,7 @@ export function explain(
     primaryLsn: primary?.kind === "primary" ? primary.writtenLsn : null,
     formerLeaderId: null,
   };
-  return explainLoss(view, lost);
+  return explainLoss(view, lost, raft.leaderId);
 }
 
 /** The words for a reason, where it is one of ours. */

@@ -4,7 +4,7 @@
  */
 import type { LogIndex, MemberId } from "../base/ids.ts";
 import type { LogFields } from "../base/log.ts";
-import type { Command } from "../cluster/command.ts";
+import type { Command, Outcome } from "../cluster/command.ts";
 import type {
   BarrierResult,
   ConfigTarget,
@@ -67,6 +67,7 @@ export type ToWorker =
       readonly afterId: number;
       readonly countMax: number;
     }
+  | { readonly type: "outcome-of"; readonly requestId: RequestId; readonly commandId: string }
   | { readonly type: "close" };
 
 /** What became of a question. */
@@ -97,6 +98,7 @@ export type FromWorker =
       readonly payload: unknown;
     }
   | { readonly type: "events"; readonly requestId: RequestId; readonly events: readonly StoredEvent[] }
+  | { readonly type: "outcome"; readonly requestId: RequestId; readonly outcome: Outcome | null }
   | {
       readonly type: "log";
       readonly level: "error" | "warn" | "info" | "debug";

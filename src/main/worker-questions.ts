@@ -1,5 +1,6 @@
 /** What is asked of the worker, by its own main thread and by other workers: who answers it. */
 import type { LogIndex, MemberId } from "../base/ids.ts";
+import type { Outcome } from "../cluster/command.ts";
 import type { ConfigTarget, StoredEvent } from "../cluster/consensus.ts";
 import type { MemberStatus } from "../cluster/observation.ts";
 import type { IncomingCalls } from "./incoming-calls.ts";
@@ -30,6 +31,7 @@ export interface QuestionPorts {
   wantConfig(target: ConfigTarget): void;
   transfer(to: MemberId): void;
   readEvents(afterId: number, countMax: number): readonly StoredEvent[];
+  outcomeOf(commandId: string): Outcome | null;
   close(): void;
   leaderId(): MemberId | null;
   stateHashAt(index: LogIndex): string | null;
@@ -75,6 +77,11 @@ export class WorkerQuestions {
       case "read-events": {
         const { requestId, afterId, countMax } = message;
         post({ type: "events", requestId, events: this.#ports.readEvents(afterId, countMax) });
+        return;
+      }
+      case "outcome-of": {
+        const { requestId, commandId } = message;
+        post({ type: "outcome", requestId, outcome: this.#ports.outcomeOf(commandId) });
         return;
       }
       case "backup":

@@ -5,6 +5,7 @@
 import type { Statement } from "bun:sqlite";
 import { assert, defined } from "../base/assert.ts";
 import type { LogIndex, Term } from "../base/ids.ts";
+import type { Outcome } from "../cluster/command.ts";
 import type { StoredEvent } from "../cluster/consensus.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import type { Entry, EntryId, HardState, PlacedConfig } from "../raft/engine/message.ts";
@@ -93,6 +94,11 @@ export class SqliteLogStore implements LogStore {
   /** Events after `afterId`, oldest first. */
   readEvents(afterId: number, countMax: number): readonly StoredEvent[] {
     return this.#machine.readEvents(afterId, countMax);
+  }
+
+  /** What became of the command of this id, if it is among the latest that were applied here; else null. */
+  outcomeOf(commandId: string): Outcome | null {
+    return this.#machine.outcomeOf(commandId);
   }
 
   load(): StoredRaft {

@@ -154,6 +154,12 @@ export class StateMachine {
     return rows.map((row) => ({ ...(JSON.parse(row.event) as ClusterEvent), id: row.id }));
   }
 
+  /** What became of the command of this id, if it is among the latest; else null. */
+  outcomeOf(commandId: string): Outcome | null {
+    const text = this.#replies.get(commandId);
+    return text === undefined ? null : (JSON.parse(text) as Outcome);
+  }
+
   #carryOut(entry: Entry, data: EntryData): Effect {
     switch (data.kind) {
       case "open-session": {

@@ -16,7 +16,10 @@ import {
   M3,
   memberOf,
   OPERATOR,
+  observed,
+  PRIMARY,
   stateOf,
+  statusOf,
   VIEWER,
 } from "./fixture.ts";
 
@@ -33,10 +36,11 @@ async function ask(
   path: string,
   body?: unknown,
   token = ADMIN,
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<Response> {
   const request = new Request(`http://member.test${path}`, {
     method,
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json", ...headers },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   return createApi(fake.ports).handle(request, "network");
@@ -64,6 +68,55 @@ describe("POST /v1/failover", () => {
     expect((await ask(fake, "GET", "/v1/history/1")).status).toBe(200);
     const again = await ask(fake, "POST", "/v1/failover", {});
     expect([again.status, (await read<ProblemDocument>(again)).code]).toEqual([409, "stale-epoch"]);
+  });
+
+  test("answers a repeated request as it did the first, by its key, though the member reigns by now", async () => {
+    const fake = living();
+    const again = (key: string) =>
+      ask(fake, "POST", "/v1/failover", { to: "m2" }, ADMIN, { "idempotency-key": key });
+    expect((await again("k1")).status).toBe(202);
+    expect((await again("k1")).status).toBe(202);
+    expect((await read<ProblemDocument>(await again("k2"))).code).toBe("stale-epoch");
+    const { reign } = fake.state ?? {};
+    if (fake.state === null || reign == null) throw new Error("a reign");
+    fake.state = { ...fake.state, reign: { ...reign, primaryId: M2, epoch: 4 as Epoch, fence: null } };
+    expect((await again("k1")).status).toBe(202);
+    expect((await read<ProblemDocument>(await again("k3"))).code).toBe("member-unsuitable");
+    expect(fake.commands).toHaveLength(1);
+    expect(fake.state.reign?.fence).toBeNull();
+  });
+
+  test("answers a repeated request that was refused with the same refusal", async () => {
+    const fake = living();
+    const epoch = fake.state?.reign?.epoch ?? (0 as Epoch);
+    const key = fake.state?.authority.privateKeyPem ?? "";
+    const position = { timeline: 2 as TimelineId, lsn: 100 as Lsn };
+    const acceptLoss = formatLossOffer({ epoch, memberId: M2, position, expiresAtMs: 1 }, key);
+    for (const body of [{ acceptLoss }, {}]) {
+      const answer = await ask(fake, "POST", "/v1/failover", body, ADMIN, { "idempotency-key": "k1" });
+      expect((await read<ProblemDocument>(answer)).code).toBe("stale-loss");
+    }
+  });
+
+  test("a refusal shows the loss that could be taken, and that can be taken", async () => {
+    const fake = living();
+    expect((await ask(fake, "POST", "/v1/failover", {})).status).toBe(202);
+    // The old primary says nothing of its end, and of two standbys one is left to pledge: that is too few.
+    const [reign, epoch] = [fake.state?.reign, fake.state?.reign?.epoch];
+    if (fake.state === null || reign == null) throw new Error("a reign");
+    fake.state = { ...fake.state, reign: { ...reign, cohort: { standbyIds: [M2, M3], k: 1 } } };
+    fake.observations.delete(M3);
+    fake.observations.set(M1, observed(statusOf(M1, PRIMARY)));
+    fake.selfId = M2;
+    const refused = await ask(fake, "POST", "/v1/failover", { to: "m2" });
+    const { code, lossOffer } = await read<ProblemDocument>(refused);
+    expect([refused.status, code]).toEqual([409, "stale-epoch"]);
+    const explained = await read<ExplanationDocument>(await ask(fake, "GET", "/v1/explain"));
+    expect(lossOffer).toEqual(explained.lossOffer ?? undefined);
+    expect(lossOffer).toMatchObject({ member: "m2", epoch: epoch ?? 0, position: "3:0/4C4758" });
+    const taken = await ask(fake, "POST", "/v1/failover", { acceptLoss: lossOffer?.token });
+    expect(taken.status).toBe(202);
+    expect(fake.state.acceptedLoss).toMatchObject({ memberId: M2 });
   });
 
   test("is refused for the primary itself, for nobody's name, and to a viewer", async () => {

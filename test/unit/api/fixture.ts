@@ -164,6 +164,8 @@ export interface Fake {
   /** A file that `backup` hands out; null: the disk is full. */
   backupPath: string | null;
   readonly commands: Command[];
+  /** By command id: what was answered. */
+  readonly outcomes: Map<string, Outcome>;
   readonly events: StoredEvent[];
   appliedIndex: number;
   /** As after an applied entry. */
@@ -202,6 +204,7 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
     backupPath: null,
     forks: [],
     commands: [],
+    outcomes: new Map(),
     events: [],
     appliedIndex: 41,
     changed() {
@@ -282,7 +285,9 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
       if (fake.answer.kind === "applied" && fake.answer.outcome.ok) fake.onCommand(command);
       const { next } = fake;
       fake.next = null;
-      return next ?? fake.answer;
+      const result = next ?? fake.answer;
+      if (result.kind === "applied") fake.outcomes.set(command.id, result.outcome);
+      return result;
     },
     publish() {},
     async call() {
@@ -300,6 +305,9 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
     transferLeadership() {},
     async readEvents(afterId, countMax) {
       return fake.events.filter(({ id }) => id > afterId).slice(0, countMax);
+    },
+    async outcomeOf(commandId) {
+      return fake.outcomes.get(commandId) ?? null;
     },
     async close() {},
   };

@@ -65,6 +65,7 @@ export async function startFakeMember(): Promise<FakeMember> {
         env: { GUACAMOLE_SOCKET: socketPath },
         terminal: {
           isInteractive: false,
+          widthMax: () => null,
           out: (text) => {
             out += text;
           },

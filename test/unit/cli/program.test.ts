@@ -332,6 +332,7 @@ describe("events and operations", () => {
     let seen = "";
     const terminal = {
       isInteractive: false,
+      widthMax: () => null,
       err: () => {},
       out: (text: string) => {
         seen += text;

@@ -82,7 +82,12 @@ function offline(over: Partial<RecoverPorts> = {}): {
 }
 
 const interactive = (typed: string | null, told: string[] = []): Partial<CliPorts> => ({
-  terminal: { isInteractive: true, out: (text) => void told.push(text), err: (text) => void told.push(text) },
+  terminal: {
+    isInteractive: true,
+    widthMax: () => null,
+    out: (text) => void told.push(text),
+    err: (text) => void told.push(text),
+  },
   readLine: async () => typed,
 });
 

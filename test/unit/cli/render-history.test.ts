@@ -84,6 +84,32 @@ test("what a server sends moves nobody's cursor", () => {
   expect(renderFailover({ ...FAILOVER, from: "\u001b[2J" })).not.toContain("\u001b");
 });
 
+test("the list fits the terminal: what matters least is left out, and said to be", () => {
+  const many: readonly FailoverDocument[] = [
+    { ...FAILOVER, number: 100, from: "m1", reason: "member-lost" },
+    { ...FAILOVER, number: 99, kind: "switchover", reason: "switchover", detectionMs: null },
+  ];
+  const widthOf = (text: string) => Math.max(...text.split("\n").map((line) => line.length));
+  const all = renderFailovers(many);
+  expect(widthOf(all)).toBeGreaterThan(80);
+  expect(all).not.toContain("Left out");
+  expect(renderFailovers(many, 200)).toBe(all);
+  expect(
+    renderFailovers(many, 80),
+  ).toBe(`NO   WHEN                  KIND        FROM  TO  REASON       WRITABLE IN  LOSS
+100  2026-11-25T10:00:00Z  automatic   m1    m3  member-lost  100 ms       none
+99   2026-11-25T10:00:00Z  switchover  m1    m3  switchover   90 ms        none
+
+Left out for want of room: epoch, all back in.
+All of it: 'guacamole history show NO', or --output json.
+`);
+  const lossy = renderFailovers([{ ...FAILOVER, reason: "not-taking-connections", loss: "a few" }], 80);
+  expect(widthOf(lossy)).toBeLessThanOrEqual(80);
+  expect(lossy).toContain("possible");
+  // Narrower than what has to stay: it wraps, and nothing more is left out.
+  expect(renderFailovers(many, 20)).toContain("member-lost");
+});
+
 test("the list has a row each, or says that there is nothing", () => {
   expect(renderFailovers([])).toBe("The primary has not changed yet.\n");
   const rows = renderFailovers([FAILOVER, { ...FAILOVER, number: 2, loss: "something" }])

@@ -35,8 +35,10 @@ function ask(
   state: ClusterState = STATE,
   seen: Readonly<Record<string, Seen>> = HEALTHY,
   extra: Partial<ClusterView> = {},
+  leader: string | null = "m2",
 ) {
-  return explainLoss(clusterView(state, seen, extra), new Set(names.map(id)));
+  const leaderId = leader === null ? null : id(leader);
+  return explainLoss(clusterView(state, seen, extra), new Set(names.map(id)), leaderId);
 }
 
 describe("explainLoss()", () => {
@@ -58,9 +60,12 @@ describe("explainLoss()", () => {
   test("of the primary and a standby: too few are left, in the group as well", () => {
     expect(ask(["m1", "m3"])).toMatchObject({
       outcome: "held",
-      reason: "most-members-silent",
+      reason: "majority-lost",
+      detail: "left: m2, of 3 voters",
       isMajorityLeft: false,
     });
+    // Whoever is left hears nobody: it is not its network that is to be mended.
+    expect(WAYS_OUT["majority-lost"]).not.toContain("network");
     const members = [...STATE.members, member("m4", { kind: "witness" }), member("m5", { kind: "witness" })];
     const seen = {
       ...HEALTHY,
@@ -144,12 +149,49 @@ describe("explainLoss()", () => {
     });
   });
 
-  test("uses what failovers took here before", () => {
-    const record = (afterMs: number) => ({ phases: [{ phase: "writable", afterMs }] });
-    const failovers = [record(80), record(120), record(2_000)] as unknown as NonNullable<
-      ClusterState["failovers"]
-    >;
+  test("uses what failovers took here before, and no switchover", () => {
+    const record = (afterMs: number, kind = "automatic") => ({
+      kind,
+      phases: [{ phase: "writable", afterMs }],
+    });
+    const records = [
+      record(80),
+      record(120),
+      record(2_000),
+      record(30, "switchover"),
+      record(40, "switchover"),
+    ];
+    const failovers = records as unknown as NonNullable<ClusterState["failovers"]>;
     expect(ask(["m1"], { ...STATE, failovers }).writableAfterMs).toBe(1_120);
+    const switchovers = failovers.filter(({ kind }) => kind === "switchover");
+    expect(ask(["m1"], { ...STATE, failovers: switchovers }).writableAfterMs).toBe(1_300);
+  });
+
+  test("counts an election where the leader is lost too, or nobody leads", () => {
+    const members = [...STATE.members, member("m4", { kind: "witness" }), member("m5", { kind: "witness" })];
+    const witness = { postgres: { kind: "witness" } } as const;
+    const seen = { ...HEALTHY, m4: witness, m5: witness };
+    const five = { ...STATE, members };
+    const times = (names: readonly string[], leader: string | null, state: ClusterState = five) => {
+      const { outcome, detectionMs, writableAfterMs } = ask(names, state, seen, {}, leader);
+      return [outcome, detectionMs, writableAfterMs];
+    };
+    expect(times(["m1"], "m2")).toEqual(["failover", 1_000, 1_300]);
+    // The leader's own silence is seen by whoever follows it: it lasts longer than the election.
+    expect(times(["m1"], "m1")).toEqual(["failover", 1_000, 1_300]);
+    expect(times(["m1", "m4"], "m4")).toEqual(["failover", 1_800, 2_100]);
+    expect(times(["m1"], null)).toEqual(["failover", 1_800, 2_100]);
+    const timing = { ...STATE.spec.timing, electionMsMin: 2_000, electionMsMax: 3_000 };
+    expect(times(["m1"], "m1", { ...five, spec: { ...STATE.spec, timing } })).toEqual([
+      "failover",
+      3_000,
+      3_300,
+    ]);
+    const spec: ClusterSpec = { ...DEFAULT_SPEC, durability: { mode: "async", maxLagBytes: 50 } };
+    const cohortLeased = { standbyIds: [], k: 0, isLeased: true };
+    const leased = { ...five, spec, reign: reign({ cohort: cohortLeased }) };
+    // A new leader waits for a whole lease from its own election on.
+    expect(times(["m1"], "m1", leased)).toEqual(["failover", 1_000, 4_100]);
   });
 });
 

@@ -31,10 +31,13 @@ describe("one member", () => {
     expect(events.length).toBeGreaterThan(0);
     await one.close();
     expect(await one.propose(tokenCommand("b"), 5000)).toMatchObject({ kind: "not-proposed" });
+    expect(await one.outcomeOf(tokenCommand("a").id)).toBeNull();
     one = await members.start(seat);
     expect(tokens(one)).toEqual(["t0", "a"]);
     await until(one, () => one.raft.isReady);
     expect(await one.readEvents(0, 100)).toEqual(events);
+    expect(await one.outcomeOf(tokenCommand("a").id)).toEqual({ ok: true });
+    expect(await one.outcomeOf(tokenCommand("b").id)).toBeNull();
   });
 
   test("reads without writing, and copies what is agreed", async () => {
