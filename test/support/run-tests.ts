@@ -22,7 +22,7 @@ const SLOW_TIMEOUT_MS = 180_000;
 const QUICK_TIMEOUT_MS = 20_000;
 /** A whole folder: what keeps the process alive after its last test is a hang that no test's own limit ends. */
 const SLOW_FOLDER_LIMIT_MS = 900_000;
-const QUICK_FOLDER_LIMIT_MS = 180_000;
+const QUICK_FOLDER_LIMIT_MS = 600_000;
 
 /**
  * The totals of a JUnit report as Bun writes it.
