@@ -73,20 +73,24 @@ export interface LossOffer {
  *
  * Invariant (F1): the chosen member is at least as advanced as a set of members that meets every set which can have
  * acknowledged a commit; or it is as advanced as the old primary itself, stopped and pledged; or the reign was leased, or a
- * person took the loss, and `loss` says so.
+ * person took the loss, and `loss` says so. That holds of a target outside every rule as well: what it has begins with all that
+ * such a member has (`namedOutsider`).
  */
 export function chooseSuccessor(view: ClusterView, reign: Reign): Succession {
   assert(reign.fence !== null, "a successor is chosen for a fenced reign only");
-  const candidates = pledgedCandidates(view, reign);
+  const inside = pledgedCandidates(view, reign, participants(view, reign));
+  const pledged = new Set(inside.map(({ memberId }) => memberId));
+  const last = cleanEnd(view, reign);
+  const hasEnd = ({ position }: Candidate) => last !== null && isBeyond(position, last);
+  const outsider = namedOutsider(view, reign);
+  const mayWin = outsider !== null && (hasEnd(outsider) || goesOnFrom(outsider, inside));
+  const candidates = mayWin ? [...inside, outsider] : inside;
   const ranked = [...candidates].sort(byMerit);
-  const pledged = new Set(candidates.map(({ memberId }) => memberId));
   const taken = ranked.find(
     (candidate) => candidate.isEligible && isLossAccepted(view.state, candidate, view.nowWallMs),
   );
   const isLeased = isLeasedReign(reign);
   const isLeaseOver = hasPrimaryStopped(view, reign) || view.nowMs >= view.leaseUntilMs;
-  const last = cleanEnd(view, reign);
-  const hasEnd = ({ position }: Candidate) => last !== null && isBeyond(position, last);
   const isDiscovered =
     pledged.has(reign.primaryId) ||
     areEnoughPledged(reign, pledged, isLeaseOver) ||
@@ -202,9 +206,9 @@ function givePatience(
   const targetUntilMs = sinceMs + TARGET_PLEDGE_MS_MAX;
   const isTargetAwaited =
     targetId != null &&
-    // Outside every rule it is no candidate, whatever it pledges.
-    participants(view, reign).includes(targetId) &&
-    isAboutToPledge(view, targetId, pledged) &&
+    (isFollowingOutsider(view, reign, targetId)
+      ? isOutsiderAboutToPledge(view, reign, targetId)
+      : participants(view, reign).includes(targetId) && isAboutToPledge(view, targetId, pledged)) &&
     view.observations.get(targetId)?.isConnected !== false;
   if (isTargetAwaited && view.nowMs < targetUntilMs)
     return { kind: "patience", reason: "standbys-pledging", untilMs: targetUntilMs };
@@ -220,6 +224,12 @@ function givePatience(
 
 function isAboutToPledge(view: ClusterView, id: MemberId, pledged: ReadonlySet<MemberId>): boolean {
   return !pledged.has(id) && heardStandby(view, id) !== null;
+}
+
+function isOutsiderAboutToPledge(view: ClusterView, reign: Reign, id: MemberId): boolean {
+  const standby = heardStandby(view, id);
+  const pledgedEpoch = view.observations.get(id)?.status.promises.pledgedEpoch ?? 0;
+  return standby !== null && (pledgedEpoch < reign.epoch || standby.walReceiver !== null);
 }
 
 /** The primary crashed, its member is there, and the policy says to let it come back first. */
@@ -256,8 +266,46 @@ function participants(view: ClusterView, reign: Reign): readonly MemberId[] {
   return [...new Set([reign.primaryId, ...acknowledging, ...others])];
 }
 
-function pledgedCandidates(view: ClusterView, reign: Reign): readonly Candidate[] {
-  return participants(view, reign).flatMap((memberId) => {
+/**
+ * The member that somebody named, where it stands outside every rule: it followed this very reign, by its own books, and has
+ * pledged. It counts for nothing when the reign is revoked, and may win all the same (`goesOnFrom`).
+ */
+function namedOutsider(view: ClusterView, reign: Reign): Candidate | null {
+  const targetId = reign.fence?.preferredId ?? null;
+  if (targetId === null || !isFollowingOutsider(view, reign, targetId)) return null;
+  const [candidate = null] = pledgedCandidates(view, reign, [targetId]);
+  return candidate?.isEligible === true && !candidate.isLeaving ? candidate : null;
+}
+
+function isFollowingOutsider(view: ClusterView, reign: Reign, id: MemberId): boolean {
+  // What is received by the settings of a reign before is taken for older than it is, so that nothing can be said of it.
+  const isFollowing = view.observations.get(id)?.status.promises.walEpoch === reign.epoch;
+  return isFollowing && !participants(view, reign).includes(id);
+}
+
+/**
+ * Whether what a member has begins with all that the furthest of `inside` has: the same timeline, written by the same reign, at
+ * least as long. One reign has one writer, so the shorter one is a beginning of the longer.
+ */
+function goesOnFrom({ position, timelines }: Candidate, inside: readonly Candidate[]): boolean {
+  const [furthest] = [...inside].sort(byMerit);
+  if (furthest === undefined) return false;
+  const isSameTimeline =
+    position.epoch === furthest.position.epoch && position.timeline === furthest.position.timeline;
+  // As the timeline is, so is all that it grew out of: books that say otherwise are not trusted.
+  const agrees = timelines.every(({ timeline, epoch }) => {
+    const theirs = furthest.timelines.find((each) => each.timeline === timeline);
+    return theirs === undefined || theirs.epoch === epoch;
+  });
+  return isSameTimeline && agrees && position.lsn >= furthest.position.lsn;
+}
+
+function pledgedCandidates(
+  view: ClusterView,
+  reign: Reign,
+  memberIds: readonly MemberId[],
+): readonly Candidate[] {
+  return memberIds.flatMap((memberId) => {
     const observation = view.observations.get(memberId);
     const member = memberById(view.state, memberId);
     if (observation === undefined || member === undefined || !isHeard(view, memberId)) return [];

@@ -327,6 +327,8 @@ function decideFollow(view: MemberView, reign: Reign, postgres: StandbyStatus): 
       return decideClone(view, relation.detail);
     case "forked": {
       if (!isPrimaryReady(view, reign)) return wait("waiting-for-primary", REASONS.rewinding);
+      const cutOff = cutOffFirst(view, reign, postgres);
+      if (cutOff !== null) return cutOff;
       const source = upstreamOf(view.state, reign.primaryId);
       const settings = standbySettings(view, source);
       const fork = { forkTimeline: relation.timeline, forkLsn: relation.atLsn };
@@ -345,7 +347,23 @@ function decideFollow(view: MemberView, reign: Reign, postgres: StandbyStatus): 
   }
 }
 
+/**
+ * What was looked at must be what is followed or rewound. A standby that did not pledge may still receive from the primary of a
+ * reign before, on a timeline that takes the number of the present one: received after the look, it would be taken for that.
+ */
+function cutOffFirst(view: MemberView, reign: Reign, postgres: StandbyStatus): Plan | null {
+  if (view.promises.walEpoch === reign.epoch) return null;
+  const settings = standbySettings(view, null);
+  const isPledged = view.promises.pledgedEpoch >= view.promises.walEpoch;
+  if (!isPledged && !isConfigured(view, settings)) return followAsConfigured(reign, settings);
+  return postgres.walReceiver === null
+    ? null
+    : wait("configuring", "the walreceiver of the reign before is ending", "urgent");
+}
+
 function decideStream(view: MemberView, reign: Reign, postgres: StandbyStatus): Plan {
+  const cutOff = cutOffFirst(view, reign, postgres);
+  if (cutOff !== null) return cutOff;
   const settings = standbySettings(view, upstreamOf(view.state, reign.primaryId));
   if (!isFollowing(view, reign, settings)) return followAsConfigured(reign, settings);
   if (postgres.walReceiver?.status !== "streaming") return wait("connecting", null, "soon");

@@ -9,6 +9,7 @@ import type { Epoch, LogIndex, MemberId } from "../../../src/base/ids.ts";
 import { apply } from "../../../src/cluster/apply.ts";
 import type { Change } from "../../../src/cluster/command.ts";
 import type { GroupConfig } from "../../../src/cluster/consensus.ts";
+import { DEFAULT_TAGS } from "../../../src/cluster/member.ts";
 import type { MemberStatus, Observation } from "../../../src/cluster/observation.ts";
 import {
   type ClusterState,
@@ -79,12 +80,17 @@ export type Sabotage =
   | "keep-no-leases"
   | "count-a-lease-from-its-receipt"
   | "appoint-before-the-lease-ends"
-  | "stop-a-primary-without-a-leader";
+  | "stop-a-primary-without-a-leader"
+  | "trust-a-named-outsider";
+
+/** What a history is mostly about. */
+export type Theme = "all" | "outsider";
 
 export class World {
   readonly trace: string[] = [];
   readonly #random: () => number;
   readonly #sabotage: Sabotage;
+  readonly #theme: Theme;
   #hosts: Host[];
   readonly #states: ClusterState[];
   readonly #observations = new Map<MemberId, Map<MemberId, Observation>>();
@@ -111,9 +117,11 @@ export class World {
   #machines = 0;
   #isHealed = false;
 
-  constructor(seed: number, size: number, sabotage: Sabotage = "none") {
+  /** @param theme `outsider`: the last member is in no cohort, and people keep asking for it. */
+  constructor(seed: number, size: number, sabotage: Sabotage = "none", theme: Theme = "all") {
     this.#random = mulberry32(seed);
     this.#sabotage = sabotage;
+    this.#theme = theme;
     const names = Array.from({ length: size }, (_, index) => `m${index + 1}`);
     this.#hosts = names.map((name) => this.#newHost(name));
     this.#introduce();
@@ -121,7 +129,10 @@ export class World {
     this.#states = [
       clusterState({
         featureLevel: 3,
-        members: names.map((name) => member(name, { data: "none" })),
+        members: names.map((name) => {
+          const isOutside = theme === "outsider" && name === names.at(-1);
+          return member(name, { data: "none", tags: { ...DEFAULT_TAGS, isNoSync: isOutside } });
+        }),
         initialization: { memberId: id("m1"), operationId: "op", options: { encoding: "UTF8", locale: "C" } },
         reign: null,
         systemIdentifier: null,
@@ -172,6 +183,9 @@ export class World {
   get acknowledgedCount(): number {
     return this.#acknowledged.size;
   }
+
+  /** Appointments of members that no rule named. */
+  outsidersAppointed = 0;
 
   /** Members that left. */
   get removed(): number {
@@ -440,7 +454,7 @@ export class World {
       primaryLsn: seen?.kind === "primary" ? seen.writtenLsn : null,
       formerLeaderId: this.#formerLeaderId,
     };
-    const urgent = decideCluster(this.#withOneRule(view));
+    const urgent = decideCluster(this.#withTrust(this.#withOneRule(view)));
     if (urgent.kind === "hold" && !Object.hasOwn(REASONS, urgent.reason))
       this.#broken("F10", `a hold for '${urgent.reason}', which nobody can explain`);
     const decision =
@@ -464,6 +478,8 @@ export class World {
       this.#lossyEpochs.add(applied.state.reign.epoch);
     if (change.kind === "appoint" && applied.state.reign !== null)
       this.#checkLeasesAreOver(applied.state.reign.epoch);
+    if (change.kind === "appoint" && isOutsider(this.#latest(), change.memberId))
+      this.outsidersAppointed += 1;
     this.#states.push(this.#forgettingRules(this.#namingTwice(applied.state), change));
     this.#note(`agreed ${change.kind} because ${reason}: ${applied.events[0]?.message ?? ""}`);
   }
@@ -661,6 +677,16 @@ export class World {
     }
   }
 
+  /** Somebody ends the reign in favour of a member that stands outside every rule. */
+  #nameOutsider(): void {
+    const state = this.#latest();
+    const { reign } = state;
+    const outsider = state.members.find((each) => !isNamedByReign(state, each.id) && !each.isLeaving);
+    if (reign === null || outsider === undefined || !this.#hasMajority(this.#leader)) return;
+    const named = { reason: "operator", preferredId: outsider.id };
+    this.#agree({ kind: "fence", epoch: reign.epoch, ...named }, "somebody asked");
+  }
+
   /** A signal stops a member, or all of a PostgreSQL; or lets it go on. */
   #freeze(host: Host): void {
     if (!host.isUp) return;
@@ -681,6 +707,30 @@ export class World {
     if (this.#sabotage !== "forget-inherited-rules" || change.kind !== "appoint" || state.reign === null)
       return state;
     return { ...state, reign: { ...state.reign, inheritedRules: [] } };
+  }
+
+  /** Whoever is named says that it is as far as everybody else. */
+  #withTrust(view: ClusterView): ClusterView {
+    const { reign } = view.state;
+    const named = reign?.fence?.preferredId ?? null;
+    if (this.#sabotage !== "trust-a-named-outsider" || named === null || isNamedByReign(view.state, named))
+      return view;
+    const standbys = [...view.observations.values()].flatMap(({ status: { postgres, promises } }) =>
+      postgres.kind === "standby" ? [{ postgres, promises }] : [],
+    );
+    const [furthest] = standbys.sort((a, b) => b.postgres.receivedLsn - a.postgres.receivedLsn);
+    const observations = new Map(
+      [...view.observations].map(([memberId, observation]) => {
+        const { status } = observation;
+        if (memberId !== named || status.postgres.kind !== "standby" || furthest === undefined)
+          return [memberId, observation] as const;
+        const { timeline, receivedLsn } = furthest.postgres;
+        const postgres = { ...status.postgres, timeline, receivedLsn };
+        const promises = { ...status.promises, timelines: furthest.promises.timelines };
+        return [memberId, { ...observation, status: { ...status, postgres, promises } }] as const;
+      }),
+    );
+    return { ...view, observations };
   }
 
   #withOneRule(view: ClusterView): ClusterView {
@@ -780,6 +830,10 @@ export class World {
   #fault(): void {
     const host = this.#pick(this.#hosts);
     const other = this.#pick(this.#hosts);
+    if (this.#theme === "outsider" && this.#chance(0.3)) {
+      this.#nameOutsider();
+      return;
+    }
     if (this.#chance(0.08)) {
       this.#replace();
       return;
@@ -880,6 +934,11 @@ export class World {
     if (picked === undefined) throw new Error("nothing to pick from");
     return picked;
   }
+}
+
+/** No rule names it, and every rule counts. */
+function isOutsider(state: ClusterState, memberId: MemberId): boolean {
+  return state.reign !== null && !isLeasedReign(state.reign) && !isNamedByReign(state, memberId);
 }
 
 function hostMsOf({ clock }: Host, trueMs: number): number {

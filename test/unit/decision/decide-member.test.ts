@@ -298,6 +298,37 @@ const table: readonly (readonly [string, MemberView, string])[] = [
     "rewinding: stop fast, rewind m3 2:100, configure m3/m1,m3, start",
   ],
   [
+    "is cut off from the reign before first, where it never pledged: what comes after the look would be taken for this reign's",
+    view(standby(), m3Reigns, { ...after, promises: promises() }),
+    "configuring: configure none/m1,m3, reload",
+  ],
+  [
+    "is cut off before it is rewound, too",
+    view(standby({ receivedLsn: lsn(101), replayedLsn: lsn(101) }), m3Reigns, {
+      ...after,
+      promises: promises(),
+    }),
+    "configuring: configure none/m1,m3, reload",
+  ],
+  [
+    "waits until nothing comes any more",
+    view(standby(), m3Reigns, {
+      ...after,
+      promises: promises(),
+      settingsHash: settings(null, [1, "m1", "m3"]),
+    }),
+    "configuring",
+  ],
+  [
+    "follows then",
+    view(pledgedStandby(100), m3Reigns, {
+      ...after,
+      promises: promises(),
+      settingsHash: settings(null, [1, "m1", "m3"]),
+    }),
+    "configuring: configure m3/m1,m3, reload",
+  ],
+  [
     "rewinds only once the new primary has checkpointed on its timeline",
     view(pledgedStandby(101), m3Reigns, {
       ...after,

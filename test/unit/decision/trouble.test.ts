@@ -515,13 +515,63 @@ describe("a reign that a person ends", () => {
     expect(decide(by({}), { m1: pledged(101), m3: pledged(100) })).toBe("appoint m1 any 1");
   });
 
-  test("does not wait for a target outside the cohort, which cannot follow", () => {
-    const seen = {
-      m1: { postgres: { kind: "unresponsive", detail: "" } },
-      m2: pledged(100),
-      m3: pledged(100),
-    } as const;
-    expect(decide(by({ preferredId: id("m2") }), seen, { fenceSinceMs: NOW_MS })).toBe("appoint m3 any 1");
+  describe("in favour of a member outside the cohort", () => {
+    const state = by({ preferredId: id("m2") });
+    const mute: Seen = { postgres: { kind: "unresponsive", detail: "" } };
+    const asked = (m2: Seen, m3 = pledged(100), m1 = mute) =>
+      decide(state, { m1, m2, m3 }, { fenceSinceMs: NOW_MS });
+
+    test("goes to it where it has at least all that the furthest of the cohort has", () => {
+      expect(asked(pledged(100))).toBe("appoint m2 any 1");
+      expect(asked(pledged(101))).toBe("appoint m2 any 1");
+      // The old primary itself, stopped and pledged, may be the furthest.
+      expect(asked(pledged(101), pledged(100), pledged(101))).toBe("appoint m2 any 1");
+    });
+
+    test("goes to another where it has less, or nobody else could be the witness", () => {
+      expect(asked(pledged(99))).toBe("appoint m3 any 1");
+      expect(asked(pledged(100), pledged(100), pledged(101))).toBe("appoint m1 any 1");
+      expect(asked(pledged(999), { ...pledged(100), silentMs: 60_000 })).toBe("hold waiting-for-pledges");
+    });
+
+    test.each<[string, Partial<Seen>]>([
+      ["it is of another timeline", { postgres: pledgedStandby(500, { timeline: timeline(3) }) }],
+      ["it did not follow this reign", { promises: { pledgedEpoch: epoch(1), walEpoch: epoch(0) } }],
+      [
+        "its books say that another reign wrote its timeline",
+        { promises: { pledgedEpoch: epoch(1), timelines: [{ timeline: timeline(2), epoch: epoch(0) }] } },
+      ],
+      [
+        "its books say that its timeline grew out of another",
+        { promises: { pledgedEpoch: epoch(1), timelines: [{ timeline: timeline(1), epoch: epoch(1) }] } },
+      ],
+      ["it is of another cluster", { postgres: pledgedStandby(500, { systemIdentifier: "7" }) }],
+    ])("goes to another where %s, however long its WAL is", (_, over) => {
+      expect(asked({ ...pledged(500), ...over })).toBe("appoint m3 any 1");
+    });
+
+    test("goes to another where it may not be promoted", () => {
+      const tags = { failoverPriority: 0, isNoFailover: true };
+      for (const over of [{ tags }, { isLeaving: true }]) {
+        const members = [member("m1"), member("m2", over), member("m3")];
+        const seen = { m1: mute, m2: pledged(500), m3: pledged(100) };
+        expect(decide({ ...state, members }, seen, { fenceSinceMs: NOW_MS })).toBe("appoint m3 any 1");
+      }
+    });
+
+    test("waits a second for its pledge, if it follows this reign", () => {
+      const streaming: Seen = { postgres: standby() };
+      const seen = { m1: mute, m2: streaming, m3: pledged(100) };
+      expect(decide(state, seen, { fenceSinceMs: NOW_MS - 900 })).toBe("hold standbys-pledging");
+      expect(decide(state, seen, { fenceSinceMs: NOW_MS - 1_000 })).toBe("appoint m3 any 1");
+      const stranger = { ...seen, m2: { ...streaming, promises: { walEpoch: epoch(0) } } };
+      expect(decide(state, stranger, { fenceSinceMs: NOW_MS })).toBe("appoint m3 any 1");
+    });
+
+    test("is not chosen by itself, however far it is", () => {
+      const seen = { m1: mute, m2: pledged(500), m3: pledged(100) };
+      expect(decide(by({}), seen)).toBe("appoint m3 any 1");
+    });
   });
 });
 
