@@ -9,6 +9,8 @@ import { type ProgramFailure, runProgram } from "./program.ts";
 export interface CloneRun {
   readonly binDirectory: string;
   readonly workDirectory: string;
+  /** Where the WAL shall lie, with a link to it; null: in the directory itself. */
+  readonly walDirectory: string | null;
   readonly clusterId: ClusterId;
   readonly source: ReplicationConnection;
   readonly signal: AbortSignal;
@@ -23,15 +25,16 @@ export interface CopyProgress {
 
 /**
  * Copies a running server into `workDirectory`, with the WAL that makes the copy consistent, synced to disk, marked as
- * ours and as a standby. The directory is removed if that fails.
+ * ours and as a standby. What was made of it is removed if that fails.
  */
 export async function runBaseBackup(run: CloneRun): Promise<Result<void, ProgramFailure>> {
-  rmSync(run.workDirectory, { recursive: true, force: true });
+  removeWork(run);
   const copied = await runProgram({
     command: [
       join(run.binDirectory, "pg_basebackup"),
       `--dbname=${renderConninfo(run.source)}`,
       `--pgdata=${run.workDirectory}`,
+      ...(run.walDirectory === null ? [] : [`--waldir=${run.walDirectory}`]),
       "--wal-method=stream",
       "--checkpoint=fast",
       "--no-password",
@@ -46,12 +49,17 @@ export async function runBaseBackup(run: CloneRun): Promise<Result<void, Program
     },
   });
   if (!copied.ok) {
-    rmSync(run.workDirectory, { recursive: true, force: true });
+    removeWork(run);
     return err(copied.error);
   }
   markDataDirectory(run.workDirectory, run.clusterId);
   ensureStandbySignal(run.workDirectory);
   return ok(undefined);
+}
+
+function removeWork({ workDirectory, walDirectory }: CloneRun): void {
+  for (const directory of [workDirectory, walDirectory])
+    if (directory !== null) rmSync(directory, { recursive: true, force: true });
 }
 
 /** Reads the progress lines of `pg_basebackup` and `pg_rewind`: `23013/30234 kB (76%)…`. */

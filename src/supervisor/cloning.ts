@@ -1,5 +1,4 @@
 import { existsSync, readdirSync, rmSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import type { Epoch } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { TimelineEpoch } from "../cluster/observation.ts";
@@ -12,6 +11,13 @@ import type { LocalData } from "./local-data.ts";
 import { type PromiseBook, refusePledged, withNewest, withWal } from "./promises.ts";
 import type { SupervisorRequest } from "./protocol.ts";
 import { RequestRefused, refuseIf } from "./refused.ts";
+import {
+  putWalInPlace,
+  removeAside,
+  removeWalWork,
+  separateWalOf,
+  walWorkDirectory,
+} from "./separate-wal.ts";
 import type { StatePaths } from "./state-directory.ts";
 import { requireSuccess, type Workbench } from "./workbench.ts";
 
@@ -40,6 +46,12 @@ export class Cloning {
     this.#putInPlace();
     rmSync(initdbWorkDirectory(this.#paths.dataDirectory), { recursive: true, force: true });
     rmSync(this.#paths.cloneWorkDirectory, { recursive: true, force: true });
+    removeWalWork(this.#paths.dataDirectory);
+  }
+
+  /** The present data is whole: what it replaced is not needed any more. */
+  discardAside(): Promise<void> {
+    return removeAside(this.#paths.asideDirectory);
   }
 
   async initdb(request: Extract<SupervisorRequest, { kind: "initdb" }>): Promise<void> {
@@ -78,12 +90,14 @@ export class Cloning {
     }
     promises.keep(withNewest(promises.current, request.epoch));
     log.info("supervisor.clone.started", { epoch: request.epoch, replace: request.replace });
+    const walDirectory = this.#keptWalDirectory();
     bench.begin("clone", "waiting for a checkpoint");
     const controller = bench.beginCancellable(request.epoch);
     try {
       const copied = await runBaseBackup({
         binDirectory,
         workDirectory: this.#paths.cloneWorkDirectory,
+        walDirectory: walDirectory === null ? null : walWorkDirectory(walDirectory),
         clusterId: request.clusterId,
         source: configuration.connection(request.source, "guacamole_clone", null),
         signal: controller.signal,
@@ -91,18 +105,25 @@ export class Cloning {
         onProgress: (progress) => bench.progressed("clone", "copying", progress),
       });
       requireSuccess(copied);
-      await rm(this.#paths.asideDirectory, { recursive: true, force: true });
+      await this.discardAside();
       // A pledge or a stop may have come while the old copy was removed.
       if (controller.signal.aborted) throw new RequestRefused("unavailable", "the clone was cancelled");
-      writeDurably(
-        this.#paths.cloneMarkFile,
-        `${JSON.stringify({ epoch: request.epoch, timelines: request.timelines })}\n`,
-        0o600,
-      );
+      const { epoch, timelines } = request;
+      const mark: CloneMark = { epoch, timelines, ...(walDirectory === null ? {} : { walDirectory }) };
+      writeDurably(this.#paths.cloneMarkFile, `${JSON.stringify(mark)}\n`, 0o600);
       this.#putInPlace();
     } finally {
       bench.finish();
     }
+  }
+
+  /** The WAL directory that the clone shall have, too; null: none of its own, or one that cannot be kept. */
+  #keptWalDirectory(): string | null {
+    const { log } = this.#options;
+    const wal = separateWalOf(this.#paths.dataDirectory);
+    if (wal.ok) return wal.value;
+    log.warn("supervisor.clone.wal-directory-not-kept", { message: wal.error });
+    return null;
   }
 
   /** Puts a complete clone in its place. Done again after a crash, from wherever it stopped. */
@@ -119,6 +140,7 @@ export class Cloning {
       }
       renameDurably(cloneWorkDirectory, dataDirectory);
     }
+    if (reign.walDirectory !== undefined) putWalInPlace(reign.walDirectory, dataDirectory, asideDirectory);
     promises.keep(withWal(promises.current, reign));
     data.forgetControl();
     data.trust();
@@ -129,6 +151,8 @@ export class Cloning {
 interface CloneMark {
   readonly epoch: Epoch;
   readonly timelines: readonly TimelineEpoch[];
+  /** Absent: the WAL lies in the data directory. */
+  readonly walDirectory?: string;
 }
 
 function readCloneMark(file: string): CloneMark | null {

@@ -1,5 +1,4 @@
 import { existsSync, writeFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { unreachable } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
@@ -207,7 +206,7 @@ export class Supervisor {
       case "start":
         return this.#bench.enqueue(() => this.#start(request.epoch, stopCount));
       case "discard-aside":
-        return this.#bench.enqueue(() => rm(this.#paths.asideDirectory, { recursive: true, force: true }));
+        return this.#bench.enqueue(() => this.#cloning.discardAside());
       default:
         return unreachable(request);
     }

@@ -251,13 +251,18 @@ export class TestServer {
     return [join(this.#installation.binDirectory, "psql"), "-XAtqc", text, connection];
   }
 
+  /** A program of the supervisor's user, until it has ended. */
+  runAsOwner(command: readonly string[]): void {
+    const run = Bun.spawnSync([...asOwner(), ...command], { cwd: "/" });
+    if (run.exitCode !== 0) throw new Error(`${command.join(" ")}: ${run.stderr.toString()}`);
+  }
+
   /** A process of the supervisor's user, and what it and its successors say. `end` removes what they said. */
   spawnAsOwner(command: readonly string[]): { readonly output: () => string; readonly end: () => void } {
     const path = join(dirname(this.paths.dataDirectory), "process.log");
     const file = openSync(path, "a");
     if (process.getuid?.() === 0) giveTo(SYSTEM_USER, path);
-    const identity = ["setpriv", `--reuid=${SYSTEM_USER}`, `--regid=${SYSTEM_USER}`, "--init-groups", "--"];
-    Bun.spawn([...(process.getuid?.() === 0 ? identity : []), ...command], {
+    Bun.spawn([...asOwner(), ...command], {
       stdin: "ignore",
       stdout: file,
       stderr: file,
@@ -307,6 +312,12 @@ function isRunning(pid: number): boolean {
     .stdout.toString()
     .trim();
   return stat !== "" && !stat.startsWith("Z");
+}
+
+function asOwner(): readonly string[] {
+  return process.getuid?.() === 0
+    ? ["setpriv", `--reuid=${SYSTEM_USER}`, `--regid=${SYSTEM_USER}`, "--init-groups", "--"]
+    : [];
 }
 
 function giveTo(user: string, path: string): void {
