@@ -11,7 +11,7 @@ import type { Lsn } from "../base/lsn.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import { leaseMsOf, longestLeaseMs } from "../cluster/state.ts";
 import { leaseEndMs } from "../decision/lease.ts";
-import { isLeasedReign } from "../decision/quorum.ts";
+import { needsLease } from "../decision/quorum.ts";
 
 /** What a primary is told, on the method `LEASE_METHOD`: its stamp, and how long it holds from there. */
 export interface LeaseGrant {
@@ -84,7 +84,7 @@ export class LeaseGrants {
     if (postgres.kind === "primary" && promises.walEpoch === reign.epoch)
       this.#seen = { epoch: reign.epoch, lsn: postgres.writtenLsn };
     if (this.#seen !== null && this.#seen.epoch !== reign.epoch) this.#seen = null;
-    const isWanted = isLeasedReign(reign) && reign.fence === null && leaseStampMs !== undefined;
+    const isWanted = needsLease(consensus.state) && reign.fence === null && leaseStampMs !== undefined;
     const isNew = leaseStampMs !== this.#stampMs && observation.statusAtMs >= leadingSinceMs;
     if (!isWanted || !isNew || this.#isConfirming) return;
     this.#isConfirming = true;

@@ -14,7 +14,7 @@ import { mayDegrade } from "../cluster/spec.ts";
 import { type ClusterState, leaseMsOf } from "../cluster/state.ts";
 import { decideMember } from "../decision/decide-member.ts";
 import type { Action, Pace, Plan } from "../decision/plan.ts";
-import { isLeasedReign } from "../decision/quorum.ts";
+import { needsLease } from "../decision/quorum.ts";
 import { NO_REIGN_SEEN, type ReignSeen, seeReign } from "../decision/reign-seen.ts";
 import { servedRole } from "../decision/served-role.ts";
 import { perform } from "./execute.ts";
@@ -220,7 +220,8 @@ export class MemberLoop {
     if (postgres.kind === "standby" && primary !== null)
       return Math.max(ATTENTION_MS_MIN, this.#untilSuspicionMs(primary));
     if (postgres.kind !== "primary" || reign === null) return CALM_MS;
-    if (isLeasedReign(reign)) return leaseMsOf(this.#options.consensus.state) / LOOKS_PER_LEASE;
+    if (needsLease(this.#options.consensus.state))
+      return leaseMsOf(this.#options.consensus.state) / LOOKS_PER_LEASE;
     const waitsMs = postgres.commitWaitMs ?? 0;
     if (waitsMs >= WAIT_MS_NOTICED) return SOON_MS;
     return mayDegrade(spec) ? WAIT_MS_NOTICED : CALM_MS;
@@ -303,8 +304,9 @@ export class MemberLoop {
 
   /** This member reigns, or is about to, and only under a lease. */
   #isLeased(): boolean {
-    const { reign } = this.#options.consensus.state;
-    return reign?.primaryId === this.#options.selfId && reign.fence === null && isLeasedReign(reign);
+    const { state } = this.#options.consensus;
+    const { reign } = state;
+    return reign?.primaryId === this.#options.selfId && reign.fence === null && needsLease(state);
   }
 
   /** Begins the plan unless something else runs. @returns milliseconds until the next look. */

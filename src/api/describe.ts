@@ -73,11 +73,27 @@ export function describeCluster(
             phase: reign?.fence == null ? "stop" : "appoint",
           },
     pauses: (state.pauses ?? []).map(({ reason }) => reason),
+    warnings: describeWarnings(sight),
     runningOperations: state.operations.filter(({ status }) => status === "running").map(({ id }) => id),
     failoverCount: state.failoverCount,
     switchoverCount: state.switchoverCount,
     freshness: { consistency, index: sight.appliedIndex, answeredBy },
   };
+}
+
+/** What the primary says of itself that its owner may not have meant. */
+function describeWarnings(sight: Sight): ClusterDocument["warnings"] {
+  const { reign, spec } = sight.state;
+  const postgres = reign === null ? undefined : statusOf(sight, reign.primaryId)?.postgres;
+  const unguarded = postgres?.kind === "primary" ? (postgres.unguarded ?? []) : [];
+  if (unguarded.length === 0 || spec.durability.mode === "async") return [];
+  return [
+    {
+      code: "commits-unguarded",
+      text: `Commits of ${unguarded.join(", ")} wait for no standby: a setting there lowers synchronous_commit. A failover may lose them.`,
+      hint: "ALTER ROLE or ALTER DATABASE … RESET synchronous_commit; sessions keep what they have until they connect anew.",
+    },
+  ];
 }
 
 function leadingOf(sight: Sight): MemberStatus["leading"] {

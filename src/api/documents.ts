@@ -129,6 +129,12 @@ const QuorumDurabilitySchema = t.Object(
     onQuorumLoss: t.Union([t.Literal("block"), t.Literal("degrade")], {
       description: "With too few standbys left: let commits wait, or ask for fewer and say so",
     }),
+    staleReads: t.Optional(
+      t.Union([t.Literal("allow"), t.Literal("refuse")], {
+        description:
+          "Whether a primary that is cut off may answer reads until it learns that another reigns. 'refuse': it ends first, and a failover waits for that",
+      }),
+    ),
   },
   { ...closed, title: "QuorumDurability", description: "No acknowledged commit is ever lost" },
 );
@@ -152,6 +158,15 @@ const AsyncDurabilitySchema = t.Object(
 export const DurabilitySchema = t.Union([QuorumDurabilitySchema, AsyncDurabilitySchema], {
   title: "Durability",
 });
+
+const WarningSchema = t.Object(
+  {
+    code: t.Literal("commits-unguarded"),
+    text: t.String(),
+    hint: t.String({ description: "What to do about it" }),
+  },
+  { title: "Warning" },
+);
 
 export const ClusterSchema = t.Object(
   {
@@ -192,6 +207,7 @@ export const ClusterSchema = t.Object(
     members: t.Array(MemberSchema),
     switchover: orNull(t.Object({ operationId: t.String(), to: t.String(), phase: t.String() })),
     pauses: t.Array(t.String(), { description: "Why no failover happens by itself; empty: it does" }),
+    warnings: t.Array(WarningSchema, { description: "What is not as safe as it could be" }),
     runningOperations: t.Array(t.String()),
     failoverCount: t.Number(),
     switchoverCount: t.Number(),

@@ -160,7 +160,7 @@ function changedSpec(state: ClusterState, change: TopologyChange): ClusterSpec {
   const timing = changedTiming(spec.timing, change.timing);
   const valid = validateTiming(timing);
   if (!valid.ok) throw contradiction("timing", valid.error);
-  const durability = change.durability ?? spec.durability;
+  const durability = changedDurability(spec.durability, change.durability);
   const others = members.filter(({ kind, isLeaving }) => kind === "data" && isLeaving !== true).length - 1;
   if (change.durability?.mode === "quorum" && change.durability.synchronousStandbys > Math.max(1, others)) {
     throw contradiction(
@@ -170,6 +170,15 @@ function changedSpec(state: ClusterState, change: TopologyChange): ClusterSpec {
   }
   const failover = { ...failoverOf(spec), ...change.failover };
   return { ...spec, durability, timing, ...(change.failover === undefined ? {} : { failover }) };
+}
+
+/** What stands of stale reads stays, where a change does not speak of them. */
+function changedDurability(present: Durability, change: TopologyChange["durability"]): Durability {
+  if (change === undefined) return present;
+  if (change.mode === "async") return change;
+  const { staleReads, ...rest } = change;
+  const isRefused = (staleReads ?? (present.mode === "quorum" ? present.staleReads : undefined)) === "refuse";
+  return isRefused ? { ...rest, staleReads: "refuse" } : rest;
 }
 
 function changedTiming(timing: Timing, change: TopologyChange["timing"]): Timing {
@@ -218,9 +227,15 @@ function noticeOf(durability: Durability): string | null {
   if (durability.mode === "async") {
     return `A failover may lose commits that were acknowledged: whatever had not reached the successor. By itself no member is appointed that is known to lack more than ${durability.maxLagBytes} bytes of WAL.`;
   }
-  return durability.onQuorumLoss === "degrade"
-    ? "With too few standbys left, commits are acknowledged with fewer copies, and then no other member can take over without them."
-    : null;
+  const notices = [
+    durability.onQuorumLoss === "degrade"
+      ? "With too few standbys left, commits are acknowledged with fewer copies, and then no other member can take over without them."
+      : "",
+    durability.staleReads === "refuse"
+      ? "A primary that hears of no majority ends before its lease does: then nothing is read from it either."
+      : "",
+  ].filter((notice) => notice !== "");
+  return notices.length === 0 ? null : notices.join(" ");
 }
 
 function describePauses({ pauses = [] }: ClusterState): PausesDocument {

@@ -42,6 +42,12 @@ function setCommand(ports: CliPorts) {
         "degrade",
       ] as const),
     )
+    .addOption(
+      new Option("--stale-reads <policy>", "quorum: reads on a primary that is cut off").choices([
+        "allow",
+        "refuse",
+      ] as const),
+    )
     .option("--max-lag <size>", "async: who lacks more is not appointed by itself (16MB, 1GB, …)", bytes)
     .addOption(
       new Option("--on-crash <policy>", "when the postmaster ends by itself").choices([
@@ -97,6 +103,7 @@ interface Wanted {
   readonly durability?: "quorum" | "async" | undefined;
   readonly synchronousStandbys?: number | undefined;
   readonly onQuorumLoss?: "block" | "degrade" | undefined;
+  readonly staleReads?: "allow" | "refuse" | undefined;
   readonly maxLag?: number | undefined;
   readonly onCrash?: "auto" | "failover" | "restart" | undefined;
   readonly restartMax?: number | undefined;
@@ -111,12 +118,14 @@ interface Wanted {
 const DEFAULT_MAX_LAG_BYTES = 16 * 1024 * 1024;
 
 function changeOf(wanted: Wanted, { durability }: TopologyDocument): TopologyChange {
-  const { synchronousStandbys, onQuorumLoss, maxLag } = wanted;
+  const { synchronousStandbys, onQuorumLoss, staleReads, maxLag } = wanted;
+  const isOfQuorum =
+    synchronousStandbys !== undefined || onQuorumLoss !== undefined || staleReads !== undefined;
   const mode = wanted.durability ?? durability.mode;
-  if (mode === "async" && (synchronousStandbys !== undefined || onQuorumLoss !== undefined))
+  if (mode === "async" && isOfQuorum)
     throw new CliError(
       EXIT.usage,
-      "--synchronous-standbys and --on-quorum-loss belong to --durability quorum",
+      "--synchronous-standbys, --on-quorum-loss and --stale-reads belong to --durability quorum",
     );
   if (mode === "quorum" && maxLag !== undefined)
     throw new CliError(EXIT.usage, "--max-lag belongs to --durability async");
@@ -126,11 +135,7 @@ function changeOf(wanted: Wanted, { durability }: TopologyDocument): TopologyCha
       "--timing brings a lease of its own",
       "Set the profile first, and --lease by a second command.",
     );
-  const isNamed =
-    wanted.durability !== undefined ||
-    synchronousStandbys !== undefined ||
-    onQuorumLoss !== undefined ||
-    maxLag !== undefined;
+  const isNamed = wanted.durability !== undefined || isOfQuorum || maxLag !== undefined;
   const failover = failoverChange(wanted);
   const change: TopologyChange = {
     ...(isNamed
@@ -176,6 +181,7 @@ function asQuorum(wanted: Wanted, present: TopologyDocument["durability"]): Topo
     mode: "quorum",
     synchronousStandbys: wanted.synchronousStandbys ?? before.synchronousStandbys,
     onQuorumLoss: wanted.onQuorumLoss ?? before.onQuorumLoss,
+    ...(wanted.staleReads === undefined ? {} : { staleReads: wanted.staleReads }),
   };
 }
 
@@ -193,7 +199,7 @@ function renderTopology(topology: TopologyDocument): string {
   const kept =
     durability.mode === "async"
       ? `async, at most ${renderBytes(durability.maxLagBytes)} behind to be appointed by itself`
-      : `quorum, ${durability.synchronousStandbys} standbys have each commit; too few left: ${durability.onQuorumLoss}`;
+      : `quorum, ${durability.synchronousStandbys} standbys have each commit; too few left: ${durability.onQuorumLoss}; stale reads: ${durability.staleReads ?? "allow"}`;
   const lines = [
     `commits    ${kept}`,
     `on crash   ${failover.onCrash}; where it is to come back, waited for ${renderDuration(failover.restartMsMax)}`,

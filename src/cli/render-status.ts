@@ -61,6 +61,7 @@ function footnotes(cluster: ClusterDocument): string {
     cluster.switchover === null
       ? null
       : `switchover to ${cluster.switchover.to}: ${cluster.switchover.phase}`,
+    ...cluster.warnings.map(({ text }) => `warning: ${text}`),
     ...cluster.runningOperations.map((id) => `operation ${id} is running`),
     ...cluster.members
       .filter(({ seenAgoMs }) => seenAgoMs !== null && seenAgoMs > 3000)

@@ -197,6 +197,11 @@ export interface PrimaryStatus {
   readonly isProvisioned: boolean;
   /** For how long the oldest commit has been waiting for standbys; null: none waits. Absent: not known. */
   readonly commitWaitMs?: number | null;
+  /**
+   * Roles and databases whose settings keep their commits from waiting for a standby's disk (`synchronous_commit`), bounded: no
+   * failover can promise those. Absent: there are none.
+   */
+  readonly unguarded?: readonly string[];
 }
 
 export interface Ancestor {

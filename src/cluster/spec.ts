@@ -31,6 +31,12 @@ export interface QuorumDurability {
    * the cohort shrink below k, and says so.
    */
   readonly onQuorumLoss: "block" | "degrade";
+  /**
+   * A primary that does not know yet that its reign was ended can acknowledge nothing, but answers reads from the past. `refuse`:
+   * it needs a lease to reign, as in `async`, and nobody follows before that is over. It ends, too, where no majority is left.
+   * Absent: `allow`.
+   */
+  readonly staleReads?: "refuse";
 }
 
 /**
@@ -82,6 +88,11 @@ export function synchronousStandbysOf({ durability }: ClusterSpec): number {
 /** Whether fewer acknowledgements may be asked for when too few standbys are left. */
 export function mayDegrade({ durability }: ClusterSpec): boolean {
   return durability.mode === "async" || durability.onQuorumLoss === "degrade";
+}
+
+/** Whether a primary may not answer reads from the moment on at which another may reign. */
+export function refusesStaleReads({ durability }: ClusterSpec): boolean {
+  return durability.mode === "quorum" && durability.staleReads === "refuse";
 }
 
 /** Whether the primary acknowledges alone, under a lease. */

@@ -18,7 +18,7 @@ import {
 import { type Cohort, featureLevelOf, memberById, type Reign, rulesOf } from "../cluster/state.ts";
 import { compareWal, type EpochPosition, epochOfTimeline, withTimeline } from "../cluster/timelines.ts";
 import { type ClusterView, dataMembers, heardStandby, isHeard, stayingDataMembers } from "./cluster-view.ts";
-import { areEnoughPledged, isLeasedReign, mayLackCommits } from "./quorum.ts";
+import { areEnoughPledged, isLeasedReign, mayLackCommits, needsLease } from "./quorum.ts";
 
 /** A pledged member whose WAL is known and cannot grow under the old reign any more. */
 interface Candidate {
@@ -101,6 +101,8 @@ export function chooseSuccessor(view: ClusterView, reign: Reign): Succession {
     const missing = participants(view, reign).filter((id) => !pledged.has(id));
     return { kind: "waiting", missing, offer: offerOf(ranked) };
   }
+  // Its commits are safe; what is read from it would be of the past as soon as another reigns.
+  if (needsLease(view.state) && !isLeaseOver) return { kind: "lease", untilMs: view.leaseUntilMs };
   const patience = givePatience(view, reign, pledged, isLeased);
   if (patience !== null && taken === undefined) return patience;
 

@@ -15,7 +15,7 @@ import { primarySettings, standbySettings, upstreamOf } from "./desired-settings
 import { hasReignedBefore, relate, relateRecovery } from "./lineage.ts";
 import type { MemberView } from "./member-view.ts";
 import { type Action, act, type Plan, wait } from "./plan.ts";
-import { isLeasedReign } from "./quorum.ts";
+import { isLeasedReign, needsLease } from "./quorum.ts";
 import { REASONS } from "./reasons.ts";
 
 type StartingStatus = Extract<PostgresStatus, { kind: "starting" }>;
@@ -288,12 +288,12 @@ const PROMOTE_AGAIN_MS = 1_000;
 function decidePromotion(view: MemberView, reign: Reign): Plan {
   if (view.promises.walEpoch === reign.epoch && reign.lineage !== null) return wait("waiting-for-primary");
   const settings = primarySettings(view);
-  const needsLease = isLeasedReign(reign);
-  const promote: Action = { kind: "promote", ...reignOf(reign), needsLease };
+  const isLeaseNeeded = needsLease(view.state);
+  const promote: Action = { kind: "promote", ...reignOf(reign), needsLease: isLeaseNeeded };
   const hasLease = holdsLease(view, reign);
   if (isConfigured(view, settings)) {
     // Nobody reigns under a lease before it has one (F6).
-    if (needsLease && !hasLease) return wait("waiting-for-lease", null, "urgent");
+    if (isLeaseNeeded && !hasLease) return wait("waiting-for-lease", null, "urgent");
     const wasAsked = view.promises.walEpoch === reign.epoch && view.reignKnownMs < PROMOTE_AGAIN_MS;
     return wasAsked ? wait("promoting", null, "urgent") : act("promoting", promote);
   }
@@ -306,7 +306,7 @@ function decidePromotion(view: MemberView, reign: Reign): Plan {
   const prepare: readonly Action[] = isPrepared
     ? [configure, reload]
     : [configure, reload, { kind: "checkpoint" }];
-  return act("promoting", ...prepare, ...(needsLease && !hasLease ? [] : [promote]));
+  return act("promoting", ...prepare, ...(isLeaseNeeded && !hasLease ? [] : [promote]));
 }
 
 /** A lease of this very reign stands here. */
@@ -393,7 +393,7 @@ function decidePrimary(view: MemberView, postgres: PrimaryStatus): Plan {
   const settings = primarySettings(view);
   const isInEffect = postgres.synchronous.names === desiredSynchronousStandbyNames(view.state);
   if (!isConfigured(view, settings) || !isInEffect) return configurePrimary(view, reign, settings, postgres);
-  if (view.lease !== null && view.lease !== undefined && !isLeasedReign(reign)) {
+  if (view.lease !== null && view.lease !== undefined && !needsLease(view.state)) {
     return act("configuring", { kind: "release-lease", epoch: reign.epoch });
   }
   if (!postgres.isProvisioned) return act("provisioning", { kind: "provision" });
@@ -428,13 +428,13 @@ function configurePrimary(
   settings: ManagedSettings,
   postgres: PrimaryStatus,
 ): Plan {
-  const needsLease = isLeasedReign(reign) && settings.synchronousStandbyNames === null;
-  if (needsLease && !holdsLease(view, reign)) return wait("waiting-for-lease", null, "soon");
+  const isAlone = isLeasedReign(reign) && settings.synchronousStandbyNames === null;
+  if (isAlone && !holdsLease(view, reign)) return wait("waiting-for-lease", null, "soon");
   const configure: Action = {
     kind: "configure",
     ...reignOf(reign),
     settings,
-    ...(needsLease ? { needsLease } : {}),
+    ...(isAlone ? { needsLease: isAlone } : {}),
   };
   const isFirstRule = postgres.synchronous.names === "" && settings.synchronousStandbyNames !== null;
   const actions: readonly Action[] = isFirstRule

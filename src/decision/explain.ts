@@ -3,13 +3,14 @@
  * chosen by `chooseSuccessor` in a world in which the lost are silent and everybody else has pledged where it stands.
  */
 import type { MemberId } from "../base/ids.ts";
-import { isLeased, mayDegrade } from "../cluster/spec.ts";
+import { mayDegrade } from "../cluster/spec.ts";
 import { type Cohort, type FailoverRecord, leaseMsOf, memberName, type Reign } from "../cluster/state.ts";
 import { streamingOf } from "../cluster/writable.ts";
 import { chooseSuccessor, type LossOffer, type Succession } from "./choose-successor.ts";
 import type { ClusterView } from "./cluster-view.ts";
 import { heardStandby, isHeard } from "./cluster-view.ts";
 import { crashLoop } from "./crash-loop.ts";
+import { needsLease } from "./quorum.ts";
 import type { Reason } from "./reasons.ts";
 
 export interface Explanation {
@@ -117,7 +118,7 @@ function explainCommits(
     primary?.kind === "primary"
       ? streamingOf(view.state, reign.cohort, primary).filter((id) => !lost.has(id)).length
       : 0;
-  if (!isMajorityLeft && isLeased(view.state.spec))
+  if (!isMajorityLeft && needsLease(view.state))
     return {
       outcome: "commits-wait",
       reason: "waiting-for-lease",
@@ -148,7 +149,7 @@ function explainSuccession(
   const electionMs = leaderId === null || lost.has(leaderId) ? spec.timing.electionMsMax : 0;
   const detectionMs = detectionOf(view, reign, leaderId, electionMs);
   // A lease is renewed all the time: its end is counted from the loss, and by a new leader from when it began to lead.
-  const endsMs = isLeased(spec) ? Math.max(detectionMs, electionMs + leaseMsOf(view.state)) : detectionMs;
+  const endsMs = needsLease(view.state) ? Math.max(detectionMs, electionMs + leaseMsOf(view.state)) : detectionMs;
   return {
     outcome: "failover",
     successorId: succession.memberId,

@@ -9,7 +9,8 @@
  * Under a lease (k = 0 by choice) there is no follower to revoke: such a rule ends with the lease, or with the primary.
  */
 import type { MemberId } from "../base/ids.ts";
-import { type Cohort, type Reign, rulesOf } from "../cluster/state.ts";
+import { refusesStaleReads } from "../cluster/spec.ts";
+import { type ClusterState, type Cohort, type Reign, rulesOf } from "../cluster/state.ts";
 
 /**
  * How many of a cohort must have pledged. Null where no number is enough: with k = 0 the primary acknowledges alone, and
@@ -38,6 +39,11 @@ export function areEnoughPledged(reign: Reign, pledged: ReadonlySet<MemberId>, i
 /** Whether the reign's primary may acknowledge alone, and so needs a lease. */
 export function isLeasedReign(reign: Reign): boolean {
   return ownRules(reign).some(({ isLeased }) => isLeased === true);
+}
+
+/** Whether the primary may reign under a lease only: its commits need one, or what is read from it does. */
+export function needsLease({ spec, reign }: Pick<ClusterState, "spec" | "reign">): boolean {
+  return reign !== null && (isLeasedReign(reign) || refusesStaleReads(spec));
 }
 
 /** Whether commits may count that were acknowledged under a lease, in this reign or one before: nobody else need have them. */

@@ -1,5 +1,8 @@
 import { REPLICATION_ROLE } from "./conninfo.ts";
 
+/** More are not told: one is enough to look. */
+const UNGUARDED_MAX = 10;
+
 /**
  * All that is asked of a server, in one statement and one round trip. Functions that fail in the other role stand behind
  * a CASE on `pg_is_in_recovery()`.
@@ -53,6 +56,18 @@ export const LOOK_QUERY = `
       SELECT json_agg(pid || '.' || extract(epoch FROM query_start))
       FROM pg_stat_activity WHERE wait_event_type = 'IPC' AND wait_event = 'SyncRep'
     ) END AS waiting_commits,
+    CASE WHEN NOT is_standby THEN (
+      SELECT json_agg(whose) FROM (
+        SELECT concat_ws(' in ', 'role ' || quote_ident(rolname), 'database ' || quote_ident(datname)) AS whose
+        FROM pg_db_role_setting AS setting
+          CROSS JOIN unnest(setconfig) AS line
+          LEFT JOIN pg_roles ON pg_roles.oid = setrole
+          LEFT JOIN pg_database ON pg_database.oid = setdatabase
+        WHERE line ~* '^synchronous_commit=' AND line !~* '=(on|true|yes|1|remote_apply)$'
+        ORDER BY whose
+        LIMIT ${UNGUARDED_MAX}
+      ) AS unguarded
+    ) END AS unguarded,
     CASE WHEN is_standby OR NOT EXISTS (
       SELECT FROM pg_roles WHERE rolname = '${REPLICATION_ROLE}' AND rolreplication AND rolcanlogin
     ) THEN false ELSE
@@ -107,6 +122,7 @@ export interface LookRow {
   readonly synchronous_standby_names: string;
   readonly standbys: readonly StandbyRow[] | null;
   readonly waiting_commits: readonly string[] | null;
+  readonly unguarded: readonly string[] | null;
   readonly is_provisioned: boolean;
 }
 

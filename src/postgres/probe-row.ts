@@ -32,6 +32,7 @@ export function parseLookRow(row: LookRow): ProbedServer {
     standbys: (row.standbys ?? []).map(standbyConnection),
     isProvisioned: row.is_provisioned,
     waitingCommits: row.waiting_commits ?? [],
+    ...(row.unguarded === null || row.unguarded.length === 0 ? {} : { unguarded: row.unguarded }),
   };
 }
 

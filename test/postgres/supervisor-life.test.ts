@@ -170,6 +170,18 @@ describe.each(majors.map((installation) => [installation.major, installation] as
       );
     });
 
+    test("settings that lower the guard of commits are seen", async () => {
+      expect(await m1.probed("primary")).not.toHaveProperty("unguarded");
+      m1.sql("CREATE ROLE loose; CREATE ROLE strict; CREATE ROLE usual");
+      m1.sql("ALTER ROLE loose SET synchronous_commit = 'off'");
+      m1.sql("ALTER ROLE strict SET synchronous_commit = 'remote_apply'");
+      m1.sql("ALTER ROLE usual SET work_mem = '8MB'");
+      m1.sql("ALTER ROLE strict IN DATABASE postgres SET synchronous_commit = 'local'");
+      const { unguarded } = await m1.probed("primary", (look) => look.unguarded !== undefined);
+      expect(unguarded).toEqual(["role loose", "role strict in database postgres"]);
+      m1.sql("DROP ROLE loose; DROP ROLE strict; DROP ROLE usual");
+    });
+
     test("applications do not get in as members, nor members as superusers", () => {
       const key = `sslmode=require sslcert=${m2.paths.certificateFile} sslkey=${m2.paths.keyFile}`;
       const psql = (connection: string): string =>

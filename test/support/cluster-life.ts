@@ -21,7 +21,7 @@ import { bareEnvironment, guacamole, type Run, testedBinary } from "./tested-bin
 const HOOK_MS_MAX = 170_000;
 /** Far more than anything here takes on a slow machine. */
 export const DEADLINE_MS = 90_000;
-const LOGIN = { username: "ledger", password: "kept-nowhere-but-here", database: "ledger" };
+export const LOGIN = { username: "ledger", password: "kept-nowhere-but-here", database: "ledger" };
 const LOG_LINES_SHOWN = 40;
 
 export function newestPostgres(): Installation {

@@ -418,6 +418,21 @@ describe("reads", () => {
     expect(fake.commands).toEqual([]);
   });
 
+  test("the cluster warns of commits that no failover can promise, where it promises others", async () => {
+    const fake = createFake();
+    const warnings = async () =>
+      ((await (await ask(fake, "/v1/cluster")).json()) as ClusterDocument).warnings;
+    expect(await warnings()).toEqual([]);
+    const primary = PRIMARY as Extract<typeof PRIMARY, { kind: "primary" }>;
+    fake.local = statusOf(fake.selfId, { ...primary, unguarded: ["role etl in database shop"] });
+    expect(await warnings()).toMatchObject([
+      { code: "commits-unguarded", text: expect.stringContaining("role etl in database shop") },
+    ]);
+    const { spec } = stateOf();
+    fake.state = stateOf({ spec: { ...spec, durability: { mode: "async", maxLagBytes: 1 } } });
+    expect(await warnings()).toEqual([]);
+  });
+
   test("a linearizable read waits for the log, and says when it cannot", async () => {
     const fake = createFake();
     const path = "/v1/cluster?consistency=linearizable";

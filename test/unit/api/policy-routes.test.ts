@@ -80,6 +80,23 @@ describe("PATCH /v1/topology", () => {
     expect(fake.commands).toEqual([]);
   });
 
+  test("keeps what is said of stale reads until that is changed itself", async () => {
+    const fake = living(4);
+    const quorum = { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "block" } as const;
+    const patched = async (durability: object) => {
+      const answer = await ask(fake, "PATCH", "/v1/topology", { durability });
+      expect(answer.status).toBe(200);
+      return (await read<TopologyDocument>(answer)).durability;
+    };
+    expect(await patched({ ...quorum, staleReads: "refuse" })).toEqual({ ...quorum, staleReads: "refuse" });
+    expect(await patched({ ...quorum, onQuorumLoss: "degrade" })).toMatchObject({ staleReads: "refuse" });
+    expect(await patched({ ...quorum, staleReads: "allow" })).toEqual(quorum);
+    const early = await ask(living(3), "PATCH", "/v1/topology", {
+      durability: { ...quorum, staleReads: "refuse" },
+    });
+    expect([early.status, (await read<ProblemDocument>(early)).code]).toEqual([409, "feature-level-low"]);
+  });
+
   test("waits for the last member to be upgraded", async () => {
     const answer = await ask(living(2), "PATCH", "/v1/topology", { timing: { profile: "wan" } });
     expect([answer.status, (await read<ProblemDocument>(answer)).code]).toEqual([409, "feature-level-low"]);

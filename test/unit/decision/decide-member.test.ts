@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { ManagedSettings } from "../../../src/cluster/managed-settings.ts";
 import type { PostgresStatus } from "../../../src/cluster/observation.ts";
+import { type ClusterSpec, DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
 import type { ClusterState } from "../../../src/cluster/state.ts";
 import { decideMember } from "../../../src/decision/decide-member.ts";
 import type { MemberView } from "../../../src/decision/member-view.ts";
@@ -24,6 +25,10 @@ import {
 
 const hashSettings = (settings: ManagedSettings) => JSON.stringify(settings);
 const LOCAL = { listenAddresses: "127.0.0.1", port: 5432, socketDirectory: "/tmp" };
+const REFUSES_STALE_READS: ClusterSpec = {
+  ...DEFAULT_SPEC,
+  durability: { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "block", staleReads: "refuse" },
+};
 const FENCE = { reason: "postmaster-died", preferredId: null, fencedAtWallMs: 0 };
 const PLEDGED = { pledgedEpoch: epoch(1) };
 const STOPPED = {
@@ -495,6 +500,17 @@ describe("under a lease (F6)", () => {
       ...lease(900),
     };
     expect(say(decideMember(view(serving, reigns, ready)))).toBe("configuring: release-lease");
+    // Not where what is read needs one.
+    const guarded = { ...reigns, spec: REFUSES_STALE_READS };
+    expect(say(decideMember(view(serving, guarded, ready)))).toStartWith("serving");
+  });
+
+  test("a reign over a quorum needs one, too, where stale reads are refused", () => {
+    const guarded = { ...m2Reigns, spec: REFUSES_STALE_READS };
+    const ready = { ...own, settingsHash: settings(null, [1, "m3"]) };
+    expect(say(decideMember(view(waits, guarded, ready)))).toBe("waiting-for-lease");
+    const plan = decideMember(view(waits, guarded, { ...ready, ...lease(2_000) }));
+    expect(plan.actions).toMatchObject([{ kind: "promote", epoch: 2, needsLease: true }]);
   });
 });
 

@@ -294,6 +294,30 @@ describe("a reign under a lease", () => {
   });
 });
 
+describe("a reign over a quorum whose stale reads are refused", () => {
+  const spec: ClusterSpec = {
+    ...DEFAULT_SPEC,
+    durability: { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "block", staleReads: "refuse" },
+  };
+  const fence: Fence = { reason: "member-lost", preferredId: null, fencedAtWallMs: 0 };
+  const state = { ...STATE, spec, reign: reign({ fence }) };
+  const pledged: Seen = { postgres: pledgedStandby(100), promises: { pledgedEpoch: epoch(1) } };
+  const gone: Seen = { postgres: primary(1, ["m2", "m3"]), silentMs: 5_000 };
+
+  test("is followed only once nothing can be read from it: its lease is over, or it has stopped", () => {
+    const seen = { m1: gone, m2: pledged, m3: pledged };
+    expect(decide(state, seen, { leaseUntilMs: NOW_MS + 1 })).toBe("hold waiting-for-lease-end");
+    expect(decide(state, seen, { leaseUntilMs: NOW_MS })).toStartWith("appoint m2");
+    const stopped: Seen = { postgres: pledgedStandby(90), promises: { pledgedEpoch: epoch(1) } };
+    expect(decide(state, { ...seen, m1: stopped }, { leaseUntilMs: NOW_MS + 1 })).toStartWith("appoint m2");
+  });
+
+  test("still needs its pledges, lease or no lease", () => {
+    const one = { m1: gone, m2: pledged, m3: { postgres: standby(), silentMs: 5_000 } };
+    expect(decide(state, one, { leaseUntilMs: 0 })).toBe("hold waiting-for-pledges");
+  });
+});
+
 describe("a quorum's loss that a person takes", () => {
   test("appoints the member that was shown although others may hold more, and says so", () => {
     const acceptedLoss = {
