@@ -19,12 +19,18 @@ export class HealthChecks {
   #writeFailingSinceMs: number | null = null;
   #stoppedSinceMs: number | null = null;
   #detail: string | null = null;
+  #pendingRestart: readonly string[] = [];
 
   /** `onNews` is called when something begins to fail, or works again. */
   constructor(probe: ProbePort, clock: Clock, onNews: () => void) {
     this.#probe = probe;
     this.#clock = clock;
     this.#onNews = onNews;
+  }
+
+  /** Parameters that wait for PostgreSQL to be started again, as of the last time that it was asked. */
+  get pendingRestart(): readonly string[] {
+    return this.#pendingRestart;
   }
 
   /** Asks again where that is due, and says for how long what has been failing. */
@@ -54,12 +60,13 @@ export class HealthChecks {
   }
 
   /** What fails has been failing since it was asked. */
-  #take({ connection, write, detail }: CheckResult, askedAtMs: number): void {
+  #take({ connection, write, detail, pendingRestart }: CheckResult, askedAtMs: number): void {
     const before = `${this.#connectionFailingSinceMs !== null} ${this.#writeFailingSinceMs !== null}`;
     this.#connectionFailingSinceMs =
       connection === "failed" ? (this.#connectionFailingSinceMs ?? askedAtMs) : null;
     this.#writeFailingSinceMs = write === "failed" ? (this.#writeFailingSinceMs ?? askedAtMs) : null;
     this.#detail = detail;
+    this.#pendingRestart = pendingRestart ?? this.#pendingRestart;
     const after = `${this.#connectionFailingSinceMs !== null} ${this.#writeFailingSinceMs !== null}`;
     if (before !== after) this.#onNews();
   }
@@ -68,5 +75,6 @@ export class HealthChecks {
     this.#connectionFailingSinceMs = null;
     this.#writeFailingSinceMs = null;
     this.#detail = null;
+    this.#pendingRestart = [];
   }
 }

@@ -262,6 +262,7 @@ export class MemberLoop {
   #publish(look: LocalLook, plan: Plan): void {
     const { selfId, bootId, version, consensus, hooks, log } = this.#options;
     const detail = this.#failure ?? plan.detail;
+    const pendingRestart = this.#checks?.pendingRestart ?? [];
     this.#sequence += 1;
     this.#status = {
       memberId: selfId,
@@ -282,6 +283,7 @@ export class MemberLoop {
       ...(this.#checks === null
         ? {}
         : { checks: this.#checks.consider(look.postgres, look.postmasterState) }),
+      ...(pendingRestart.length === 0 ? {} : { pendingRestart }),
       ...(hooks === null ? {} : { hooks: hooks.status }),
       ...(this.#isLeased() && look.stampMs !== null ? { leaseStampMs: look.stampMs } : {}),
     };

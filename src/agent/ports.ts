@@ -26,6 +26,8 @@ export interface CheckResult {
   readonly write: "works" | "failed" | "unknown";
   /** Why something failed; null: nothing did. */
   readonly detail: string | null;
+  /** Parameters that wait for PostgreSQL to be started again. Absent: not asked this time. */
+  readonly pendingRestart?: readonly string[];
 }
 
 export type ProbeLook =

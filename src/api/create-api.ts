@@ -8,6 +8,7 @@ import { historyRoutes } from "./history-routes.ts";
 import { explainInvalid } from "./invalid-request.ts";
 import { memberRoutes } from "./member-routes.ts";
 import { type Json, normalizeOpenApi } from "./openapi.ts";
+import { parameterRoutes } from "./parameter-routes.ts";
 import { policyRoutes } from "./policy-routes.ts";
 import type { ApiPorts } from "./ports.ts";
 import { probeRoutes } from "./probe-routes.ts";
@@ -124,6 +125,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
     .use(probeRoutes(ports))
     .use(clusterRoutes(ports))
     .use(policyRoutes(ports))
+    .use(parameterRoutes(ports))
     .use(failoverRoutes(ports))
     .use(memberRoutes(ports))
     .use(tokenRoutes(ports, tokenUse))

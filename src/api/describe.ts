@@ -160,6 +160,7 @@ export function describeMember(sight: Sight, member: Member): MemberDocument {
     data: member.data,
     hooks: describeHooks(status),
     work: status?.work ?? null,
+    pendingRestart: [...(status?.pendingRestart ?? [])],
     version: status?.version ?? null,
   };
 }

@@ -1,6 +1,7 @@
 import type { Static } from "@sinclair/typebox";
 import { t } from "elysia";
 import { ZONE } from "../cluster/member.ts";
+import { ParameterLayersSchema } from "./parameter-documents.ts";
 
 /**
  * The shapes of what goes in and out, once: the router checks them, OpenAPI shows them, the command line is typed by
@@ -84,6 +85,9 @@ export const MemberSchema = t.Object(
       ),
     ),
     work: orNull(WorkSchema),
+    pendingRestart: t.Array(t.String(), {
+      description: "Parameters of which another value waits for PostgreSQL to be started again",
+    }),
     version: orNull(t.String()),
   },
   { title: "Member" },
@@ -482,6 +486,7 @@ export const SpecSchema = t.Object(
       failover: FailoverPolicySchema,
       timing: TimingSchema,
       consensus: t.Object({ votersMax: t.Number({ description: "At most so many members vote" }) }),
+      postgres: t.Object({ parameters: ParameterLayersSchema }),
     }),
   },
   { title: "Spec" },

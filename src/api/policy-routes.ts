@@ -12,6 +12,7 @@ import { type ClusterState, leaseMsOf, memberName } from "../cluster/state.ts";
 import { idempotent } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import { describeCohort, describeMember, describeTags, roleOf, toInstant } from "./describe.ts";
+import { describeLayers } from "./describe-parameters.ts";
 import {
   PauseRequestSchema,
   type PausesDocument,
@@ -26,6 +27,7 @@ import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";
 import { callerOf, describeRoute } from "./route-context.ts";
 import { look, type Sight } from "./sight.ts";
+import { etagOf, requireMatch, specChangeHeaders } from "./spec-version.ts";
 import { submit, wishOf } from "./submit.ts";
 
 /** What operators want: how commits are kept, when a failover happens, and when it does not. */
@@ -57,14 +59,7 @@ export function policyRoutes(ports: ApiPorts) {
       },
       {
         body: TopologyChangeSchema,
-        headers: t.Composite([
-          idempotent,
-          t.Object({
-            "if-match": t.Optional(
-              t.String({ description: "The ETag of the version that is meant to be changed" }),
-            ),
-          }),
-        ]),
+        headers: specChangeHeaders,
         response: { 200: TopologySchema },
         detail: describeRoute(
           "operator",
@@ -87,6 +82,7 @@ export function policyRoutes(ports: ApiPorts) {
             failover: { ...failoverOf(spec) },
             timing: effectiveTiming(state),
             consensus: { votersMax: votersMaxOf(spec) },
+            postgres: { parameters: describeLayers(state, spec.postgres?.parameters ?? {}) },
           },
         };
       },
@@ -137,21 +133,6 @@ export function policyRoutes(ports: ApiPorts) {
         detail: describeRoute("operator", "cluster", "Take a reason back, or all of them"),
       },
     );
-}
-
-function etagOf({ generation }: ClusterState): string {
-  return `"${generation}"`;
-}
-
-/** The generation that is to be changed. @throws {ApiProblem} 412 where another one was meant. */
-function requireMatch(state: ClusterState, ifMatch: string | null): ClusterState["generation"] {
-  if (ifMatch === null || ifMatch === "*" || ifMatch === etagOf(state)) return state.generation;
-  throw new ApiProblem({
-    status: 412,
-    code: "stale-generation",
-    detail: `The settings are at generation ${state.generation}; the request was made for ${ifMatch}. Nothing was changed.`,
-    hint: "Read them again, and make your change to what they are now.",
-  });
 }
 
 /** @throws {ApiProblem} 422 where the result would contradict itself, with the names that do. */

@@ -8,6 +8,8 @@ import type { Consensus } from "../cluster/consensus.ts";
 import type { Fork } from "../cluster/fork.ts";
 import type { Member, MemberTags } from "../cluster/member.ts";
 import type { MemberStatus } from "../cluster/observation.ts";
+import type { Parameters } from "../cluster/parameters.ts";
+import type { ServerSettings, TriedParameters } from "../cluster/server-settings.ts";
 import type { Cohort } from "../cluster/state.ts";
 
 /**
@@ -43,6 +45,13 @@ export interface ApiPorts {
   forks(memberId: MemberId): Promise<Result<readonly Fork[], string>>;
   /** Asks the hook of the primary's host whether it may hand over to the member of this name; the error says why not. */
   mayHandOver(primaryId: MemberId, to: string): Promise<Result<null, string>>;
+  /** What a member's server says of these parameters (null: of all); the error says why that cannot be told. */
+  serverSettings(
+    memberId: MemberId,
+    names: readonly string[] | null,
+  ): Promise<Result<ServerSettings, string>>;
+  /** Whether a member's PostgreSQL would start with these parameters. */
+  tryParameters(memberId: MemberId, parameters: Parameters): Promise<TriedParameters>;
   /** A new UUID. */
   newId(): string;
   /** A new secret: at least 128 bits of chance, of A-Z, a-z, 0-9, `-` only. */

@@ -8,6 +8,7 @@ import { renderTable, withoutControls } from "./render-table.ts";
 
 /** `guacamole topology` */
 export function topologyCommand(ports: CliPorts) {
+  // No options of its own: it would keep those that are meant for what follows.
   return new Command("topology")
     .summary("who follows whom, how commits are kept, when a failover happens")
     .description("Shows or changes how commits are kept, and what is done about a primary in trouble.")

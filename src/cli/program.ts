@@ -2,6 +2,7 @@ import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-
 import { auditCommand } from "./audit-command.ts";
 import { initCommand, statusCommand, switchoverCommand } from "./cluster-commands.ts";
 import { type CompletionCommand, renderCompletion } from "./completion.ts";
+import { configCommand } from "./config-commands.ts";
 import { explainCommand, failoverCommand, historyCommand } from "./failover-commands.ts";
 import { memberCommand } from "./member-commands.ts";
 import { eventsCommand, operationCommand } from "./operation-commands.ts";
@@ -60,6 +61,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(explainCommand(ports))
     .addCommand(historyCommand(ports))
     .addCommand(topologyCommand(ports))
+    .addCommand(configCommand(ports))
     .addCommand(pauseCommand(ports))
     .addCommand(resumeCommand(ports))
     .addCommand(memberCommand(ports))

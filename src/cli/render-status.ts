@@ -64,6 +64,11 @@ function footnotes(cluster: ClusterDocument): string {
     ...cluster.warnings.map(({ text }) => `warning: ${text}`),
     ...cluster.runningOperations.map((id) => `operation ${id} is running`),
     ...cluster.members
+      .filter(({ pendingRestart }) => pendingRestart.length > 0)
+      .map(
+        ({ name, pendingRestart }) => `${name}: ${pendingRestart.join(", ")} wait for a start of PostgreSQL`,
+      ),
+    ...cluster.members
       .filter(({ seenAgoMs }) => seenAgoMs !== null && seenAgoMs > 3000)
       .map(
         ({ name, seenAgoMs }) => `what is shown of ${name} is ${Math.round((seenAgoMs ?? 0) / 1000)} s old`,

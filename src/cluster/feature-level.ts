@@ -10,7 +10,7 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  * 1: release 0.1.0. 2: membership that shrinks, learners, recovery. 3: durability with a lease, sizes of WAL files, pauses, history of failovers.
  * 4: tokens with names, an end and the scopes `health` and `access`;
  *    leases that last a third longer, and stand for as long as they were given for; the audit trail;
- *    stale reads that are refused.
+ *    stale reads that are refused; PostgreSQL's parameters.
  */
 export const FEATURE_LEVEL = 4;
 
@@ -35,6 +35,7 @@ export function isUnderstoodByAll(state: ClusterState, change: Change): boolean 
 }
 
 function neededLevel(change: Change): number {
+  if (change.kind === "change-spec" && change.spec.postgres !== undefined) return 4;
   const isNewWord = change.kind === "create-join-token" && change.replaces !== undefined;
   if (change.kind === "create-token" && namesNewToken(change)) return 4;
   if (change.kind === "change-spec" && refusesStaleReads(change.spec)) return 4;

@@ -1,4 +1,5 @@
 import type { ClusterId } from "../base/ids.ts";
+import type { Parameters } from "./parameters.ts";
 
 /** A PostgreSQL to receive from. */
 export interface Upstream {
@@ -18,4 +19,6 @@ export interface ManagedSettings {
   readonly upstream: Upstream | null;
   /** For `synchronous_standby_names`; null: empty. */
   readonly synchronousStandbyNames: { readonly k: number; readonly names: readonly string[] } | null;
+  /** What operators want beside it. Absent: nothing. */
+  readonly parameters?: Parameters;
 }

@@ -32,6 +32,8 @@ export interface MemberStatus {
   readonly disks?: readonly DiskStatus[];
   /** What asks more of PostgreSQL than a look. Absent: it is not asked. */
   readonly checks?: Checks;
+  /** Parameters that wait for PostgreSQL to be started again. Absent: none are known to. */
+  readonly pendingRestart?: readonly string[];
   /** The host's own time of this look, in its own words: the leader hands it back as a lease. Only of a leased primary. */
   readonly leaseStampMs?: number;
   /** Programs that the host's owner has run at turns. Absent: there are none. */

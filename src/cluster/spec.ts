@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../base/result.ts";
+import type { ParameterLayers } from "./parameters.ts";
 
 /**
  * What operators want of the cluster. Replicated, versioned by a generation; a member's own file never says any of it.
@@ -10,6 +11,13 @@ export interface ClusterSpec {
   readonly consensus?: ConsensusSpec;
   /** Absent: `DEFAULT_FAILOVER`. */
   readonly failover?: FailoverSpec;
+  /** From feature level 4 on. Absent: PostgreSQL's base files say it all. */
+  readonly postgres?: PostgresSpec;
+}
+
+/** How PostgreSQL is configured, beside what guacamole owns. */
+export interface PostgresSpec {
+  readonly parameters?: ParameterLayers;
 }
 
 /** How many members vote. All others learn, and take the place of a voter that is gone. */

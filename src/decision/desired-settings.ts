@@ -1,6 +1,7 @@
 import { assert } from "../base/assert.ts";
 import type { MemberId } from "../base/ids.ts";
 import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
+import { type ParameterRole, parametersOf } from "../cluster/parameters.ts";
 import { type ClusterState, memberById, standbyNameOf } from "../cluster/state.ts";
 import { dataMembers } from "./cluster-view.ts";
 import type { MemberView } from "./member-view.ts";
@@ -15,7 +16,7 @@ export function standbySettings(view: MemberView, upstream: Upstream | null): Ma
   const names = others.map(({ id }) => standbyNameOf(view.state, id)).sort();
   // In a group that was recovered there may be nobody else: `ANY 1 ()` would keep PostgreSQL from starting.
   const most = Math.min(k, names.length);
-  return settings(view, upstream, most === 0 ? null : { k: most, names });
+  return settings(view, "standby", upstream, most === 0 ? null : { k: most, names });
 }
 
 /** A member's PostgreSQL as the primary of the present reign, with its pending cohort while there is one. */
@@ -24,20 +25,23 @@ export function primarySettings(view: MemberView): ManagedSettings {
   assert(reign !== null, "a primary has a reign");
   const { k, standbyIds } = reign.pendingCohort ?? reign.cohort;
   const names = standbyIds.map((id) => standbyNameOf(view.state, id)).sort();
-  return settings(view, null, k === 0 ? null : { k, names });
+  return settings(view, "primary", null, k === 0 ? null : { k, names });
 }
 
 function settings(
   view: MemberView,
+  role: ParameterRole,
   upstream: Upstream | null,
   synchronousStandbyNames: ManagedSettings["synchronousStandbyNames"],
 ): ManagedSettings {
+  const parameters = parametersOf(view.state.spec.postgres?.parameters, view.selfId, role);
   return {
     memberName: standbyNameOf(view.state, view.selfId),
     clusterId: view.state.clusterId,
     ...view.local,
     upstream,
     synchronousStandbyNames,
+    ...(parameters === null ? {} : { parameters }),
   };
 }
 

@@ -56,12 +56,19 @@ import { explain, reasonOf } from "./explain.ts";
 import { Hooks } from "./hooks.ts";
 import { readMemberTls, writeMemberTls } from "./member-files.ts";
 import {
+  type AskablePostgres,
   FORKS_METHOD,
   forksHere,
   forksOf,
   HAND_OVER_METHOD,
   mayHandOver,
   mayHandOverHere,
+  SETTINGS_METHOD,
+  settingsHere,
+  settingsOf,
+  TRY_METHOD,
+  tryHere,
+  tryOn,
 } from "./member-questions.ts";
 import { whyNoPeerPort } from "./peer-port.ts";
 import { whyRemoved } from "./removal-note.ts";
@@ -221,6 +228,16 @@ export class MemberProcess {
         const plane = this.#plane;
         if (plane === null) return err("this member is starting");
         return mayHandOver(plane.consensus, { id: plane.memberId, hooks: plane.hooks }, primaryId, to);
+      },
+      serverSettings: async (memberId, names) => {
+        const plane = this.#plane;
+        if (plane === null) return err("this member is starting");
+        return settingsOf(plane.consensus, asAskable(plane), memberId, names);
+      },
+      tryParameters: async (memberId, parameters) => {
+        const plane = this.#plane;
+        if (plane === null) return { kind: "unknown", why: "this member is starting" };
+        return tryOn(plane.consensus, asAskable(plane), memberId, parameters);
       },
       form: (request) => this.#once(() => this.#form(request)),
       join: (request) => this.#once(() => this.#join(request)),
@@ -450,6 +467,9 @@ export class MemberProcess {
     this.#plane = { memberId, consensus, memberLoop, leaderLoop, supervisor, probe, hooks };
     consensus.onCall(async (_from, method, payload) => {
       if (method === FORKS_METHOD) return { forks: await forksHere(supervisor) };
+      const askable = { id: memberId, supervisor, probe };
+      if (method === SETTINGS_METHOD) return settingsHere(askable, payload);
+      if (method === TRY_METHOD) return tryHere(askable, payload);
       if (method === HAND_OVER_METHOD) return mayHandOverHere(hooks, payload);
       if (method !== LEASE_METHOD) throw new Error(`no member answers '${method}'`);
       await memberLoop.takeLease(parseLeaseGrant(payload));
@@ -599,6 +619,10 @@ function localPostgres(postgres: PostgresConfig, supervisor: SupervisorLink, pro
     },
     hashSettings,
   };
+}
+
+function asAskable({ memberId, supervisor, probe }: ControlPlane): AskablePostgres {
+  return { id: memberId, supervisor, probe };
 }
 
 function keyed({

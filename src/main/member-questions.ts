@@ -3,6 +3,9 @@ import { type MemberId, parseMemberName } from "../base/ids.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import type { Fork } from "../cluster/fork.ts";
+import type { Parameters } from "../cluster/parameters.ts";
+import type { ServerSettings, TriedParameters } from "../cluster/server-settings.ts";
+import type { Probe } from "../postgres/probe.ts";
 import type { Hooks } from "./hooks.ts";
 import type { SupervisorLink } from "./supervisor-link.ts";
 
@@ -69,5 +72,78 @@ export async function mayHandOver(
     return why === null ? ok(null) : err(why);
   } catch (error) {
     return err(error instanceof Error ? error.message : String(error));
+  }
+}
+
+export const SETTINGS_METHOD = "read-settings";
+export const TRY_METHOD = "try-parameters";
+
+const SETTINGS_DEADLINE_MS = 3_000;
+/** Longer than a trial may take, shorter than whoever asked waits. */
+const TRY_DEADLINE_MS = 10_000;
+
+/** This member's PostgreSQL, for questions about its parameters. */
+export interface AskablePostgres {
+  readonly id: MemberId;
+  readonly supervisor: SupervisorLink | null;
+  readonly probe: Probe | null;
+}
+
+/** What the server here says. @throws {Error} where there is none that answers. */
+export async function settingsHere(
+  { supervisor, probe }: AskablePostgres,
+  payload: unknown,
+): Promise<ServerSettings> {
+  if (supervisor === null || probe === null) throw new Error("this member has no PostgreSQL");
+  const names = typeof payload === "object" && payload !== null && "names" in payload ? payload.names : null;
+  const asked = Array.isArray(names) ? names.map(String) : null;
+  const [answer, look] = await Promise.all([
+    probe.settings(asked, SETTINGS_DEADLINE_MS),
+    supervisor.request({ kind: "look" }, SETTINGS_DEADLINE_MS),
+  ]);
+  return { ...answer, takenOut: look.ok ? (look.look.takenOut ?? []) : [] };
+}
+
+/** What a member's server says of its parameters; the error says why that cannot be told. */
+export async function settingsOf(
+  consensus: Consensus,
+  self: AskablePostgres,
+  memberId: MemberId,
+  names: readonly string[] | null,
+): Promise<Result<ServerSettings, string>> {
+  try {
+    if (memberId === self.id) return ok(await settingsHere(self, { names }));
+    const answer = await consensus.call(memberId, SETTINGS_METHOD, { names }, 2 * SETTINGS_DEADLINE_MS);
+    // A member of this cluster wrote it: its form is trusted, its content is data.
+    return ok(answer as ServerSettings);
+  } catch (error) {
+    return err(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Tries parameters on the PostgreSQL here. @throws {Error} where there is none. */
+export async function tryHere({ supervisor }: AskablePostgres, payload: unknown): Promise<TriedParameters> {
+  if (supervisor === null) throw new Error("this member has no PostgreSQL");
+  // The supervisor reads every name and value of it.
+  const { parameters } = payload as { readonly parameters: Parameters };
+  const answer = await supervisor.request({ kind: "try-parameters", parameters }, TRY_DEADLINE_MS);
+  if (answer.ok) return { kind: "fits" };
+  return { kind: answer.code === "program-failed" ? "refused" : "unknown", why: answer.message };
+}
+
+/** Whether a member's PostgreSQL would start with these parameters. */
+export async function tryOn(
+  consensus: Consensus,
+  self: AskablePostgres,
+  memberId: MemberId,
+  parameters: Parameters,
+): Promise<TriedParameters> {
+  try {
+    if (memberId === self.id) return await tryHere(self, { parameters });
+    const answer = await consensus.call(memberId, TRY_METHOD, { parameters }, TRY_DEADLINE_MS);
+    // A member of this cluster wrote it: its form is trusted, its content is data.
+    return answer as TriedParameters;
+  } catch (error) {
+    return { kind: "unknown", why: error instanceof Error ? error.message : String(error) };
   }
 }

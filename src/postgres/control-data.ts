@@ -3,6 +3,7 @@ import type { TimelineId } from "../base/ids.ts";
 import { LSN_ZERO, type Lsn, type Position, parseLsn } from "../base/lsn.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import { runProgram } from "./program.ts";
+import type { StandbyLimits } from "./standby-limits.ts";
 
 /** What the control file says of a data directory that nobody has open, by `pg_controldata`. */
 export interface ControlData {
@@ -22,6 +23,8 @@ export interface ControlData {
    * which nobody knows beforehand where in WAL it is.
    */
   readonly consistentAt: Position | null;
+  /** What a standby with this data needs at least. */
+  readonly limits: StandbyLimits;
 }
 
 /** Runs `pg_controldata`. The error is what it said, for people. */
@@ -64,6 +67,13 @@ export function parseControlData(text: string): Result<ControlData, string> {
     state,
     walSegmentBytes,
     consistentAt: consistentAt(fields),
+    limits: {
+      max_connections: Number(fields.get("max_connections setting") ?? 0),
+      max_locks_per_transaction: Number(fields.get("max_locks_per_xact setting") ?? 0),
+      max_prepared_transactions: Number(fields.get("max_prepared_xacts setting") ?? 0),
+      max_wal_senders: Number(fields.get("max_wal_senders setting") ?? 0),
+      max_worker_processes: Number(fields.get("max_worker_processes setting") ?? 0),
+    },
   });
 }
 

@@ -1,7 +1,9 @@
 import postgres from "postgres";
 import type { Clock } from "../base/clock.ts";
+import type { ServerSettings } from "../cluster/server-settings.ts";
 import { LOOK_QUERY, type LookRow, PROVISION_STATEMENTS, WRITE_STATEMENTS } from "./probe-query.ts";
 import { type ProbedServer, parseLookRow } from "./probe-row.ts";
+import { PENDING_QUERY, SETTINGS_QUERY, type SettingsRow } from "./settings-query.ts";
 
 export interface ProbeOptions {
   readonly socketDirectory: string;
@@ -16,6 +18,7 @@ export interface ProbeCheck {
   readonly connection: "works" | "failed" | "unknown";
   readonly write: "works" | "failed" | "unknown";
   readonly detail: string | null;
+  readonly pendingRestart?: readonly string[];
 }
 
 export type ProbeResult =
@@ -38,6 +41,18 @@ const STALE = new Set([
   "EPIPE",
 ]);
 
+/** Of so many checks one asks what waits for a start. */
+const CHECKS_PER_PENDING = 4;
+
+/** What people want of their sessions must not end ours: a look that is cancelled would look like a server that hangs. */
+const OWN_SESSION: Readonly<Record<string, string>> = {
+  statement_timeout: "0",
+  lock_timeout: "0",
+  idle_session_timeout: "0",
+  idle_in_transaction_session_timeout: "0",
+  default_transaction_read_only: "off",
+};
+
 class DeadlinePassed extends Error {
   override readonly name = "DeadlinePassed";
 }
@@ -55,6 +70,7 @@ export class Probe {
   #working: postgres.Sql | null = null;
   /** Where WAL ended at the last check. */
   #flushedLsn: string | null = null;
+  #checkCount = 0;
 
   constructor(options: ProbeOptions) {
     this.#options = options;
@@ -106,11 +122,13 @@ export class Probe {
     try {
       const [row] = await this.#within(untilMs, flushedNow(sql, isPrimary));
       connection = "works";
-      if (!isPrimary || row === undefined) return { connection, write: "unknown", detail: null };
-      const isIdle = row.lsn === this.#flushedLsn;
-      this.#flushedLsn = row.lsn;
-      if (isIdle) await this.#within(untilMs, writeLittle(sql));
-      return { connection, write: "works", detail: null };
+      if (isPrimary && row !== undefined) {
+        const isIdle = row.lsn === this.#flushedLsn;
+        this.#flushedLsn = row.lsn;
+        if (isIdle) await this.#within(untilMs, writeLittle(sql));
+      }
+      const write = isPrimary ? "works" : "unknown";
+      return { connection, write, detail: null, ...(await this.#pendingRestart(sql, untilMs)) };
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
       const isAnswer = error instanceof postgres.PostgresError || NOT_ACCEPTING.has(errorCode(error));
@@ -118,6 +136,44 @@ export class Probe {
       return connection === "works"
         ? { connection, write: "failed", detail: `a write to WAL: ${detail}` }
         : { connection, write: "unknown", detail: `a new connection: ${detail}` };
+    } finally {
+      sql.end({ timeout: 0 }).catch(ignoreClosed);
+    }
+  }
+
+  /** Now and then, since it reads every parameter. That it is not told is no failure of the server. */
+  async #pendingRestart(
+    sql: postgres.Sql,
+    untilMs: number,
+  ): Promise<{ readonly pendingRestart?: readonly string[] }> {
+    this.#checkCount += 1;
+    if (this.#checkCount % CHECKS_PER_PENDING !== 1) return {};
+    try {
+      const [row] = await this.#within(untilMs, sql.unsafe<{ names: string[] }[]>(PENDING_QUERY));
+      return row === undefined ? {} : { pendingRestart: row.names };
+    } catch {
+      // The next check tells whether something is wrong.
+      return {};
+    }
+  }
+
+  /**
+   * What the server says of its parameters: of `names` (in lower case; null: of all), and of whatever is not as PostgreSQL has
+   * it by itself. Rejects if it does not answer in time.
+   */
+  async settings(
+    names: readonly string[] | null,
+    deadlineMs: number,
+  ): Promise<Omit<ServerSettings, "takenOut">> {
+    // As any session has them: only what would end it is put aside, and read from where a RESET would take it.
+    const sql = this.#connect(5, {});
+    try {
+      const parameters = [names === null ? null : JSON.stringify(names)];
+      const untilMs = this.#options.clock.nowMs() + deadlineMs;
+      await this.#within(untilMs, sql.unsafe("SET statement_timeout = 0"));
+      const [row] = await this.#within(untilMs, sql.unsafe<SettingsRow[]>(SETTINGS_QUERY, parameters));
+      if (row === undefined) throw new Error("the query for settings answers with no row");
+      return { settings: row.settings, prefixes: row.prefixes, fileErrors: row.file_errors };
     } finally {
       sql.end({ timeout: 0 }).catch(ignoreClosed);
     }
@@ -175,7 +231,8 @@ export class Probe {
     this.#looking = null;
   }
 
-  #connect(idleTimeoutSeconds: number): postgres.Sql {
+  /** @param own what this session has whatever the configuration says. */
+  #connect(idleTimeoutSeconds: number, own: Readonly<Record<string, string>> = OWN_SESSION): postgres.Sql {
     const { socketDirectory, port, user, database } = this.#options;
     return postgres({
       host: socketDirectory,
@@ -190,7 +247,7 @@ export class Probe {
       backoff: () => 0,
       fetch_types: false,
       onnotice: () => undefined,
-      connection: { application_name: "guacamole" },
+      connection: { application_name: "guacamole", ...own },
     });
   }
 }

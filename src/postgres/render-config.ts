@@ -43,8 +43,15 @@ export function hashSettings(settings: ManagedSettings): string {
     socketDirectory,
     upstream === null ? null : [upstream.host, upstream.port],
     synchronousStandbyNames === null ? null : [synchronousStandbyNames.k, synchronousStandbyNames.names],
+    // Without any it stays the hash that a supervisor of an older release makes.
+    ...(settings.parameters === undefined ? [] : [sortedParameters(settings)]),
   ]);
   return createHash("sha256").update(canonical).digest("hex").slice(0, 16);
+}
+
+/** What operators want, in the order of its names. */
+function sortedParameters({ parameters = {} }: ManagedSettings): readonly (readonly [string, string])[] {
+  return Object.entries(parameters).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /** Settings that a reload may change. Ours: taken out of `postgresql.auto.conf`. */
@@ -131,6 +138,11 @@ export function ownedSettings(settings: ManagedSettings, places: ConfigPlaces): 
   );
 }
 
+/** What `postgresql.auto.conf` must not say: what is ours, and what operators want of guacamole. */
+export function settledSettings(settings: ManagedSettings, places: ConfigPlaces): ReadonlySet<string> {
+  return new Set([...ownedSettings(settings, places), ...Object.keys(settings.parameters ?? {})]);
+}
+
 /** Arguments for `postgres`, without the program's name. */
 export function renderCommandLine(settings: ManagedSettings, places: ConfigPlaces): readonly string[] {
   return [
@@ -143,6 +155,7 @@ export function renderCommandLine(settings: ManagedSettings, places: ConfigPlace
 /** The text of our `postgresql.conf`. */
 export function renderPostgresqlConf(settings: ManagedSettings, places: ConfigPlaces): string {
   const line = ([name, value]: readonly [string, string]): string => `${name} = ${quoteSetting(value)}`;
+  const parameters = sortedParameters(settings);
   return [
     "# Written by guacamole. Changes made here are lost: use the API, or the base file that is included below.",
     "",
@@ -151,6 +164,13 @@ export function renderPostgresqlConf(settings: ManagedSettings, places: ConfigPl
     "",
     `include_if_exists = ${quoteSetting(`${places.dataDirectory}/postgresql.conf`)}`,
     "",
+    ...(parameters.length === 0
+      ? []
+      : [
+          "# As wanted of the cluster, the role and the member: 'guacamole config show'.",
+          ...parameters.map(line),
+          "",
+        ]),
     "# Guacamole's own.",
     line(["data_directory", places.dataDirectory]),
     line(["hba_file", places.hbaFile]),

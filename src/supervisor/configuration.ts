@@ -1,18 +1,22 @@
 import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { Epoch } from "../base/ids.ts";
+import type { Log } from "../base/log.ts";
 import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
-import { cleanAutoConf } from "../postgres/auto-conf.ts";
+import type { Parameters } from "../cluster/parameters.ts";
+import { AutoConfWatch, cleanAutoConf } from "../postgres/auto-conf.ts";
 import type { ReplicationConnection } from "../postgres/conninfo.ts";
 import { writeDurably, writeWhole } from "../postgres/durable-file.ts";
 import {
   type ConfigPlaces,
-  ownedSettings,
+  hashSettings,
   renderCommandLine,
   renderHba,
   renderIdent,
   renderPostgresqlConf,
+  settledSettings,
 } from "../postgres/render-config.ts";
+import { tryConfiguration } from "../postgres/try-config.ts";
 import { readJson } from "./json-file.ts";
 import { type PromiseBook, refusePledged, refuseStale, withNewest, withWal } from "./promises.ts";
 import type { SupervisorRequest } from "./protocol.ts";
@@ -31,6 +35,7 @@ export interface ConfigurationOptions {
   /** Of the programs. */
   readonly major: number;
   readonly superuserSystemUsers: readonly string[];
+  readonly log: Log;
 }
 
 /** PostgreSQL's configuration files and TLS material, as they follow from what was asked and what was promised. */
@@ -38,7 +43,10 @@ export class Configuration {
   readonly #options: ConfigurationOptions;
   readonly #paths: StatePaths;
   readonly #promises: PromiseBook;
+  readonly #autoConf = new AutoConfWatch();
+  readonly #takenOut = new Set<string>();
   #kept: KeptSettings | null;
+  #trying: Promise<void> = Promise.resolve();
 
   constructor(options: ConfigurationOptions) {
     this.#options = options;
@@ -101,9 +109,24 @@ export class Configuration {
     writeIfChanged(this.#paths.hbaFile, renderHba());
     writeIfChanged(this.#paths.identFile, renderIdent(this.#options.superuserSystemUsers));
     writeIfChanged(this.#paths.configFile, renderPostgresqlConf(settings, places));
-    if (existsSync(this.#paths.dataDirectory)) {
-      cleanAutoConf(this.#paths.dataDirectory, ownedSettings(settings, places));
-    }
+    if (!existsSync(this.#paths.dataDirectory)) return;
+    const found = cleanAutoConf(this.#paths.dataDirectory, settledSettings(settings, places));
+    for (const name of found) this.#takenOut.add(name);
+    if (found.length > 0)
+      this.#options.log.warn("supervisor.alter-system.undone", { names: found.join(", ") });
+  }
+
+  /** What ALTER SYSTEM had said of what is settled here, since this process started. */
+  get takenOut(): readonly string[] {
+    return [...this.#takenOut].sort();
+  }
+
+  /** Names the settings that PostgreSQL's files say; null: there are none, or ALTER SYSTEM says otherwise. */
+  get hash(): string | null {
+    const settings = this.effective;
+    if (settings === null) return null;
+    const settled = settledSettings(settings, this.#places());
+    return this.#autoConf.isClean(this.#paths.dataDirectory, settled) ? hashSettings(settings) : null;
   }
 
   /** The arguments of `postgres`. @throws {RequestRefused} if nothing was configured yet. */
@@ -112,6 +135,24 @@ export class Configuration {
     if (settings === null)
       throw new RequestRefused("unavailable", "PostgreSQL is not configured yet: send `configure` first");
     return renderCommandLine(settings, this.#places());
+  }
+
+  /** Whether PostgreSQL would start with these parameters. One at a time. @throws {RequestRefused} with what it said. */
+  try(binDirectory: string, parameters: Parameters): Promise<void> {
+    const tried = this.#trying.then(() => this.#try(binDirectory, parameters));
+    this.#trying = tried.catch(() => undefined);
+    return tried;
+  }
+
+  async #try(binDirectory: string, parameters: Parameters): Promise<void> {
+    const settings = this.effective;
+    if (settings === null || !existsSync(this.#paths.dataDirectory))
+      throw new RequestRefused("unavailable", "there is no configured PostgreSQL here to try it with");
+    const { trialDirectory } = this.#paths;
+    const places = this.#places();
+    const trial = { binDirectory, places, trialDirectory, settings: { ...settings, parameters } };
+    const tried = await tryConfiguration(trial);
+    if (!tried.ok) throw new RequestRefused("program-failed", tried.error);
   }
 
   connection(source: Upstream, applicationName: string, database: string | null): ReplicationConnection {

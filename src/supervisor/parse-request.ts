@@ -3,6 +3,7 @@ import type { Lsn } from "../base/lsn.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
 import type { TimelineEpoch } from "../cluster/observation.ts";
+import { type Parameters, parseParameterName } from "../cluster/parameters.ts";
 import type { SupervisorRequest } from "./protocol.ts";
 
 /** What came over the socket, as a request: the gateway of the supervisor. Nothing unparsed goes further. */
@@ -40,6 +41,8 @@ function parseRequest(fields: Fields): SupervisorRequest {
     case "discard-aside":
     case "list-forks":
       return { kind };
+    case "try-parameters":
+      return { kind, parameters: parameters(fields["parameters"]) };
     case "install-certificates":
       return {
         kind,
@@ -138,7 +141,17 @@ function settings(fields: Fields): ManagedSettings {
     socketDirectory: text(fields["socketDirectory"], "socketDirectory"),
     upstream: fields["upstream"] === null ? null : upstream(fields["upstream"], "upstream"),
     synchronousStandbyNames: rule === null ? null : synchronousRule(record(rule, "synchronousStandbyNames")),
+    ...(fields["parameters"] === undefined ? {} : { parameters: parameters(fields["parameters"]) }),
   };
+}
+
+/** Names and values become lines of a configuration file. */
+function parameters(value: unknown): Parameters {
+  const entries = Object.entries(record(value, "parameters")).map(([name, each]) => {
+    if (parseParameterName(name) !== name) throw new Error(`parameters: '${name}' is no name of a parameter`);
+    return [name, text(each, `parameters.${name}`)] as const;
+  });
+  return Object.fromEntries(entries);
 }
 
 function synchronousRule(fields: Fields): { readonly k: number; readonly names: readonly string[] } {
@@ -182,10 +195,12 @@ function record(value: unknown, name: string): Fields {
   return Object.fromEntries(Object.entries(value));
 }
 
+const PEM: ReadonlySet<string> = new Set(["caPem", "certificatePem", "privateKeyPem"]);
+
 /** No line breaks or zero bytes, except in PEM: these become lines of configuration files. */
 function text(value: unknown, name: string): string {
   if (typeof value !== "string") throw new Error(`${name} must be a string`);
-  if (!name.endsWith("Pem") && /[\n\r\0]/.test(value)) throw new Error(`${name} must be one line`);
+  if (!PEM.has(name) && /[\n\r\0]/.test(value)) throw new Error(`${name} must be one line`);
   return value;
 }
 

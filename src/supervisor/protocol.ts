@@ -9,6 +9,7 @@ import type {
   Promises,
   WorkProgress,
 } from "../cluster/observation.ts";
+import type { Parameters } from "../cluster/parameters.ts";
 
 /**
  * What a member may ask of the supervisor: newline-delimited JSON over a Unix socket, `{ id, request }` one way,
@@ -37,6 +38,8 @@ export type SupervisorRequest =
       readonly certificatePem: string;
       readonly privateKeyPem: string;
     }
+  /** Whether PostgreSQL would start with these parameters instead of those it has now: `program-failed`, with its words, if not. */
+  | { readonly kind: "try-parameters"; readonly parameters: Parameters }
   /** What was kept before rewinds: the answer has `forks`. */
   | { readonly kind: "list-forks" }
   /** `fast` escalates to `immediate` after `deadlineMs`. Resolves once the postmaster is gone. */
@@ -64,8 +67,10 @@ export interface SupervisorLook {
   readonly disks?: readonly DiskStatus[];
   readonly promises: Promises;
   readonly work: WorkProgress | null;
-  /** Hash of the managed settings that the files on disk were rendered from, or null. */
+  /** Hash of the managed settings that the files on disk say; null: of none, or ALTER SYSTEM says otherwise. */
   readonly settingsHash: string | null;
+  /** Settings that ALTER SYSTEM had changed although they are managed: taken out since the supervisor started. */
+  readonly takenOut?: readonly string[];
   /** Why this directory can only be mended by a clone, or null. */
   readonly needsClone: string | null;
   /** The timeline history of `ancestorsOf`, oldest first (from `pg_wal/*.history`). */

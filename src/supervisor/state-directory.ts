@@ -21,6 +21,8 @@ export interface StatePaths {
   readonly postgresLogFile: string;
   readonly supervisorLogFile: string;
   readonly forkedDirectory: string;
+  /** Where a configuration is tried. */
+  readonly trialDirectory: string;
   /** Stands while a rewind is under way and after one that failed half way. */
   readonly rewindMarkFile: string;
   /** Stands from the moment a clone is complete until it is in its place. */
@@ -52,6 +54,7 @@ export function statePaths(dataDirectory: string): StatePaths {
     postgresLogFile: inside("postgresql.log"),
     supervisorLogFile: inside("supervisor.log"),
     forkedDirectory: inside("forked"),
+    trialDirectory: inside("trial"),
     rewindMarkFile: inside("rewind-in-progress.json"),
     cloneMarkFile: inside("clone-complete.json"),
     programFile: inside("program.json"),

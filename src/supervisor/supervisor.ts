@@ -6,7 +6,7 @@ import type { Epoch } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { isStandby } from "../postgres/data-directory.ts";
 import { listForks } from "../postgres/forks.ts";
-import { hashSettings } from "../postgres/render-config.ts";
+import { renderRaisedLimits } from "../postgres/standby-limits.ts";
 import type { Installation } from "../postgres/versions.ts";
 import { Cloning } from "./cloning.ts";
 import { Configuration } from "./configuration.ts";
@@ -78,6 +78,7 @@ export class Supervisor {
       promises,
       major: installation.major,
       superuserSystemUsers,
+      log,
     });
     this.#postmaster = new Postmaster({
       dataDirectory: paths.dataDirectory,
@@ -186,6 +187,8 @@ export class Supervisor {
         return this.#pledge(request.epoch);
       case "stop":
         return this.#stop(request.mode, request.deadlineMs);
+      case "try-parameters":
+        return this.#configuration.try(this.#installation.binDirectory, request.parameters);
       case "install-certificates":
         if (this.#configuration.installCertificates(request)) this.#postmaster.reload();
         return;
@@ -259,7 +262,7 @@ export class Supervisor {
     this.#configuration.requireCertificates();
     this.#promises.keep(withNewest(this.#promises.current, epoch));
     this.#configuration.apply();
-    const command = [join(this.#installation.binDirectory, "postgres"), ...this.#configuration.commandLine()];
+    const command = [join(this.#installation.binDirectory, "postgres"), ...(await this.#commandLine())];
     this.#bench.begin("start", "starting");
     try {
       const isWanted = () => this.#bench.stopCount === stopCountWhenAsked;
@@ -276,6 +279,19 @@ export class Supervisor {
     } finally {
       this.#bench.finish();
     }
+  }
+
+  /** With what the data needs at least, where the files say less. */
+  async #commandLine(): Promise<readonly string[]> {
+    const commandLine = this.#configuration.commandLine();
+    const settings = this.#configuration.effective;
+    const needed = (await this.#data.readControl())?.limits;
+    if (needed === undefined || settings === null) return commandLine;
+    const { binDirectory } = this.#installation;
+    const { dataDirectory } = this.#paths;
+    const raised = await renderRaisedLimits({ binDirectory, dataDirectory, commandLine, settings, needed });
+    if (raised.length > 0) this.#options.log.warn("supervisor.limits.raised", { to: raised.join(" ") });
+    return [...commandLine, ...raised];
   }
 
   async #stop(mode: "fast" | "immediate", deadlineMs: number): Promise<void> {
@@ -301,7 +317,7 @@ export class Supervisor {
     // First: what is seen after it is as true as at that moment, or truer.
     const stampMs = this.#options.hostTime.nowMs();
     const dataDirectory = await this.#data.inspect();
-    const settings = this.#configuration.effective;
+    const { takenOut } = this.#configuration;
     return {
       postgresVersion: this.#installation.version,
       dataDirectory,
@@ -312,7 +328,8 @@ export class Supervisor {
       disks: this.#disks.status,
       promises: this.#promises.current,
       work: this.#bench.work,
-      settingsHash: settings === null ? null : hashSettings(settings),
+      settingsHash: this.#configuration.hash,
+      ...(takenOut.length === 0 ? {} : { takenOut }),
       needsClone: this.#data.needsClone,
       ...(dataDirectory.kind === "present"
         ? this.#data.history(dataDirectory.timeline)

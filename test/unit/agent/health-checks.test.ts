@@ -93,3 +93,15 @@ test("HealthChecks counts for how long the postmaster has been stopped", () => {
   expect(checks.consider({ kind: "unresponsive", detail: "" }, "stopped").postmasterStoppedMs).toBe(900);
   expect(checks.consider(PRIMARY, "running").postmasterStoppedMs).toBeNull();
 });
+
+test("HealthChecks keeps what waits for a start until it is told again, or the server is gone", async () => {
+  const { checks, at, answer } = checked();
+  checks.consider(PRIMARY, "running");
+  await answer({ ...WORKS, pendingRestart: ["max_connections"] });
+  at(2_000);
+  checks.consider(PRIMARY, "running");
+  await answer(WORKS);
+  expect(checks.pendingRestart).toEqual(["max_connections"]);
+  checks.consider({ kind: "absent" }, null);
+  expect(checks.pendingRestart).toEqual([]);
+});

@@ -44,6 +44,8 @@ const NEEDS: Readonly<Record<string, Need>> = {
   "get /v1/tokens": "admin",
   "post /v1/tokens": "admin",
   "delete /v1/tokens/{id}": "admin",
+  "get /v1/parameters": "viewer",
+  "patch /v1/parameters": "operator",
   "get /v1/topology": "viewer",
   "patch /v1/topology": "operator",
 };

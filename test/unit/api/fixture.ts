@@ -226,6 +226,8 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
       reasonOf,
       mayHandOver: async (_primaryId, to) => (to === "m3" ? err("the batch run is not over") : ok(null)),
       forks: async (memberId) => (memberId === M3 ? err("m3 does not answer") : ok(fake.forks)),
+      serverSettings: async () => err("no server here"),
+      tryParameters: async () => ({ kind: "unknown", why: "no server here" }),
       form: async () => ok({ clusterId: "c" as ClusterId, memberId: M1, token: ADMIN, caPem: "PEM" }),
       join: async () => ok({ clusterId: "c" as ClusterId, clusterName: "orders", memberId: M1 }),
       admit: async () =>

@@ -28,7 +28,7 @@ function accepted(state: ClusterState, change: Change, by = "leader", atMs = 1_0
 
 function refusal(state: ClusterState, change: Change, by = "leader", atMs = 1_000): string {
   const applied = apply(state, command(change, by, atMs));
-  expect(applied.state).toBe(state);
+  if (!applied.outcome.ok) expect(applied.state).toBe(state);
   return applied.outcome.ok ? "accepted" : applied.outcome.code;
 }
 
@@ -76,6 +76,10 @@ describe("settings", () => {
     const older = clusterState({ featureLevel: 2 });
     expect(refusal(older, { kind: "change-spec", generation, spec: ASYNC })).toBe("feature-level-low");
     expect(refusal(older, { kind: "pause", reason: "upgrade" })).toBe("feature-level-low");
+    const withParameters = { ...DEFAULT_SPEC, postgres: { parameters: { cluster: { work_mem: "1MB" } } } };
+    const change = { kind: "change-spec", generation, spec: withParameters } as const;
+    expect(refusal(LEVEL_3, change)).toBe("feature-level-low");
+    expect(refusal(clusterState({ featureLevel: 4 }), change)).toBe("accepted");
   });
 });
 

@@ -674,3 +674,38 @@ describe("a standby that is not consistent yet", () => {
     expect(say(decideMember(view(recovery(2, 100), fenced)))).toBe("pledging: pledge 1");
   });
 });
+
+describe("parameters", () => {
+  const layers = {
+    cluster: { work_mem: "1MB" },
+    primary: { work_mem: "2MB" },
+    members: { [id("m3")]: { work_mem: "3MB" } },
+  };
+  const spec = { ...clusterState().spec, postgres: { parameters: layers } };
+
+  test("that changed are configured and reloaded, on a standby and on the primary, each with its own", () => {
+    const plan = decideMember(view(standby(), clusterState({ spec })));
+    expect(plan.actions.map(({ kind }) => kind)).toEqual(["configure", "reload"]);
+    expect(configured(plan)).toEqual({ work_mem: "1MB" });
+    const asPrimary = view(primary(1, ["m2", "m3"]), clusterState({ spec }), { selfId: id("m1") });
+    expect(
+      configured(decideMember({ ...asPrimary, settingsHash: settings(null, [1, "m2", "m3"], "m1") })),
+    ).toEqual({
+      work_mem: "2MB",
+    });
+  });
+
+  test("that are in the files already are left alone", () => {
+    const same = { ...JSON.parse(FOLLOWS_M1), parameters: { work_mem: "1MB" } };
+    const plan = decideMember(
+      view(standby(), clusterState({ spec }), { settingsHash: JSON.stringify(same) }),
+    );
+    expect(say(plan)).toBe("streaming");
+  });
+});
+
+function configured(plan: Plan): unknown {
+  return plan.actions.flatMap((action) =>
+    action.kind === "configure" ? [action.settings.parameters] : [],
+  )[0];
+}

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { ClusterId } from "../../../src/base/ids.ts";
 import type { ManagedSettings } from "../../../src/cluster/managed-settings.ts";
+import { ownerOf } from "../../../src/cluster/parameter-rules.ts";
 import {
   type ConfigPlaces,
   hashSettings,
@@ -9,6 +10,7 @@ import {
   renderHba,
   renderIdent,
   renderPostgresqlConf,
+  settledSettings,
 } from "../../../src/postgres/render-config.ts";
 
 const SETTINGS: ManagedSettings = {
@@ -36,6 +38,34 @@ const PLACES: ConfigPlaces = {
 
 const conf = (changes: Partial<ManagedSettings> = {}, places = PLACES): string =>
   renderPostgresqlConf({ ...SETTINGS, ...changes }, places);
+
+describe("what operators want", () => {
+  const wanted = { ...SETTINGS, parameters: { work_mem: "64MB", "app.motto": "it's\\me", fsync: "off" } };
+
+  test("comes after the base file and before what is ours, in the order of its names", () => {
+    const lines = renderPostgresqlConf(wanted, PLACES).split("\n");
+    const at = (text: string) => lines.findIndex((line) => line.startsWith(text));
+    expect(at("app.motto = 'it''s\\\\me'")).toBeGreaterThan(at("include_if_exists"));
+    expect(at("work_mem = '64MB'")).toBe(at("app.motto") + 2);
+    expect(lines.lastIndexOf("fsync = 'on'")).toBeGreaterThan(at("fsync = 'off'"));
+    expect(conf()).not.toContain("As wanted");
+  });
+
+  test("has its part in the hash, which is what it was where nothing is wanted", () => {
+    expect(hashSettings(wanted)).not.toBe(hashSettings(SETTINGS));
+    const { parameters } = wanted;
+    const turned = Object.fromEntries(Object.entries(parameters).reverse());
+    expect(hashSettings({ ...SETTINGS, parameters: turned })).toBe(hashSettings(wanted));
+    // As release 0.1.0 and its successors made it: a supervisor that stayed says the same.
+    expect(hashSettings(SETTINGS)).toBe("cb8e37e288b17a77");
+  });
+
+  test("is never what is ours: the list of what is refused is the list of what is written", () => {
+    const owned = [...ownedSettings(SETTINGS, { ...PLACES, major: 15 })];
+    expect(owned.filter((name) => ownerOf(name) === null)).toEqual([]);
+    expect(settledSettings(wanted, PLACES).has("work_mem")).toBe(true);
+  });
+});
 
 describe("postgresql.conf", () => {
   test("ours comes after the base file, defaults before it", () => {

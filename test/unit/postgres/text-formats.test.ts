@@ -1,17 +1,44 @@
 import { describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { TimelineId } from "../../../src/base/ids.ts";
 import type { Lsn } from "../../../src/base/lsn.ts";
-import { withoutOwnedSettings } from "../../../src/postgres/auto-conf.ts";
+import { AutoConfWatch, cleanAutoConf, withoutOwnedSettings } from "../../../src/postgres/auto-conf.ts";
 import { parseCopyProgress } from "../../../src/postgres/clone.ts";
 import { quoteConninfoValue } from "../../../src/postgres/conninfo.ts";
 import { parseControlData } from "../../../src/postgres/control-data.ts";
 import { parseForkName, parseTransaction } from "../../../src/postgres/forks.ts";
 import { failedBeforeTouching } from "../../../src/postgres/rewind.ts";
+import { doubtfulLimits } from "../../../src/postgres/standby-limits.ts";
 import { historyFileName, parseTimelineHistory } from "../../../src/postgres/timeline-history.ts";
+import { fitsMemory, saidOf } from "../../../src/postgres/try-config.ts";
 import { parseServerVersion } from "../../../src/postgres/versions.ts";
 import { parseWalSegment, segmentsFrom } from "../../../src/postgres/wal-segments.ts";
 
 const SEGMENT_BYTES = 16 * 1024 * 1024;
+
+const NEEDED = {
+  max_connections: 200,
+  max_worker_processes: 8,
+  max_wal_senders: 10,
+  max_prepared_transactions: 0,
+  max_locks_per_transaction: 64,
+};
+
+describe("what a standby with this data needs at least", () => {
+  test("is asked of PostgreSQL only where the files may say less", () => {
+    expect(doubtfulLimits(["max_connections = 200\n"], NEEDED)).toEqual([]);
+    expect(doubtfulLimits(["  Max_Connections 300 # many\n"], NEEDED)).toEqual([]);
+    expect(doubtfulLimits(["#max_connections = 200\n"], NEEDED)).toEqual(["max_connections"]);
+    expect(doubtfulLimits(["max_connections = '100'\n", "max_connections = 200\n"], NEEDED)).toEqual([
+      "max_connections",
+    ]);
+    expect(doubtfulLimits(["max_connections = 0xff\n"], NEEDED)).toEqual(["max_connections"]);
+    expect(doubtfulLimits(["max_connections = 200\nmax_wal_senders=5"], NEEDED)).toEqual(["max_wal_senders"]);
+    expect(doubtfulLimits(["max_connections = 200\ninclude_dir 'conf.d'\n"], NEEDED)).toHaveLength(5);
+  });
+});
 
 describe("pg_controldata", () => {
   const text = [
@@ -21,6 +48,11 @@ describe("pg_controldata", () => {
     "Latest checkpoint's TimeLineID:       2",
     "Min recovery ending loc's timeline:   3",
     "Bytes per WAL segment:                16777216",
+    "max_connections setting:              200",
+    "max_worker_processes setting:         8",
+    "max_wal_senders setting:              10",
+    "max_prepared_xacts setting:           0",
+    "max_locks_per_xact setting:           64",
   ];
 
   test("the timeline is the newest that the control file knows of", () => {
@@ -34,6 +66,7 @@ describe("pg_controldata", () => {
         state: "in archive recovery",
         walSegmentBytes: SEGMENT_BYTES,
         consistentAt: null,
+        limits: NEEDED,
       },
     });
   });
@@ -92,6 +125,44 @@ test("a fork's WAL begins with the segment that holds the fork", () => {
     "000000020000000000000005.partial",
   ]);
   expect(parseWalSegment("000000020000000100000000", SEGMENT_BYTES)?.startLsn).toBe((2 ** 32) as Lsn);
+});
+
+test("of a trial PostgreSQL's own words are told, and shared memory beyond the host's is refused", () => {
+  const stderr = [
+    '2026-01-01 00:00:00.000 GMT [1] LOG:  skipping missing configuration file "/x/postgresql.auto.conf"',
+    '2026-01-01 00:00:00.000 GMT [1] LOG:  invalid value for parameter "shared_buffers": "64TB"',
+    "2026-01-01 00:00:00.000 GMT [1] HINT:  Value exceeds integer range.",
+    '2026-01-01 00:00:00.000 GMT [1] FATAL:  configuration file "/x/postgresql.conf" contains errors',
+    "",
+  ].join("\n");
+  expect(saidOf(stderr)).toBe(
+    'invalid value for parameter "shared_buffers": "64TB"; Value exceeds integer range.',
+  );
+  expect(saidOf("postgres: max_wal_senders (9) must be less than max_connections (9)\n")).toContain(
+    "must be less",
+  );
+  expect(fitsMemory(2 ** 30, 2 ** 31)).toEqual({ ok: true, value: null });
+  expect(fitsMemory(2 ** 31, 2 ** 30)).toMatchObject({ ok: false });
+  // A number that PostgreSQL did not say in the form that is known is no reason to refuse.
+  expect(fitsMemory(Number.NaN, 2 ** 30).ok).toBe(true);
+});
+
+test("what ALTER SYSTEM says of owned settings is seen, named and taken out; only a changed file is read", () => {
+  const directory = mkdtempSync(join(tmpdir(), "guacamole-auto-conf-"));
+  const file = join(directory, "postgresql.auto.conf");
+  const owned = new Set(["work_mem"]);
+  const watch = new AutoConfWatch();
+  expect(watch.isClean(directory, owned)).toBe(true);
+  writeFileSync(file, "# x\nWork_Mem = '1GB'\njit = 'off'\n");
+  expect([watch.isClean(directory, owned), watch.isClean(directory, new Set(["port"]))]).toEqual([
+    false,
+    true,
+  ]);
+  expect(cleanAutoConf(directory, owned)).toEqual(["work_mem"]);
+  expect(cleanAutoConf(directory, owned)).toEqual([]);
+  expect(watch.isClean(directory, owned)).toBe(true);
+  expect(readFileSync(file, "utf8")).toBe("# x\njit = 'off'\n");
+  rmSync(directory, { recursive: true });
 });
 
 test("owned settings leave postgresql.auto.conf, everything else stays", () => {

@@ -39,6 +39,7 @@ describe("requests", () => {
     { kind: "extend-lease", epoch: 3, stampMs: 1.5, durationMs: 3000 },
     { kind: "release-lease", epoch: 3 },
     { kind: "discard-aside" },
+    { kind: "try-parameters", parameters: { work_mem: "64MB" } },
     { kind: "pledge", epoch: 3 },
     { kind: "start", epoch: 3 },
     { kind: "promote", epoch: 3, timelines: [{ timeline: 2, epoch: 1 }] },
@@ -60,6 +61,12 @@ describe("requests", () => {
     { kind: "stop", mode: "fast", deadlineMs: 10 },
     { kind: "configure", epoch: 3, timelines: [{ timeline: 1, epoch: 0 }], settings },
     {
+      kind: "configure",
+      epoch: 3,
+      timelines: [],
+      settings: { ...settings, parameters: { work_mem: "64MB", "a.b": "" } },
+    },
+    {
       kind: "clone",
       clusterId: settings.clusterId,
       epoch: 1,
@@ -70,6 +77,18 @@ describe("requests", () => {
   ])("%j is one", (request) => {
     const parsed = parseEnvelope(JSON.stringify({ id: 1, request }));
     expect(parsed).toMatchObject({ ok: true, value: { id: 1, request } });
+  });
+
+  test.each([
+    [{ "x = 1 #": "1" }, "is no name of a parameter"],
+    [{ Work_Mem: "1" }, "is no name of a parameter"],
+    [{ "some.pem": "1\nfsync = off" }, "must be one line"],
+    [{ work_mem: 64 }, "must be a string"],
+  ])("no parameter brings another line along: %j", (parameters, says) => {
+    const request = { kind: "configure", epoch: 1, timelines: [], settings: { ...settings, parameters } };
+    const parsed = parseEnvelope(JSON.stringify({ id: 1, request }));
+    expect(parsed.ok).toBe(false);
+    if (!parsed.ok) expect(parsed.error.message).toContain(says);
   });
 
   test.each([
