@@ -2,6 +2,7 @@
 import { unreachable } from "../base/assert.ts";
 import { EPOCH_ZERO, type TimelineId } from "../base/ids.ts";
 import type {
+  AccessStatus,
   Ancestor,
   DiskStatus,
   MemberStatus,
@@ -12,6 +13,7 @@ import type {
   Recovery,
   WorkProgress,
 } from "../cluster/observation.ts";
+import type { ClusterState } from "../cluster/state.ts";
 import type { DataDirectory, SupervisorLook, SupervisorRequest } from "../supervisor/protocol.ts";
 import type { LocalPostgres, ProbeLook } from "./ports.ts";
 
@@ -27,6 +29,10 @@ export interface LocalLook {
   readonly disks: readonly DiskStatus[];
   readonly lease: MemberStatus["lease"];
   readonly stampMs: number | null;
+  /** Undefined: the supervisor is of a release that knows no rules for connections, or does not answer. */
+  readonly access?: SupervisorLook["access"];
+  /** Null: not known. */
+  readonly postgresMajor?: number | null;
 }
 
 /** What one look does not tell. */
@@ -65,6 +71,10 @@ export async function lookAt(local: LocalPostgres, watch: WatchPrimary): Promise
     disks: supervisor.disks ?? [],
     lease: supervisor.lease ?? null,
     stampMs: supervisor.stampMs ?? null,
+    access: supervisor.access,
+    postgresMajor: /^\d+/.test(supervisor.postgresVersion)
+      ? Number.parseInt(supervisor.postgresVersion, 10)
+      : null,
   };
 }
 
@@ -151,6 +161,21 @@ function withoutPostmaster(directory: DataDirectory): PostgresStatus {
       return unreachable(directory);
   }
 }
+
+/** Which rules for connections this member has; null where guacamole's defaults are all that is wanted, and there. */
+export function accessStatus({ spec }: ClusterState, look: LocalLook): AccessStatus | null {
+  const { kind } = look.postgres;
+  if (kind === "unknown" || kind === "witness") return null;
+  if (look.access === undefined) return spec.access === undefined ? null : OLD_SUPERVISOR;
+  const isDefault = look.access.revision === null && look.access.problem === null;
+  return spec.access === undefined && isDefault ? null : look.access;
+}
+
+const OLD_SUPERVISOR: AccessStatus = {
+  revision: null,
+  problem:
+    "the supervisor beside PostgreSQL is of an older release and knows no rules for connections: end it once, and the member starts its own",
+};
 
 function unknown(detail: string): LocalLook {
   return {

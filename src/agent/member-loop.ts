@@ -20,7 +20,7 @@ import { servedRole } from "../decision/served-role.ts";
 import { perform } from "./execute.ts";
 import { HealthChecks } from "./health-checks.ts";
 import type { LeaseGrant } from "./lease-grants.ts";
-import { type LocalLook, lookAt, NO_PROMISES } from "./look.ts";
+import { accessStatus, type LocalLook, lookAt, NO_PROMISES } from "./look.ts";
 import type { HooksPort, LocalPostgres, ProbeLook } from "./ports.ts";
 import { PrimaryWatch } from "./primary-watch.ts";
 import { RetryLater } from "./retry-later.ts";
@@ -203,6 +203,7 @@ export class MemberLoop {
       fenceKnownMs: this.#reign.fenceSinceMs === null ? null : nowMs - this.#reign.fenceSinceMs,
       failedStarts: this.#failedStarts,
       settingsHash: look.settingsHash,
+      takesAccess: look.access !== undefined,
       hashSettings: local.hashSettings,
       local: local.settings,
       observations: consensus.observations,
@@ -261,8 +262,9 @@ export class MemberLoop {
 
   #publish(look: LocalLook, plan: Plan): void {
     const { selfId, bootId, version, consensus, hooks, log } = this.#options;
-    const detail = this.#failure ?? plan.detail;
     const pendingRestart = this.#checks?.pendingRestart ?? [];
+    const access = accessStatus(consensus.state, look);
+    const detail = this.#failure ?? plan.detail ?? access?.problem ?? null;
     this.#sequence += 1;
     this.#status = {
       memberId: selfId,
@@ -280,6 +282,8 @@ export class MemberLoop {
       postmasterState: look.postmasterState,
       disks: look.disks,
       lease: look.lease ?? null,
+      ...(access === null ? {} : { access }),
+      ...(look.postgresMajor == null ? {} : { postgresMajor: look.postgresMajor }),
       ...(this.#checks === null
         ? {}
         : { checks: this.#checks.consider(look.postgres, look.postmasterState) }),

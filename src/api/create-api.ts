@@ -1,5 +1,6 @@
 import { Elysia } from "elysia";
 import { authorize, type Need, NOBODY, type Origin } from "./access.ts";
+import { accessRoutes } from "./access-routes.ts";
 import { auditRoutes } from "./audit-routes.ts";
 import { clusterRoutes } from "./cluster-routes.ts";
 import { consensusRoutes } from "./consensus-routes.ts";
@@ -15,7 +16,7 @@ import { probeRoutes } from "./probe-routes.ts";
 import { ApiProblem, notReadyProblem } from "./problem.ts";
 import { readInTime } from "./request-body.ts";
 import { type Attempt, attemptOf, RequestWatch } from "./request-watch.ts";
-import { describeRoute, NEED_KEY, rememberCaller } from "./route-context.ts";
+import { describeRoute, NEED_KEY, rememberCaller, TAKES_TEXT_KEY } from "./route-context.ts";
 import { RouteTable } from "./route-table.ts";
 import { setupRoutes } from "./setup-routes.ts";
 import { swaggerRoutes } from "./swagger-routes.ts";
@@ -39,12 +40,12 @@ export function createApi(ports: ApiPorts): Api {
   const routes = new RouteTable(
     app.routes
       .filter(({ path }) => !path.startsWith("/internal/"))
-      .map(({ method, path, hooks }) => ({ method, path, need: needOf(hooks) })),
+      .map(({ method, path, hooks }) => ({ method, path, need: needOf(hooks), takesText: takesText(hooks) })),
   );
 
   async function answer(request: Request, origin: Origin, attempt: Attempt): Promise<Response> {
     const url = new URL(request.url);
-    const { need } = routes.find(request.method, url.pathname);
+    const { need, takesText = false } = routes.find(request.method, url.pathname);
     const tokens = ports.consensus()?.state.tokens ?? null;
     // A token that is not known yet is not a wrong one.
     const isAsked = origin === "network" && need !== "none" && need !== "local";
@@ -60,7 +61,7 @@ export function createApi(ports: ApiPorts): Api {
     tokenUse.note(caller.by);
     const headers = new Headers(request.headers);
     const hasBody = request.method !== "GET" && request.method !== "HEAD" && request.method !== "OPTIONS";
-    const body = hasBody ? await readInTime(ports, request) : null;
+    const body = hasBody ? await readInTime(ports, request, takesText) : null;
     if (hasBody) {
       headers.set("content-type", "application/json");
       headers.delete("content-length");
@@ -126,6 +127,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
     .use(clusterRoutes(ports))
     .use(policyRoutes(ports))
     .use(parameterRoutes(ports))
+    .use(accessRoutes(ports))
     .use(failoverRoutes(ports))
     .use(memberRoutes(ports))
     .use(tokenRoutes(ports, tokenUse))
@@ -162,9 +164,16 @@ async function describe(ports: ApiPorts, shared: Shared): Promise<Json> {
 
 /** What a route's description says it asks for; one that says nothing needs the most. */
 function needOf(hooks: unknown): Need {
-  const detail = (hooks as { detail?: Readonly<Record<string, unknown>> } | undefined)?.detail;
-  const need = detail?.[NEED_KEY];
+  const need = detailOf(hooks)?.[NEED_KEY];
   return NEEDS.find((each) => each === need) ?? "admin";
+}
+
+function takesText(hooks: unknown): boolean {
+  return detailOf(hooks)?.[TAKES_TEXT_KEY] === true;
+}
+
+function detailOf(hooks: unknown): Readonly<Record<string, unknown>> | undefined {
+  return (hooks as { detail?: Readonly<Record<string, unknown>> } | undefined)?.detail;
 }
 
 function toProblem(ports: ApiPorts, error: unknown): ApiProblem {

@@ -3,9 +3,11 @@ import type { ClusterId, LogIndex, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Position } from "../base/lsn.ts";
 import type { Result } from "../base/result.ts";
+import type { AccessTrial } from "../cluster/access-trial.ts";
 import type { Asked } from "../cluster/command.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import type { Fork } from "../cluster/fork.ts";
+import type { AccessLines } from "../cluster/managed-settings.ts";
 import type { Member, MemberTags } from "../cluster/member.ts";
 import type { MemberStatus } from "../cluster/observation.ts";
 import type { Parameters } from "../cluster/parameters.ts";
@@ -43,6 +45,8 @@ export interface ApiPorts {
   reasonOf(reason: string): { readonly text: string; readonly wayOut: string | null } | null;
   /** What a member wrote after a successor had turned off, and keeps; the error says why it cannot be told. */
   forks(memberId: MemberId): Promise<Result<readonly Fork[], string>>;
+  /** Has a member's PostgreSQL read rules for connections, beside its running server; the error says why it was not asked. */
+  tryAccess(memberId: MemberId, lines: AccessLines): Promise<Result<AccessTrial, string>>;
   /** Asks the hook of the primary's host whether it may hand over to the member of this name; the error says why not. */
   mayHandOver(primaryId: MemberId, to: string): Promise<Result<null, string>>;
   /** What a member's server says of these parameters (null: of all); the error says why that cannot be told. */

@@ -8,9 +8,13 @@ export const BODY_BYTES_MAX = 1024 * 1024;
 const BODY_DEADLINE_MS = 30_000;
 
 /** `readJsonBody`, within a time limit. @throws {ApiProblem} 408 when it is over, and what `readJsonBody` throws. */
-export async function readInTime({ clock }: { readonly clock: Clock }, request: Request): Promise<string> {
+export async function readInTime(
+  { clock }: { readonly clock: Clock },
+  request: Request,
+  takesText = false,
+): Promise<string> {
   try {
-    return await within(readJsonBody(request), BODY_DEADLINE_MS, { clock, what: "the body" });
+    return await within(readJsonBody(request, takesText), BODY_DEADLINE_MS, { clock, what: "the body" });
   } catch (error) {
     if (!(error instanceof DeadlineExceeded)) throw error;
     throw new ApiProblem({
@@ -25,14 +29,16 @@ export async function readInTime({ clock }: { readonly clock: Clock }, request: 
 /**
  * Reads a JSON body. An empty one counts as `{}`, so that `curl -X POST` does what it looks like.
  *
+ * @param takesText a body of `text/plain` becomes the field `text` of an object.
  * @returns the text, which is known to be a JSON object.
  * @throws {ApiProblem} 413 too large (also when it is sent in chunks), 415 another type, 400 not JSON, 422 no object.
  */
-async function readJsonBody(request: Request): Promise<string> {
+async function readJsonBody(request: Request, takesText: boolean): Promise<string> {
   if (Number(request.headers.get("content-length") ?? 0) > BODY_BYTES_MAX) throw tooLarge();
   const text = await readBounded(request);
   if (text.trim() === "") return "{}";
   const type = (request.headers.get("content-type") ?? "").split(";")[0]?.trim().toLowerCase();
+  if (type === "text/plain" && takesText) return JSON.stringify({ text });
   if (type !== "application/json") {
     throw new ApiProblem({
       status: 415,

@@ -28,6 +28,9 @@ export function callerOf(request: Request): Asker {
 /** The extension of OpenAPI in which a route says what it asks for; the router reads the same one. */
 export const NEED_KEY = "x-guacamole-scope";
 
+/** In a route's description: its body may also be plain text, which then is the field `text`. */
+export const TAKES_TEXT_KEY = "x-guacamole-takes-text";
+
 interface RouteDetail {
   readonly summary: string;
   readonly tags: string[];

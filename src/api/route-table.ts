@@ -7,6 +7,8 @@ export interface RouteEntry {
   /** With `:name` for a variable part. */
   readonly path: string;
   readonly need: Need;
+  /** Its body may be plain text. Absent: it is JSON. */
+  readonly takesText?: boolean;
 }
 
 /** Answers "is there such a path, and what does it ask for" before anything of the request is read. */

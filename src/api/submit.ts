@@ -81,7 +81,7 @@ export async function submit(ports: ApiPorts, wish: Wish, change: Change): Promi
     change,
     ...askedFor(consensus.state, wish.caller.asked),
   };
-  if (!isUnderstoodByAll(consensus.state, change)) throw featureLevelProblem();
+  requireUnderstood(consensus.state, change);
   await propose(consensus, command);
 }
 
@@ -90,9 +90,10 @@ export function askedFor(state: ClusterState, asked: Asked): { readonly asked?: 
   return featureLevelOf(state) >= 4 ? { asked } : {};
 }
 
-/** An older member could not apply it: it must not even stand in the log. */
-function featureLevelProblem(): ApiProblem {
-  return new ApiProblem({
+/** An older member could not apply it: it must not even stand in the log. @throws {ApiProblem} 409 `feature-level-low`. */
+export function requireUnderstood(state: ClusterState, change: Change): void {
+  if (isUnderstoodByAll(state, change)) return;
+  throw new ApiProblem({
     status: 409,
     code: "feature-level-low",
     detail: "Some member runs a release that does not know this yet; nothing was done.",

@@ -9,6 +9,8 @@ const WRITE_DEADLINE_MS = 20_000;
 
 export interface WriteOptions {
   readonly idempotencyKey?: string;
+  /** The ETag of the version that is meant to be changed. */
+  readonly ifMatch?: string;
   readonly deadlineMs?: number;
 }
 
@@ -32,6 +34,11 @@ export class ApiClient {
   }
 
   /** @throws {CliError} */
+  put<T>(path: string, body: unknown, options: WriteOptions = {}): Promise<T> {
+    return this.#write("PUT", path, body, options);
+  }
+
+  /** @throws {CliError} */
   patch<T>(path: string, body: unknown, options: WriteOptions = {}): Promise<T> {
     return this.#write("PATCH", path, body, options);
   }
@@ -42,13 +49,14 @@ export class ApiClient {
   }
 
   async #write<T>(method: string, path: string, body: unknown, options: WriteOptions): Promise<T> {
-    const { idempotencyKey, deadlineMs = WRITE_DEADLINE_MS } = options;
+    const { idempotencyKey, ifMatch, deadlineMs = WRITE_DEADLINE_MS } = options;
     const response = await this.#send(method, path, {
       deadlineMs,
       body: JSON.stringify(body),
       headers: {
         "content-type": "application/json",
         ...(idempotencyKey === undefined ? {} : { "idempotency-key": idempotencyKey }),
+        ...(ifMatch === undefined ? {} : { "if-match": ifMatch }),
       },
       isRepeatable: idempotencyKey !== undefined,
     });

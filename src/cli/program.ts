@@ -4,6 +4,7 @@ import { initCommand, statusCommand, switchoverCommand } from "./cluster-command
 import { type CompletionCommand, renderCompletion } from "./completion.ts";
 import { configCommand } from "./config-commands.ts";
 import { explainCommand, failoverCommand, historyCommand } from "./failover-commands.ts";
+import { hbaCommand } from "./hba-commands.ts";
 import { memberCommand } from "./member-commands.ts";
 import { eventsCommand, operationCommand } from "./operation-commands.ts";
 import { pauseCommand, resumeCommand, topologyCommand } from "./policy-commands.ts";
@@ -62,6 +63,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(historyCommand(ports))
     .addCommand(topologyCommand(ports))
     .addCommand(configCommand(ports))
+    .addCommand(hbaCommand(ports))
     .addCommand(pauseCommand(ports))
     .addCommand(resumeCommand(ports))
     .addCommand(memberCommand(ports))

@@ -10,7 +10,7 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  * 1: release 0.1.0. 2: membership that shrinks, learners, recovery. 3: durability with a lease, sizes of WAL files, pauses, history of failovers.
  * 4: tokens with names, an end and the scopes `health` and `access`;
  *    leases that last a third longer, and stand for as long as they were given for; the audit trail;
- *    stale reads that are refused; PostgreSQL's parameters.
+ *    stale reads that are refused; PostgreSQL's parameters; rules for connections.
  */
 export const FEATURE_LEVEL = 4;
 
@@ -37,6 +37,7 @@ export function isUnderstoodByAll(state: ClusterState, change: Change): boolean 
 function neededLevel(change: Change): number {
   if (change.kind === "change-spec" && change.spec.postgres !== undefined) return 4;
   const isNewWord = change.kind === "create-join-token" && change.replaces !== undefined;
+  if (change.kind === "change-spec" && change.spec.access !== undefined) return 4;
   if (change.kind === "create-token" && namesNewToken(change)) return 4;
   if (change.kind === "change-spec" && refusesStaleReads(change.spec)) return 4;
   if (change.kind === "set-member-tags" && namesNewTag(change.tags)) return 3;

@@ -7,6 +7,14 @@ export interface Upstream {
   readonly port: number;
 }
 
+/** Lines of `pg_hba.conf` and `pg_ident.conf` that follow guacamole's own. */
+export interface AccessLines {
+  /** Names what operators wanted (`AccessSpec`). */
+  readonly revision: number;
+  readonly hba: readonly string[];
+  readonly identMaps: readonly string[];
+}
+
 /** Everything of PostgreSQL's configuration that guacamole owns; `postgres/render-config.ts` turns it into files. */
 export interface ManagedSettings {
   /** `application_name` of our walreceiver, and `cluster_name`. */
@@ -21,4 +29,6 @@ export interface ManagedSettings {
   readonly synchronousStandbyNames: { readonly k: number; readonly names: readonly string[] } | null;
   /** What operators want beside it. Absent: nothing. */
   readonly parameters?: Parameters;
+  /** Who may connect besides members. Absent: applications by password. */
+  readonly access?: AccessLines;
 }

@@ -38,8 +38,22 @@ export interface MemberStatus {
   readonly leaseStampMs?: number;
   /** Programs that the host's owner has run at turns. Absent: there are none. */
   readonly hooks?: HooksStatus;
+  /** Of the PostgreSQL beside this member. Absent: not known. */
+  readonly postgresMajor?: number;
+  /** Which rules for connections PostgreSQL has. Absent: guacamole's defaults, and nothing else is wanted. */
+  readonly access?: AccessStatus;
   /** Under which lease PostgreSQL may reign now. Absent or null: none is held. */
   readonly lease?: { readonly epoch: Epoch; readonly remainingMs: number } | null;
+}
+
+/** Revisions are those of `AccessSpec`; null: guacamole's defaults. */
+export interface AccessStatus {
+  /** Of the rules that this member gave to PostgreSQL. */
+  readonly revision: number | null;
+  /** Of those that it was asked to give last. Absent: it cannot be asked. */
+  readonly askedRevision?: number | null;
+  /** Why those that are wanted are not in force. */
+  readonly problem: string | null;
 }
 
 export interface HooksStatus {

@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../base/result.ts";
+import type { AccessSpec } from "./hba-rule.ts";
 import type { ParameterLayers } from "./parameters.ts";
 
 /**
@@ -11,6 +12,8 @@ export interface ClusterSpec {
   readonly consensus?: ConsensusSpec;
   /** Absent: `DEFAULT_FAILOVER`. */
   readonly failover?: FailoverSpec;
+  /** Who may connect besides members. Absent: applications by password (`hba-own.ts`). */
+  readonly access?: AccessSpec;
   /** From feature level 4 on. Absent: PostgreSQL's base files say it all. */
   readonly postgres?: PostgresSpec;
 }

@@ -1,8 +1,10 @@
 import { assert } from "../base/assert.ts";
 import type { MemberId } from "../base/ids.ts";
+import { accessLinesFor } from "../cluster/hba-own.ts";
+import type { HbaRole } from "../cluster/hba-rule.ts";
 import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
-import { type ParameterRole, parametersOf } from "../cluster/parameters.ts";
-import { type ClusterState, memberById, standbyNameOf } from "../cluster/state.ts";
+import { parametersOf } from "../cluster/parameters.ts";
+import { type ClusterState, memberById, memberName, standbyNameOf } from "../cluster/state.ts";
 import { dataMembers } from "./cluster-view.ts";
 import type { MemberView } from "./member-view.ts";
 
@@ -30,11 +32,14 @@ export function primarySettings(view: MemberView): ManagedSettings {
 
 function settings(
   view: MemberView,
-  role: ParameterRole,
+  role: HbaRole,
   upstream: Upstream | null,
   synchronousStandbyNames: ManagedSettings["synchronousStandbyNames"],
 ): ManagedSettings {
-  const parameters = parametersOf(view.state.spec.postgres?.parameters, view.selfId, role);
+  const { spec } = view.state;
+  const parameters = parametersOf(spec.postgres?.parameters, view.selfId, role);
+  const name = memberName(view.state, view.selfId);
+  const access = view.takesAccess === false ? null : accessLinesFor(spec.access, { role, name });
   return {
     memberName: standbyNameOf(view.state, view.selfId),
     clusterId: view.state.clusterId,
@@ -42,6 +47,7 @@ function settings(
     upstream,
     synchronousStandbyNames,
     ...(parameters === null ? {} : { parameters }),
+    ...(access === null ? {} : { access }),
   };
 }
 

@@ -149,7 +149,9 @@ function explainSuccession(
   const electionMs = leaderId === null || lost.has(leaderId) ? spec.timing.electionMsMax : 0;
   const detectionMs = detectionOf(view, reign, leaderId, electionMs);
   // A lease is renewed all the time: its end is counted from the loss, and by a new leader from when it began to lead.
-  const endsMs = needsLease(view.state) ? Math.max(detectionMs, electionMs + leaseMsOf(view.state)) : detectionMs;
+  const endsMs = needsLease(view.state)
+    ? Math.max(detectionMs, electionMs + leaseMsOf(view.state))
+    : detectionMs;
   return {
     outcome: "failover",
     successorId: succession.memberId,

@@ -29,6 +29,8 @@ export interface MemberView {
   readonly failedStarts: number;
   /** Hash of the settings that PostgreSQL's files were rendered from, or null. */
   readonly settingsHash: string | null;
+  /** The supervisor knows rules for applications. Absent: it does; one of an older release does not. */
+  readonly takesAccess?: boolean;
   /** Pure: the hash of settings. Handed in, since rendering belongs to `postgres/`. */
   readonly hashSettings: (settings: ManagedSettings) => string;
   /** Of this host only: where PostgreSQL listens. */

@@ -66,7 +66,10 @@ import {
   SETTINGS_METHOD,
   settingsHere,
   settingsOf,
+  TRY_ACCESS_METHOD,
   TRY_METHOD,
+  tryAccessHere,
+  tryAccessOn,
   tryHere,
   tryOn,
 } from "./member-questions.ts";
@@ -223,6 +226,12 @@ export class MemberProcess {
         const plane = this.#plane;
         if (plane === null) return err("this member is starting");
         return forksOf(plane.consensus, { id: plane.memberId, supervisor: plane.supervisor }, memberId);
+      },
+      tryAccess: async (memberId, lines) => {
+        const plane = this.#plane;
+        if (plane === null) return err("this member is starting");
+        const self = { id: plane.memberId, supervisor: plane.supervisor };
+        return tryAccessOn(plane.consensus, self, memberId, lines);
       },
       mayHandOver: async (primaryId, to) => {
         const plane = this.#plane;
@@ -470,6 +479,7 @@ export class MemberProcess {
       const askable = { id: memberId, supervisor, probe };
       if (method === SETTINGS_METHOD) return settingsHere(askable, payload);
       if (method === TRY_METHOD) return tryHere(askable, payload);
+      if (method === TRY_ACCESS_METHOD) return { trial: await tryAccessHere(supervisor, payload) };
       if (method === HAND_OVER_METHOD) return mayHandOverHere(hooks, payload);
       if (method !== LEASE_METHOD) throw new Error(`no member answers '${method}'`);
       await memberLoop.takeLease(parseLeaseGrant(payload));

@@ -1,8 +1,10 @@
 /** What the API asks of one member, whichever member answers it: here, or by a call to another member's main thread. */
 import { type MemberId, parseMemberName } from "../base/ids.ts";
 import { err, ok, type Result } from "../base/result.ts";
+import type { AccessTrial } from "../cluster/access-trial.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import type { Fork } from "../cluster/fork.ts";
+import type { AccessLines } from "../cluster/managed-settings.ts";
 import type { Parameters } from "../cluster/parameters.ts";
 import type { ServerSettings, TriedParameters } from "../cluster/server-settings.ts";
 import type { Probe } from "../postgres/probe.ts";
@@ -33,6 +35,41 @@ export async function forksOf(
     const answer = await consensus.call(memberId, FORKS_METHOD, null, FORKS_DEADLINE_MS);
     // A member of this cluster wrote it: its form is trusted, its content is data.
     return ok((answer as { readonly forks: readonly Fork[] }).forks);
+  } catch (error) {
+    return err(error instanceof Error ? error.message : String(error));
+  }
+}
+
+export const TRY_ACCESS_METHOD = "try-access";
+
+/** PostgreSQL reads rules in a tenth of a second; one trial may wait for another. */
+const TRIAL_DEADLINE_MS = 8_000;
+
+/** Another member, or this one, wants to know what our PostgreSQL makes of rules. @throws {Error} where nobody could ask it. */
+export async function tryAccessHere(
+  supervisor: SupervisorLink | null,
+  payload: unknown,
+): Promise<AccessTrial> {
+  if (supervisor === null) return { kind: "untried", why: "there is no PostgreSQL" };
+  // The supervisor checks each field before it believes one.
+  const { lines } = payload as { readonly lines: AccessLines };
+  const answer = await supervisor.request({ kind: "try-access", lines }, TRIAL_DEADLINE_MS);
+  if (!answer.ok) throw new Error(answer.message);
+  return answer.trial ?? { kind: "untried", why: "its supervisor is of an older release" };
+}
+
+/** What a member's PostgreSQL makes of rules; the error says why it was not asked. */
+export async function tryAccessOn(
+  consensus: Consensus,
+  self: { readonly id: MemberId; readonly supervisor: SupervisorLink | null },
+  memberId: MemberId,
+  lines: AccessLines,
+): Promise<Result<AccessTrial, string>> {
+  try {
+    if (memberId === self.id) return ok(await tryAccessHere(self.supervisor, { lines }));
+    const answer = await consensus.call(memberId, TRY_ACCESS_METHOD, { lines }, TRIAL_DEADLINE_MS);
+    // A member of this cluster wrote it: its form is trusted, its content is data.
+    return ok((answer as { readonly trial: AccessTrial }).trial);
   } catch (error) {
     return err(error instanceof Error ? error.message : String(error));
   }

@@ -1,3 +1,5 @@
+import { REPLICATION_ROLE } from "../cluster/hba-own.ts";
+
 /** How one member's PostgreSQL programs reach another's server: by certificate, with no password anywhere. */
 export interface ReplicationConnection {
   readonly host: string;
@@ -10,8 +12,6 @@ export interface ReplicationConnection {
   readonly database: string | null;
 }
 
-/** The role members use among themselves. Its only way in is a member's certificate. */
-export const REPLICATION_ROLE = "guacamole_replicator";
 /** Common names of the certificates of members: `guacamole-member-<uuid>`. */
 export const MEMBER_CERTIFICATE_NAME = "guacamole-member-";
 

@@ -1,4 +1,4 @@
-import { REPLICATION_ROLE } from "./conninfo.ts";
+import { REPLICATION_ROLE } from "../cluster/hba-own.ts";
 
 /** More are not told: one is enough to look. */
 const UNGUARDED_MAX = 10;

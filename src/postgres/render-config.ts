@@ -1,7 +1,9 @@
 import { createHash } from "node:crypto";
-import type { ManagedSettings } from "../cluster/managed-settings.ts";
+import { DEFAULT_RULES, OWN_RULES, REPLICATION_ROLE } from "../cluster/hba-own.ts";
+import { renderRuleLine } from "../cluster/hba-text.ts";
+import type { AccessLines, ManagedSettings } from "../cluster/managed-settings.ts";
 import { renderSynchronousStandbyNames } from "../cluster/synchronous-standby-names.ts";
-import { MEMBER_CERTIFICATE_NAME, REPLICATION_ROLE, renderConninfo } from "./conninfo.ts";
+import { MEMBER_CERTIFICATE_NAME, renderConninfo } from "./conninfo.ts";
 
 /**
  * PostgreSQL's configuration, as far as guacamole owns it, from what was agreed: pure text from values.
@@ -34,6 +36,7 @@ const RENDER_VERSION = 2;
 export function hashSettings(settings: ManagedSettings): string {
   const { memberName, clusterId, listenAddresses, port, socketDirectory, upstream, synchronousStandbyNames } =
     settings;
+  const { access } = settings;
   const canonical = JSON.stringify([
     RENDER_VERSION,
     memberName,
@@ -44,7 +47,9 @@ export function hashSettings(settings: ManagedSettings): string {
     upstream === null ? null : [upstream.host, upstream.port],
     synchronousStandbyNames === null ? null : [synchronousStandbyNames.k, synchronousStandbyNames.names],
     // Without any it stays the hash that a supervisor of an older release makes.
-    ...(settings.parameters === undefined ? [] : [sortedParameters(settings)]),
+    ...(settings.parameters === undefined ? [] : [["parameters", sortedParameters(settings)]]),
+    // Absent in releases that knew no rules: the same settings keep the same name.
+    ...(access === undefined ? [] : [["access", access.revision, access.hba, access.identMaps]]),
   ]);
   return createHash("sha256").update(canonical).digest("hex").slice(0, 16);
 }
@@ -180,29 +185,27 @@ export function renderPostgresqlConf(settings: ManagedSettings, places: ConfigPl
   ].join("\n");
 }
 
-/** Who may connect: the superuser from this host, members by certificate, applications by password. */
-export function renderHba(): string {
+/** Who may connect: the superuser from this host, members by certificate, and then whoever the rules let in. */
+export function renderHba(access: Pick<AccessLines, "hba"> | null): string {
   return [
     "# Written by guacamole. Changes made here are lost.",
-    "local   all          postgres                      peer map=guacamole",
-    "local   replication  postgres                      peer map=guacamole",
-    `local   all          ${REPLICATION_ROLE}           reject`,
-    "local   all          all                           scram-sha-256",
-    `hostssl replication  ${REPLICATION_ROLE}  all      cert map=guacamole_members`,
-    `hostssl postgres     ${REPLICATION_ROLE}  all      cert map=guacamole_members`,
-    `host    all          ${REPLICATION_ROLE}  all      reject`,
-    "host    replication  all                   all      reject",
-    "host    all          all                   all      scram-sha-256",
+    ...OWN_RULES.map(renderRuleLine),
+    "",
+    ...(access === null ? DEFAULT_RULES.map(renderRuleLine) : access.hba),
     "",
   ].join("\n");
 }
 
 /** The text of `pg_ident.conf`: system users that are the superuser, and certificates that are members. */
-export function renderIdent(superuserSystemUsers: readonly string[]): string {
+export function renderIdent(
+  superuserSystemUsers: readonly string[],
+  access: Pick<AccessLines, "identMaps"> | null,
+): string {
   return [
     "# Written by guacamole. Changes made here are lost.",
     ...[...new Set(superuserSystemUsers)].map((user) => `guacamole          "${user}"  postgres`),
     `guacamole_members  /^${MEMBER_CERTIFICATE_NAME}[0-9a-f-]+$  ${REPLICATION_ROLE}`,
+    ...(access?.identMaps ?? []),
     "",
   ].join("\n");
 }

@@ -17,6 +17,7 @@ import {
   settledSettings,
 } from "../postgres/render-config.ts";
 import { tryConfiguration } from "../postgres/try-config.ts";
+import type { AccessRules } from "./access-rules.ts";
 import { readJson } from "./json-file.ts";
 import { type PromiseBook, refusePledged, refuseStale, withNewest, withWal } from "./promises.ts";
 import type { SupervisorRequest } from "./protocol.ts";
@@ -32,6 +33,7 @@ interface KeptSettings {
 export interface ConfigurationOptions {
   readonly paths: StatePaths;
   readonly promises: PromiseBook;
+  readonly access: AccessRules;
   /** Of the programs. */
   readonly major: number;
   readonly superuserSystemUsers: readonly string[];
@@ -106,8 +108,9 @@ export class Configuration {
     if (settings === null) return;
     this.#arrangeUpstreamKeys(settings);
     const places = this.#places();
-    writeIfChanged(this.#paths.hbaFile, renderHba());
-    writeIfChanged(this.#paths.identFile, renderIdent(this.#options.superuserSystemUsers));
+    const { superuserSystemUsers, access } = this.#options;
+    writeIfChanged(this.#paths.hbaFile, renderHba(access.inForce));
+    writeIfChanged(this.#paths.identFile, renderIdent(superuserSystemUsers, access.inForce));
     writeIfChanged(this.#paths.configFile, renderPostgresqlConf(settings, places));
     if (!existsSync(this.#paths.dataDirectory)) return;
     const found = cleanAutoConf(this.#paths.dataDirectory, settledSettings(settings, places));

@@ -1,7 +1,7 @@
 import { type ClusterId, type Epoch, parseClusterId, type TimelineId } from "../base/ids.ts";
 import type { Lsn } from "../base/lsn.ts";
 import { err, ok, type Result } from "../base/result.ts";
-import type { ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
+import type { AccessLines, ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
 import type { TimelineEpoch } from "../cluster/observation.ts";
 import { type Parameters, parseParameterName } from "../cluster/parameters.ts";
 import type { SupervisorRequest } from "./protocol.ts";
@@ -43,6 +43,8 @@ function parseRequest(fields: Fields): SupervisorRequest {
       return { kind };
     case "try-parameters":
       return { kind, parameters: parameters(fields["parameters"]) };
+    case "try-access":
+      return { kind, lines: accessLines(record(fields["lines"], "lines")) };
     case "install-certificates":
       return {
         kind,
@@ -142,6 +144,15 @@ function settings(fields: Fields): ManagedSettings {
     upstream: fields["upstream"] === null ? null : upstream(fields["upstream"], "upstream"),
     synchronousStandbyNames: rule === null ? null : synchronousRule(record(rule, "synchronousStandbyNames")),
     ...(fields["parameters"] === undefined ? {} : { parameters: parameters(fields["parameters"]) }),
+    ...(fields["access"] === undefined ? {} : { access: accessLines(record(fields["access"], "access")) }),
+  };
+}
+
+function accessLines(fields: Fields): AccessLines {
+  return {
+    revision: whole(fields["revision"], "access.revision"),
+    hba: texts(fields["hba"], "access.hba"),
+    identMaps: texts(fields["identMaps"], "access.identMaps"),
   };
 }
 
@@ -155,12 +166,15 @@ function parameters(value: unknown): Parameters {
 }
 
 function synchronousRule(fields: Fields): { readonly k: number; readonly names: readonly string[] } {
-  const { names } = fields;
-  if (!Array.isArray(names)) throw new Error("synchronousStandbyNames.names must be a list");
   return {
     k: whole(fields["k"], "synchronousStandbyNames.k"),
-    names: names.map((name) => text(name, "synchronousStandbyNames.names")),
+    names: texts(fields["names"], "synchronousStandbyNames.names"),
   };
+}
+
+function texts(value: unknown, name: string): readonly string[] {
+  if (!Array.isArray(value)) throw new Error(`${name} must be a list`);
+  return value.map((each) => text(each, name));
 }
 
 function upstream(value: unknown, name: string): Upstream {

@@ -1,8 +1,11 @@
 import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
 import type { Lsn, Position } from "../base/lsn.ts";
+import type { AccessTrial } from "../cluster/access-trial.ts";
 import type { Fork } from "../cluster/fork.ts";
 import type { MachineRequest } from "../cluster/machine-request.ts";
+import type { AccessLines } from "../cluster/managed-settings.ts";
 import type {
+  AccessStatus,
   Ancestor,
   DiskStatus,
   PostmasterState,
@@ -40,6 +43,8 @@ export type SupervisorRequest =
     }
   /** Whether PostgreSQL would start with these parameters instead of those it has now: `program-failed`, with its words, if not. */
   | { readonly kind: "try-parameters"; readonly parameters: Parameters }
+  /** Has PostgreSQL read rules for connections, beside the running server: the answer has `trial`. Nothing comes into force. */
+  | { readonly kind: "try-access"; readonly lines: AccessLines }
   /** What was kept before rewinds: the answer has `forks`. */
   | { readonly kind: "list-forks" }
   /** `fast` escalates to `immediate` after `deadlineMs`. Resolves once the postmaster is gone. */
@@ -73,6 +78,8 @@ export interface SupervisorLook {
   readonly takenOut?: readonly string[];
   /** Why this directory can only be mended by a clone, or null. */
   readonly needsClone: string | null;
+  /** Which rules for connections are in force, and why not those that are wanted. Nulls: guacamole's defaults, and no problem. */
+  readonly access?: AccessStatus;
   /** The timeline history of `ancestorsOf`, oldest first (from `pg_wal/*.history`). */
   readonly ancestors: readonly Ancestor[];
   /** While PostgreSQL runs the newest timeline that has a history, else that of the control file. Null without data. */
@@ -119,6 +126,7 @@ export type SupervisorResponse =
       readonly look: SupervisorLook;
       /** Where they were asked for. */
       readonly forks?: readonly Fork[];
+      readonly trial?: AccessTrial;
     }
   | { readonly ok: false; readonly code: SupervisorErrorCode; readonly message: string };
 

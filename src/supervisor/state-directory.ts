@@ -13,6 +13,8 @@ export interface StatePaths {
   readonly certificateFile: string;
   readonly keyFile: string;
   readonly settingsFile: string;
+  /** Which rules for connections are in force, and which ones PostgreSQL is known to read. */
+  readonly accessFile: string;
   readonly promisesFile: string;
   /** Until when PostgreSQL may reign, where it needs a lease. */
   readonly leaseFile: string;
@@ -47,6 +49,7 @@ export function statePaths(dataDirectory: string): StatePaths {
     certificateFile: inside("server.crt"),
     keyFile: inside("server.key"),
     settingsFile: inside("settings.json"),
+    accessFile: inside("access.json"),
     promisesFile: inside("promises.json"),
     leaseFile: inside("lease.json"),
     socketFile: inside("supervisor.sock"),

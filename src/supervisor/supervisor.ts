@@ -8,6 +8,7 @@ import { isStandby } from "../postgres/data-directory.ts";
 import { listForks } from "../postgres/forks.ts";
 import { renderRaisedLimits } from "../postgres/standby-limits.ts";
 import type { Installation } from "../postgres/versions.ts";
+import { AccessRules } from "./access-rules.ts";
 import { Cloning } from "./cloning.ts";
 import { Configuration } from "./configuration.ts";
 import { DiskWatch } from "./disk-watch.ts";
@@ -54,6 +55,7 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #promises: PromiseBook;
   readonly #configuration: Configuration;
+  readonly #access: AccessRules;
   readonly #postmaster: Postmaster;
   readonly #data: LocalData;
   readonly #bench: Workbench;
@@ -73,9 +75,11 @@ export class Supervisor {
     this.#installation = installation;
     const promises = new PromiseBook(paths.promisesFile);
     this.#promises = promises;
+    this.#access = new AccessRules({ paths, installation, superuserSystemUsers });
     this.#configuration = new Configuration({
       paths,
       promises,
+      access: this.#access,
       major: installation.major,
       superuserSystemUsers,
       log,
@@ -155,6 +159,10 @@ export class Supervisor {
     this.#options.memberGuard?.heard();
     try {
       if (request.kind === "list-forks") return await this.#listForks();
+      if (request.kind === "try-access") {
+        const trial = await this.#access.try(request.lines);
+        return { ok: true, look: await this.#look(), trial };
+      }
       await this.#carryOut(request);
       return { ok: true, look: await this.#look() };
     } catch (error) {
@@ -171,7 +179,9 @@ export class Supervisor {
     return { ok: true, look: await this.#look(), forks };
   }
 
-  #carryOut(request: Exclude<SupervisorRequest, { kind: "list-forks" }>): Promise<void> | void {
+  #carryOut(
+    request: Exclude<SupervisorRequest, { kind: "list-forks" | "try-access" }>,
+  ): Promise<void> | void {
     const { stopCount } = this.#bench;
     switch (request.kind) {
       case "look":
@@ -232,6 +242,8 @@ export class Supervisor {
   async #configure(request: Extract<SupervisorRequest, { kind: "configure" }>): Promise<void> {
     // A reign may have ended long ago without this host knowing: only a lease that stands says that it has not (F6).
     if (request.needsLease === true) await this.#leases.beginReign(request.epoch);
+    // What its PostgreSQL cannot read it does not get, and all else it does: no rule holds up a promotion.
+    await this.#access.settle(request.settings.access ?? null);
     this.#configuration.configure(request);
   }
 
@@ -261,6 +273,7 @@ export class Supervisor {
     this.#data.requireTrusted("PostgreSQL is not started");
     this.#configuration.requireCertificates();
     this.#promises.keep(withNewest(this.#promises.current, epoch));
+    await this.#access.recheck();
     this.#configuration.apply();
     const command = [join(this.#installation.binDirectory, "postgres"), ...(await this.#commandLine())];
     this.#bench.begin("start", "starting");
@@ -331,6 +344,7 @@ export class Supervisor {
       settingsHash: this.#configuration.hash,
       ...(takenOut.length === 0 ? {} : { takenOut }),
       needsClone: this.#data.needsClone,
+      access: this.#access.status,
       ...(dataDirectory.kind === "present"
         ? this.#data.history(dataDirectory.timeline)
         : { ancestors: [], ancestorsOf: null }),

@@ -16,8 +16,9 @@ import {
 import { userInfo } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { ClusterId, Epoch, MemberId } from "../../src/base/ids.ts";
+import type { AccessTrial } from "../../src/cluster/access-trial.ts";
 import type { Fork } from "../../src/cluster/fork.ts";
-import type { ManagedSettings, Upstream } from "../../src/cluster/managed-settings.ts";
+import type { AccessLines, ManagedSettings, Upstream } from "../../src/cluster/managed-settings.ts";
 import type { CertificateAuthority } from "../../src/cluster/state.ts";
 import { createAuthority, createKeyAndRequest, signMember } from "../../src/peer/certificates.ts";
 import { commonNameOf } from "../../src/peer/common-name.ts";
@@ -125,6 +126,10 @@ export class TestServer {
     return this.#supervisorPid;
   }
 
+  get binDirectory(): string {
+    return this.#installation.binDirectory;
+  }
+
   get upstream(): Upstream {
     return { host: "127.0.0.1", port: this.port };
   }
@@ -191,6 +196,12 @@ export class TestServer {
     const response = await this.#request({ kind: "list-forks" });
     if (!response.ok) throw new Error(`${this.name}: ${response.message}`);
     return response.forks ?? [];
+  }
+
+  async tryAccess(lines: AccessLines): Promise<AccessTrial> {
+    const response = await this.#request({ kind: "try-access", lines });
+    if (!response.ok || response.trial === undefined) throw new Error(`${this.name}: it was not tried`);
+    return response.trial;
   }
 
   /** Asks, and expects a refusal. */

@@ -13,6 +13,10 @@ import { createFake, SCOPES, SECRET, stateOf } from "./fixture.ts";
 const NEEDS: Readonly<Record<string, Need>> = {
   "get /metrics": "health",
   "get /v1/audit": "admin",
+  "get /v1/access/hba": "viewer",
+  "put /v1/access/hba": "access",
+  "delete /v1/access/hba": "access",
+  "post /v1/access/hba/explain": "viewer",
   "get /v1/backup": "admin",
   "get /v1/ca": "none",
   "get /v1/cluster": "viewer",

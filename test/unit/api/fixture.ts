@@ -12,11 +12,13 @@ import type {
 } from "../../../src/base/ids.ts";
 import type { Log } from "../../../src/base/log.ts";
 import type { Lsn } from "../../../src/base/lsn.ts";
-import { err, ok } from "../../../src/base/result.ts";
+import { err, ok, type Result } from "../../../src/base/result.ts";
+import type { AccessTrial } from "../../../src/cluster/access-trial.ts";
 import { apply } from "../../../src/cluster/apply.ts";
 import type { Command, Outcome } from "../../../src/cluster/command.ts";
 import type { BarrierResult, Consensus, ProposeResult, StoredEvent } from "../../../src/cluster/consensus.ts";
 import type { Fork } from "../../../src/cluster/fork.ts";
+import type { AccessLines } from "../../../src/cluster/managed-settings.ts";
 import { DEFAULT_TAGS, type Member } from "../../../src/cluster/member.ts";
 import type { MemberStatus, Observation, PostgresStatus } from "../../../src/cluster/observation.ts";
 import { DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
@@ -173,6 +175,8 @@ export interface Fake {
   readonly listenerCount: () => number;
   /** What members m1 and m2 keep; m3 does not say. */
   forks: readonly Fork[];
+  /** What a member's PostgreSQL makes of rules. */
+  tryAccess: (memberId: MemberId, lines: AccessLines) => Result<AccessTrial, string>;
   readonly logged: string[];
 }
 
@@ -203,6 +207,7 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
     barrier: { kind: "reached", index: 41 as LogIndex },
     backupPath: null,
     forks: [],
+    tryAccess: () => ok({ kind: "good", version: "15.18" }),
     commands: [],
     outcomes: new Map(),
     events: [],
@@ -225,6 +230,7 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
       explain: (lost) => (fake.state === null ? null : explain(consensus, fake.selfId, clock, lost)),
       reasonOf,
       mayHandOver: async (_primaryId, to) => (to === "m3" ? err("the batch run is not over") : ok(null)),
+      tryAccess: async (memberId, lines) => fake.tryAccess(memberId, lines),
       forks: async (memberId) => (memberId === M3 ? err("m3 does not answer") : ok(fake.forks)),
       serverSettings: async () => err("no server here"),
       tryParameters: async () => ({ kind: "unknown", why: "no server here" }),

@@ -36,9 +36,11 @@ describe("the OpenAPI document", () => {
       Object.keys(item).map((method) => `${method} ${path}`),
     );
     expect(operations.filter((each) => each.includes("/v1/")).toSorted()).toEqual([
+      "delete /v1/access/hba",
       "delete /v1/members/{name}",
       "delete /v1/pause",
       "delete /v1/tokens/{id}",
+      "get /v1/access/hba",
       "get /v1/audit",
       "get /v1/backup",
       "get /v1/ca",
@@ -61,6 +63,7 @@ describe("the OpenAPI document", () => {
       "patch /v1/members/{name}",
       "patch /v1/parameters",
       "patch /v1/topology",
+      "post /v1/access/hba/explain",
       "post /v1/cluster/initialize",
       "post /v1/failover",
       "post /v1/form",
@@ -72,6 +75,7 @@ describe("the OpenAPI document", () => {
       "post /v1/pause",
       "post /v1/switchover",
       "post /v1/tokens",
+      "put /v1/access/hba",
     ]);
   });
 

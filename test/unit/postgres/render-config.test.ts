@@ -119,7 +119,7 @@ test("what ALTER SYSTEM must not reach stands on the command line, and is owned"
 });
 
 test("pg_hba.conf lets members in by certificate only, before anything lets applications in", () => {
-  const rules = renderHba()
+  const rules = renderHba(null)
     .split("\n")
     .map((line) => line.split(/\s+/).join(" "));
   const cert = rules.indexOf("hostssl replication guacamole_replicator all cert map=guacamole_members");
@@ -130,10 +130,21 @@ test("pg_hba.conf lets members in by certificate only, before anything lets appl
   expect(applications).toBeGreaterThan(reject);
 });
 
+test("rules of operators take the place of those for applications, and come after guacamole's own", () => {
+  const rules = renderHba({ hba: ["# theirs", "host all all all reject"] }).split("\n");
+  expect(rules.indexOf("host all all all reject")).toBe(rules.indexOf("# theirs") + 1);
+  expect(rules.findIndex((line) => /cert +map=guacamole_members/.test(line))).toBeGreaterThan(0);
+  expect(rules.indexOf("# theirs")).toBeGreaterThan(
+    rules.findLastIndex((line) => line.includes("guacamole_")),
+  );
+  expect(rules.some((line) => line.includes("scram-sha-256"))).toBe(false);
+});
+
 test("pg_ident.conf names each system user once, and members by their certificates", () => {
-  const ident = renderIdent(PLACES.superuserSystemUsers);
+  const ident = renderIdent(PLACES.superuserSystemUsers, null);
   expect(ident.match(/"root"/g)).toHaveLength(1);
   expect(ident).toContain("/^guacamole-member-[0-9a-f-]+$  guacamole_replicator");
+  expect(renderIdent([], { identMaps: ["krb a b"] })).toContain("\nkrb a b\n");
 });
 
 test("the hash names the settings: equal for equal ones in any order of keys, another for any change", () => {
@@ -141,4 +152,9 @@ test("the hash names the settings: equal for equal ones in any order of keys, an
   expect(hashSettings({ ...rest, port })).toBe(hashSettings(SETTINGS));
   expect(hashSettings({ ...SETTINGS, upstream: null })).not.toBe(hashSettings(SETTINGS));
   expect(hashSettings({ ...SETTINGS, synchronousStandbyNames: null })).not.toBe(hashSettings(SETTINGS));
+  const access = { revision: 3, hba: ["local all all peer"], identMaps: [] };
+  expect(hashSettings({ ...SETTINGS, access })).not.toBe(hashSettings(SETTINGS));
+  expect(hashSettings({ ...SETTINGS, access: { ...access, hba: [] } })).not.toBe(
+    hashSettings({ ...SETTINGS, access }),
+  );
 });

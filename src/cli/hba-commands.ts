@@ -1,0 +1,315 @@
+import { readFile } from "node:fs/promises";
+import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import type { HbaDocument, HbaExplanationDocument, HbaRequest } from "../api/access-documents.ts";
+import type { HbaRule } from "../cluster/hba-rule.ts";
+import { parseHba } from "../cluster/hba-text.ts";
+import type { ApiClient } from "./client.ts";
+import { clientCommand, openClient, printResult } from "./client-command.ts";
+import { CliError, EXIT } from "./exit-code.ts";
+import { pause } from "./follow-operation.ts";
+import type { CliPorts } from "./ports.ts";
+import { renderTable, withoutControls } from "./render-table.ts";
+
+const PATH = "/v1/access/hba";
+const POLL_MS = 200;
+/** A reload is a matter of a second where all are well. */
+const IN_FORCE_MS_MAX = 15_000;
+
+/** `guacamole hba` */
+export function hbaCommand(ports: CliPorts) {
+  return new Command("hba")
+    .summary("who may connect: the rules of pg_hba.conf, on every member")
+    .description(
+      "Shows or changes the rules for connections. They are the same on every member, and in an order that counts: the first that fits decides.\nGuacamole's own rules come before them, so that no rule keeps members out.",
+    )
+    .addCommand(showCommand(ports), { isDefault: true })
+    .addCommand(setCommand(ports))
+    .addCommand(addCommand(ports))
+    .addCommand(removeCommand(ports))
+    .addCommand(resetCommand(ports))
+    .addCommand(explainCommand(ports));
+}
+
+function showCommand(ports: CliPorts) {
+  return clientCommand("show")
+    .summary("show the rules, and where they are in force")
+    .description(
+      "Shows the rules with their numbers, what is hardly meant about them, and where they are in force.",
+    )
+    .option("--text", "as the text of a pg_hba.conf: edit it, and give it to 'guacamole hba set'")
+    .addHelpText("after", "\nExamples:\n  guacamole hba show\n  guacamole hba show --text > pg_hba.conf")
+    .action(async (options) => {
+      const client = await openClient(ports, options);
+      const hba = await client.get<HbaDocument>(PATH);
+      printResult(ports, options.output, hba, options.text === true ? ({ text }) => text : renderHba);
+    });
+}
+
+/** What every change takes. */
+function changing(name: string) {
+  return clientCommand(name)
+    .option("--wait", "wait until they are in force on every member that answers", true)
+    .option("--no-wait", "return once they are agreed");
+}
+
+function setCommand(ports: CliPorts) {
+  return changing("set")
+    .summary("set all rules, from a pg_hba.conf")
+    .description(
+      "Sets the rules, all of them, from the text of a pg_hba.conf. They replace what lets applications in.\nThe PostgreSQL of each member that answers reads them first: one that does not take them, and nothing is changed anywhere.\nA comment '# guacamole: roles=standby members=m2,m3' says for whom the next rule is.",
+    )
+    .requiredOption("--file <file>", "the text; '-' reads standard input")
+    .option("--ident <file>", "the text of a pg_ident.conf; without it the maps stay as they are")
+    .option("--dry-run", "have them tried, and change nothing")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  guacamole hba set --file pg_hba.conf\n  guacamole hba set --file pg_hba.conf --dry-run\n  guacamole hba show --text | sed s/md5/scram-sha-256/ | guacamole hba set --file -",
+    )
+    .action(async (options) => {
+      const client = await openClient(ports, options);
+      const request: HbaRequest = {
+        text: await readText(options.file),
+        ...(options.ident === undefined ? {} : { identText: await readText(options.ident) }),
+      };
+      const isDry = options.dryRun === true;
+      const path = isDry ? `${PATH}?dryRun=true` : PATH;
+      const hba = await client.put<HbaDocument>(path, request, { idempotencyKey: ports.newId() });
+      const shown = isDry || !options.wait ? hba : await awaitInForce(ports, client, hba);
+      if (isDry) ports.terminal.err("These rules would be taken. Nothing was changed.\n");
+      printResult(ports, options.output, shown, renderHba);
+    });
+}
+
+function addCommand(ports: CliPorts) {
+  return changing("add")
+    .summary("add one rule")
+    .description("Adds a rule, written as a line of pg_hba.conf: at the end, or before another one.")
+    .argument("<rule...>", "the line")
+    .option("--before <number>", "before the rule of this number", number)
+    .option("--comment <text>", "why it is there, for people")
+    .addOption(
+      new Option("--role <role>", "in force on such members only").choices(["primary", "standby"] as const),
+    )
+    .addHelpText(
+      "after",
+      '\nExamples:\n  guacamole hba add hostssl sales app 10.0.0.0/8 scram-sha-256 --before 1\n  guacamole hba add "host all all 10.9.0.0/16 reject" --comment "the old office"',
+    )
+    .action(async (words, options) => {
+      const client = await openClient(ports, options);
+      const parsed = parseHba(words.join(" "));
+      if (!parsed.ok) throw new CliError(EXIT.usage, parsed.error.map(({ message }) => message).join("; "));
+      const [rule] = parsed.value;
+      if (rule === undefined || parsed.value.length > 1) throw new CliError(EXIT.usage, "one rule is wanted");
+      const added = {
+        ...rule,
+        ...(options.comment === undefined ? {} : { comment: options.comment }),
+        ...(options.role === undefined ? {} : { roles: [options.role] }),
+      };
+      await change(ports, client, options, (rules) => {
+        const at = options.before === undefined ? rules.length : options.before - 1;
+        if (at > rules.length) throw new CliError(EXIT.usage, `there are ${rules.length} rules`);
+        return rules.toSpliced(at, 0, added);
+      });
+    });
+}
+
+function removeCommand(ports: CliPorts) {
+  return changing("remove")
+    .summary("remove one rule")
+    .description("Removes the rule of a number, as 'guacamole hba show' counts them.")
+    .argument("<number>", "of the rule", number)
+    .addHelpText("after", "\nExample:\n  guacamole hba remove 3")
+    .action(async (wanted, options) => {
+      const client = await openClient(ports, options);
+      await change(ports, client, options, (rules) => {
+        if (wanted > rules.length) throw new CliError(EXIT.usage, `there are ${rules.length} rules`);
+        return rules.toSpliced(wanted - 1, 1);
+      });
+    });
+}
+
+function resetCommand(ports: CliPorts) {
+  return changing("reset")
+    .summary("go back to what applies where nobody says anything")
+    .description(
+      "Takes all rules and maps back: applications by password, and nobody but members replicates.",
+    )
+    .addHelpText("after", "\nExample:\n  guacamole hba reset")
+    .action(async (options) => {
+      const client = await openClient(ports, options);
+      const hba = await client.delete<HbaDocument>(PATH, { idempotencyKey: ports.newId() });
+      const shown = options.wait ? await awaitInForce(ports, client, hba) : hba;
+      printResult(ports, options.output, shown, renderHba);
+    });
+}
+
+function explainCommand(ports: CliPorts) {
+  return clientCommand("explain")
+    .summary("which rule a connection would meet")
+    .description(
+      "Says which rule a connection would meet, as PostgreSQL decides it, and without making one.\nWhat only the server knows (memberships, names of hosts) is said to be open.",
+    )
+    .requiredOption("--user <name>", "who connects")
+    .option("--database <name>", "to which database; without it the one of the user's name")
+    .option("--address <ip>", "from which IP address; without it over the Unix socket")
+    .option("--ssl", "over TLS")
+    .option("--gss", "encrypted by GSSAPI")
+    .option("--replication", "physical replication, as a standby or a base backup does")
+    .option("--member-of <roles>", "roles that the user is a member of, with commas between them", list)
+    .option("--member <name>", "on which member; without it the primary")
+    .option("--file <file>", "rules that are not agreed yet: the text of a pg_hba.conf")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  guacamole hba explain --user app --database sales --address 10.0.0.7 --ssl\n  guacamole hba explain --user app --address 10.0.0.7 --file pg_hba.conf",
+    )
+    .action(async (options) => {
+      if (options.ssl === true && options.gss === true)
+        throw new CliError(EXIT.usage, "a connection is encrypted by --ssl or by --gss, not by both");
+      const client = await openClient(ports, options);
+      const encryption = options.ssl === true ? "ssl" : options.gss === true ? "gss" : null;
+      const body = {
+        user: options.user,
+        ...(options.database === undefined ? {} : { database: options.database }),
+        ...(options.address === undefined ? {} : { address: options.address }),
+        ...(encryption === null ? {} : { encryption }),
+        ...(options.replication === true ? { isReplication: true } : {}),
+        ...(options.memberOf === undefined ? {} : { memberOf: options.memberOf }),
+        ...(options.member === undefined ? {} : { member: options.member }),
+        ...(options.file === undefined ? {} : { text: await readText(options.file) }),
+      };
+      const explained = await client.post<HbaExplanationDocument>(`${PATH}/explain`, body);
+      printResult(ports, options.output, explained, renderExplanation);
+    });
+}
+
+type Rule = NonNullable<HbaRequest["rules"]>[number];
+
+/** Changes the rules as they are now, and not what somebody made of them meanwhile. */
+async function change(
+  ports: CliPorts,
+  client: ApiClient,
+  options: { readonly wait: boolean; readonly output: "table" | "json" | "yaml" },
+  edit: (rules: readonly HbaRule[]) => readonly HbaRule[],
+): Promise<void> {
+  const present = await client.get<HbaDocument>(PATH);
+  const rules = edit(present.rules).map(asRequest);
+  const hba = await client.put<HbaDocument>(
+    PATH,
+    { rules },
+    { idempotencyKey: ports.newId(), ifMatch: `"${present.generation}"` },
+  );
+  const shown = options.wait ? await awaitInForce(ports, client, hba) : hba;
+  printResult(ports, options.output, shown, renderHba);
+}
+
+function asRequest(rule: HbaRule): Rule {
+  const { type, databases, users, address, method, options, comment, roles, members } = rule;
+  return {
+    type,
+    databases: [...databases],
+    users: [...users],
+    ...(address === undefined ? {} : { address }),
+    method,
+    ...(options === undefined ? {} : { options: { ...options } }),
+    ...(comment === undefined ? {} : { comment }),
+    ...(roles === undefined ? {} : { roles: [...roles] }),
+    ...(members === undefined ? {} : { members: [...members] }),
+  };
+}
+
+/** @throws {CliError} `failed` where a member does not take them, `unknown` where one has not said so in time. */
+async function awaitInForce(ports: CliPorts, client: ApiClient, agreed: HbaDocument): Promise<HbaDocument> {
+  const untilMs = ports.clock.nowMs() + IN_FORCE_MS_MAX;
+  while (true) {
+    const hba = await client.get<HbaDocument>(PATH);
+    const refused = hba.members.find(({ state }) => state === "refused");
+    if (refused !== undefined)
+      throw new CliError(EXIT.failed, `${refused.name} goes on with what it had: ${refused.problem}`);
+    if (hba.members.every(({ state }) => state !== "pending")) return { ...hba, tried: agreed.tried };
+    const isOver = ports.clock.nowMs() >= untilMs;
+    if (isOver || !(await pause(ports, POLL_MS))) {
+      const pending = hba.members.filter(({ state }) => state === "pending").map(({ name }) => name);
+      throw new CliError(
+        EXIT.unknown,
+        `The rules are agreed, and not yet in force on ${pending.join(", ")}.`,
+        "'guacamole status' shows what these members wait for.",
+      );
+    }
+  }
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return file === "-" ? await Bun.stdin.text() : await readFile(file, "utf8");
+  } catch (error) {
+    throw new CliError(
+      EXIT.usage,
+      `${file} cannot be read: ${error instanceof Error ? error.message : error}`,
+    );
+  }
+}
+
+function renderHba(hba: HbaDocument): string {
+  const { isDefault, ownRules, rules, identMaps, warnings, members, tried } = hba;
+  const parts = [
+    "Guacamole's own, first:",
+    renderRules(ownRules),
+    isDefault ? "Then what applies where nobody says anything:" : "Then:",
+    rules.length === 0 ? "no rules: no application may connect\n" : renderRules(rules),
+    ...(identMaps.length === 0
+      ? []
+      : [
+          renderTable(
+            ["map", "system user", "database user"],
+            identMaps.map(({ map, systemUser, databaseUser }) => [map, systemUser, databaseUser]),
+          ),
+        ]),
+    ...(warnings.length === 0
+      ? []
+      : [`${warnings.map(({ rule, message }) => `rule ${rule}: ${withoutControls(message)}`).join("\n")}\n`]),
+    renderTable(
+      ["member", "rules", ""],
+      members.map(({ name, state, problem }) => [name, state, problem ?? ""]),
+    ),
+    ...tried
+      .filter(({ isGood }) => !isGood)
+      .map(({ member, detail }) => `${member} has not tried them: ${withoutControls(detail)}\n`),
+  ];
+  return parts.join("\n");
+}
+
+function renderRules(rules: HbaDocument["rules"]): string {
+  return renderTable(
+    ["", "type", "databases", "users", "address", "method", "only on", "comment"],
+    rules.map(
+      ({ number: at, type, databases, users, address, method, options = {}, roles, members, comment }) => [
+        String(at),
+        type,
+        databases.join(","),
+        users.join(","),
+        address ?? "",
+        [method, ...Object.entries(options).map(([name, value]) => `${name}=${value}`)].join(" "),
+        [...(roles ?? []), ...(members ?? [])].join(" "),
+        (comment ?? "").split("\n").at(-1) ?? "",
+      ],
+    ),
+  );
+}
+
+function renderExplanation({ sentence, rule, open, member, role }: HbaExplanationDocument): string {
+  const where = member === null ? `on a ${role}` : `on ${member}, ${role}`;
+  const texts = [...open.map((each) => each.rule), ...(rule === null ? [] : [rule])].map(
+    ({ origin, number: at, text }) =>
+      `  ${origin === "guacamole" ? `own ${at}` : at}: ${withoutControls(text.replace(/\s+/g, " "))}`,
+  );
+  return `${withoutControls(sentence)} (${where})\n${texts.length === 0 ? "" : `\n${texts.join("\n")}\n`}`;
+}
+
+function number(text: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError("The number of a rule is wanted, from 1.");
+  return Number(text);
+}
+
+function list(text: string): readonly string[] {
+  return text.split(",").filter((each) => each !== "");
+}
