@@ -26,6 +26,8 @@ export function attemptOf(request: Request, address: string | null): Attempt {
   };
 }
 
+/** Reads that hand out a secret: the authority's key is in a backup. */
+const SECRET_READS: ReadonlySet<string> = new Set(["GET /v1/backup"]);
 /** Nobody wanted anything of us that we have. */
 const MEANT_FOR_NOBODY: ReadonlySet<string> = new Set(["path-unknown", "method-not-allowed"]);
 /** A request without a token is no guess. */
@@ -50,6 +52,7 @@ export class RequestWatch {
     const { status } = answer;
     if (status < 400) {
       if (attempt.isWrite) this.#log("audit.change", attempt, status, null);
+      else if (SECRET_READS.has(attempt.request)) this.#log("audit.read", attempt, status, null);
       return answer;
     }
     if (!attempt.isWrite && status !== 401 && status !== 403) return answer;

@@ -60,7 +60,19 @@ describeLife(
 
     part("answers paths and methods that nobody described", async (life) => {
       const member = life.cluster.member("m1");
-      const paths = ["/v1//cluster", "/v1/%00", "/v1/members/%2e%2e", `/${"a".repeat(4000)}`, "/v1/cluster/"];
+      const paths = [
+        "/v1//cluster",
+        "/v1/%00",
+        "/v1/members/%2e%2e",
+        `/${"a".repeat(4000)}`,
+        "/v1/cluster/",
+        "/v1/members/%zz",
+        "/v1/members/%ff",
+        "/v1/operations/%E0%A4%A",
+        "/v1/explain?lost=%ff%zz&lost=m1&zone",
+        "/v1/audit?after=%zz",
+        "/v1/events?after=1e99",
+      ];
       for (const path of paths) {
         for (const method of ["GET", "PUT", "PATCH", "PROPFIND"]) {
           const { fault, status } = await judge(member, life.token, { ...plain(path), method });

@@ -48,7 +48,7 @@ export interface GeneratedRequest {
 
 const JSON_TYPE = "application/json";
 
-/** What a schema allows, for the most part; `names` are words that mean something to the server. */
+/** What a schema allows, for the most part; `names` are words that mean something to the server, the best first. */
 function valuesOf(schema: Schema, document: OpenApi, names: readonly string[]): fc.Arbitrary<unknown> {
   const inner = (each: Schema) => valuesOf(each, document, names);
   if (schema.$ref !== undefined) {
@@ -86,11 +86,17 @@ function textsOf(schema: Schema, names: readonly string[]): fc.Arbitrary<string>
       .map((at) => at.toISOString());
   }
   const { minLength = 0, maxLength = 60, pattern } = schema;
-  const free = fc.string({ minLength, maxLength: Math.min(maxLength, 200), unit: "binary" });
-  const named = fc.constantFrom(...names);
-  return pattern === undefined
-    ? fc.oneof(free, named)
-    : fc.oneof(fc.stringMatching(new RegExp(pattern, "u")), named);
+  const free =
+    pattern === undefined
+      ? fc.string({ minLength, maxLength: Math.min(maxLength, 200), unit: "binary" })
+      : fc.stringMatching(new RegExp(pattern, "u"));
+  // As long as it may be, and one more.
+  const edges = fc.constantFrom("x".repeat(maxLength), "x".repeat(maxLength + 1));
+  return fc.oneof(
+    { arbitrary: free, weight: 4 },
+    { arbitrary: fc.constantFrom(...names), weight: 4 },
+    { arbitrary: edges, weight: 1 },
+  );
 }
 
 function objectsOf(schema: Schema, inner: (schema: Schema) => fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
@@ -146,12 +152,18 @@ function parametersOf(
   names: readonly string[],
 ): fc.Arbitrary<Readonly<Record<string, string>>> {
   const wanted = parameters.filter((parameter) => parameter.in === place);
-  const text = ({ schema }: Parameter) => {
+  const text = ({ name, schema }: Parameter) => {
     const junk =
       place === "header" ? headerTexts : fc.string({ minLength: 1, maxLength: 80, unit: "binary" });
     const good = valuesOf(schema, document, names).map(String);
     const usable = place === "header" ? good.filter((each) => /^[\x20-\x7e]*$/.test(each)) : good;
-    return fc.oneof({ arbitrary: usable, weight: 3 }, { arbitrary: junk, weight: 1 });
+    const meant = name === "if-match" ? fc.constantFrom("*", '"1"') : fc.constantFrom(...names.slice(0, 2));
+    const isName = place === "path" || name === "if-match";
+    return fc.oneof(
+      { arbitrary: usable, weight: 3 },
+      { arbitrary: junk, weight: 1 },
+      ...(isName ? [{ arbitrary: meant, weight: 4 }] : []),
+    );
   };
   return fc.record(Object.fromEntries(wanted.map((parameter) => [parameter.name, text(parameter)])), {
     requiredKeys: wanted

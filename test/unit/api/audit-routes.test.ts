@@ -1,4 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Origin } from "../../../src/api/access.ts";
 import { createApi } from "../../../src/api/create-api.ts";
 import type { AuditPageDocument, EventPageDocument } from "../../../src/api/documents.ts";
@@ -166,7 +169,15 @@ describe("the audit trail over HTTP", () => {
     const living = new Living();
     await living.ask("POST", "/v1/pause", { token: OPERATOR, body: { reason: "a" } });
     await living.ask("POST", "/v1/pause", { token: VIEWER, body: { reason: "b" } });
-    expect(living.fake.logged).toEqual(["audit.change", "audit.refused"]);
+    await living.ask("GET", "/v1/backup", { token: VIEWER });
+    await living.ask("GET", "/v1/cluster", { token: VIEWER });
+    expect(living.fake.logged).toEqual(["audit.change", "audit.refused", "audit.refused"]);
+    const directory = mkdtempSync(join(tmpdir(), "audit-"));
+    living.fake.backupPath = join(directory, "state");
+    writeFileSync(living.fake.backupPath, "a copy of what is agreed");
+    expect(await (await living.ask("GET", "/v1/backup")).text()).toContain("a copy");
+    expect(living.fake.logged.slice(3)).toContain("audit.read");
+    rmSync(directory, { recursive: true });
   });
 
   test("keeps the latest thousand refusals", async () => {

@@ -63,6 +63,8 @@ describe("usage", () => {
       "recover",
       "operation",
       "events",
+      "token",
+      "audit",
       "demo",
       "supervise",
       "version",
