@@ -59,18 +59,50 @@ function compare(before: ClusterState, after: ClusterState): readonly AuditedVal
 function difference(path: string, name: string, before: unknown, after: unknown): readonly AuditedValue[] {
   if (before === after || JSON.stringify(before) === JSON.stringify(after)) return [];
   if (SECRET.test(name)) return [{ path, before: maskOf(before), after: maskOf(after) }];
-  const parts = partsOf(before, after);
+  const lists = listsOf(before, after);
+  const parts = lists === null ? partsOf(before, after) : namedParts(...lists);
+  if (parts === null && lists !== null) return listDifference(path, ...lists);
   if (parts === null) return [{ path, before: textOf(before), after: textOf(after) }];
   const [a, b] = parts;
-  return keysOf(a, b).flatMap((key) => difference(`${path}.${key}`, key, own(a, key), own(b, key)));
+  const told = keysOf(a, b).flatMap((key) => difference(`${path}.${key}`, key, own(a, key), own(b, key)));
+  if (told.length > 0 || lists === null) return told;
+  // Only their order changed.
+  return [{ path, before: textOf(Object.keys(a)), after: textOf(Object.keys(b)) }];
 }
 
 type Parts = Readonly<Record<string, unknown>>;
 
-/** Both as named parts, where both have such; lists by the names or ids of what is in them. */
 function partsOf(before: unknown, after: unknown): readonly [Parts, Parts] | null {
-  if (isRecord(before) && isRecord(after)) return [before, after];
-  if (!Array.isArray(before) || !Array.isArray(after)) return null;
+  return isRecord(before) && isRecord(after) ? [before, after] : null;
+}
+
+type List = readonly unknown[];
+
+/** A list that is not there is an empty one. */
+function listsOf(before: unknown, after: unknown): readonly [List, List] | null {
+  if (!Array.isArray(before) && !Array.isArray(after)) return null;
+  const [a, b] = [before ?? [], after ?? []];
+  return Array.isArray(a) && Array.isArray(b) ? [a, b] : null;
+}
+
+/** Of lists whose order counts: what lies between the beginning and the end that both have. */
+function listDifference(path: string, before: List, after: List): readonly AuditedValue[] {
+  const [a, b] = [before, after].map((list) => list.map((each) => JSON.stringify(each)));
+  if (a === undefined || b === undefined) return [];
+  let start = 0;
+  while (start < Math.min(a.length, b.length) && a[start] === b[start]) start += 1;
+  let kept = 0;
+  while (kept < Math.min(a.length, b.length) - start && a.at(-1 - kept) === b.at(-1 - kept)) kept += 1;
+  const count = Math.max(a.length, b.length) - kept - start;
+  return Array.from({ length: count }, (_, at) => ({
+    path: `${path}[${start + at}]`,
+    before: start + at < a.length - kept ? textOf(before[start + at]) : null,
+    after: start + at < b.length - kept ? textOf(after[start + at]) : null,
+  }));
+}
+
+/** Lists as parts, by the names or the ids of what is in them, where all have such. */
+function namedParts(before: List, after: List): readonly [Parts, Parts] | null {
   for (const key of ["name", "id"]) {
     const named = [namedBy(key, before), namedBy(key, after)] as const;
     if (named[0] !== null && named[1] !== null) return [named[0], named[1]];

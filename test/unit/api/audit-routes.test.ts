@@ -90,7 +90,7 @@ describe("the audit trail over HTTP", () => {
       outcome: "changed",
       byName: "ann",
       address: "10.0.0.9",
-      values: [{ path: "pauses", before: null }],
+      values: [{ path: "pauses[0]", before: null }],
       untold: 0,
     });
     expect(page.records[0]?.values[0]?.after).toContain("storage");

@@ -33,7 +33,7 @@ test("the trail is printed for people, with what was and what is", async () => {
   const [change = "", values = "", refusal = ""] = out.split("\n");
   expect(change).toContain("changed");
   expect(change).toContain("POST /v1/pause  by local");
-  expect(values).toStartWith("    pauses: - -> [");
+  expect(values).toStartWith("    pauses[0]: - -> {");
   expect(refusal).toContain("409 paused-already");
 });
 

@@ -77,6 +77,27 @@ describe("the audit trail", () => {
     expect(JSON.stringify(values)).toContain("host=a password=*** user=b");
   });
 
+  test("tells of a list whose order counts what is new in it, and what went", () => {
+    const rules = ["a", "b", "c", "d"].map((user) => ({ user, method: "scram-sha-256" }));
+    const [a, b, c, d] = rules;
+    const changed = (rules: readonly unknown[] | undefined, to: readonly unknown[]) => {
+      const before = { ...STATE, spec: { ...DEFAULT_SPEC, ...(rules === undefined ? {} : { rules }) } };
+      const spec = { ...DEFAULT_SPEC, rules: to };
+      const { values } = entryOf({ kind: "change-spec", generation: STATE.generation, spec }, before);
+      return values
+        .slice(1)
+        .map(({ path, before: was, after: is }) => `${path} ${was?.[9] ?? "-"} ${is?.[9] ?? "-"}`);
+    };
+    expect(changed([a, b, d], [a, b, c, d])).toEqual(["spec.rules[2] - c"]);
+    expect(changed([a, b, c, d], [a, d])).toEqual(["spec.rules[1] b -", "spec.rules[2] c -"]);
+    expect(changed([a, b, d], [a, c, d])).toEqual(["spec.rules[1] b c"]);
+    expect(changed(undefined, [a])).toEqual(["spec.rules[0] - a"]);
+    expect(changed([a, a], [a, a, a])).toEqual(["spec.rules[2] - a"]);
+    expect(changed([a], [])).toEqual(["spec.rules[0] a -"]);
+    const named = [{ id: "rule-one" }, { id: "rule-two" }];
+    expect(changed(named, named.toReversed())).toEqual(["spec.rules e o"]);
+  });
+
   test("is bounded, whatever changes", () => {
     const extra = Object.fromEntries(Array.from({ length: 50 }, (_, at) => [`k${at}`, "x".repeat(1_000)]));
     const before = { ...STATE, spec: { ...DEFAULT_SPEC, extra: {} } };
