@@ -20,6 +20,7 @@ import { describeRoute, NEED_KEY, rememberCaller, TAKES_TEXT_KEY } from "./route
 import { RouteTable } from "./route-table.ts";
 import { setupRoutes } from "./setup-routes.ts";
 import { swaggerRoutes } from "./swagger-routes.ts";
+import { switchoverRoutes } from "./switchover-routes.ts";
 import { tokenRoutes } from "./token-routes.ts";
 import { TokenUse } from "./token-use.ts";
 
@@ -125,6 +126,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
     })
     .use(probeRoutes(ports))
     .use(clusterRoutes(ports))
+    .use(switchoverRoutes(ports))
     .use(policyRoutes(ports))
     .use(parameterRoutes(ports))
     .use(accessRoutes(ports))

@@ -4,13 +4,20 @@ import { formatPosition } from "../base/lsn.ts";
 import type { StoredEvent } from "../cluster/consensus.ts";
 import type { Member, MemberTags } from "../cluster/member.ts";
 import { type MemberStatus, positionOf } from "../cluster/observation.ts";
-import { type Cohort, featureLevelOf, memberName, type Operation } from "../cluster/state.ts";
+import {
+  type ClusterState,
+  type Cohort,
+  featureLevelOf,
+  memberName,
+  type Operation,
+} from "../cluster/state.ts";
 import type {
   ClusterDocument,
   ConsensusDocument,
   EventDocument,
   MemberDocument,
   OperationDocument,
+  ScheduledSwitchoverDocument,
 } from "./documents.ts";
 import type { ApiPorts } from "./ports.ts";
 import { isReigning, isUnreachable, lagOf, type Sight, statusOf, writability } from "./sight.ts";
@@ -72,6 +79,7 @@ export function describeCluster(
             to: memberName(state, switchover.targetId),
             phase: reign?.fence == null ? "stop" : "appoint",
           },
+    scheduledSwitchover: describeScheduled(state),
     pauses: (state.pauses ?? []).map(({ reason }) => reason),
     warnings: describeWarnings(sight),
     runningOperations: state.operations.filter(({ status }) => status === "running").map(({ id }) => id),
@@ -94,6 +102,21 @@ function describeWarnings(sight: Sight): ClusterDocument["warnings"] {
       hint: "ALTER ROLE or ALTER DATABASE … RESET synchronous_commit; sessions keep what they have until they connect anew.",
     },
   ];
+}
+
+/** Null: no switchover is scheduled. */
+export function describeScheduled(state: ClusterState): ScheduledSwitchoverDocument | null {
+  const scheduled = state.scheduledSwitchover;
+  if (scheduled == null) return null;
+  const { id, primaryId, targetId, dueAtMs, by, atMs } = scheduled;
+  return {
+    id,
+    at: toInstant(dueAtMs),
+    from: memberName(state, primaryId),
+    to: targetId === null ? null : memberName(state, targetId),
+    by,
+    askedAt: toInstant(atMs),
+  };
 }
 
 function leadingOf(sight: Sight): MemberStatus["leading"] {
