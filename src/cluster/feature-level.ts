@@ -11,7 +11,7 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  * 4: tokens with names, an end and the scopes `health` and `access`;
  *    leases that last a third longer, and stand for as long as they were given for; the audit trail;
  *    stale reads that are refused; PostgreSQL's parameters; rules for connections;
- *    scheduled switchovers.
+ *    scheduled switchovers, and what came of hooks.
  */
 export const FEATURE_LEVEL = 4;
 
@@ -30,6 +30,7 @@ const NEEDED_LEVELS: Partial<Readonly<Record<Change["kind"], number>>> = {
   "note-token-use": 4,
   "schedule-switchover": 4,
   "cancel-switchover": 4,
+  "note-hook": 4,
 };
 
 /** Whether every member can apply this change. Raising the level itself is for the leader, who has asked them all. */
