@@ -3,7 +3,6 @@ import { unreachable } from "../base/assert.ts";
 import { EPOCH_ZERO, type TimelineId } from "../base/ids.ts";
 import type {
   AccessStatus,
-  Ancestor,
   DiskStatus,
   MemberStatus,
   PostgresStatus,
@@ -57,10 +56,11 @@ export const NO_PROMISES: Promises = {
  * @param watch what is known of a primary beyond this look: since when its rule is in effect, and what stands still.
  */
 export async function lookAt(local: LocalPostgres, watch: WatchPrimary): Promise<LocalLook> {
-  const supervisor = await lookAtSupervisor(local);
-  if (typeof supervisor === "string") return unknown(supervisor);
+  const first = await lookAtSupervisor(local);
+  if (typeof first === "string") return unknown(first);
+  const { postgres, supervisor } = await lookAtPostgres(local, first, watch);
   return {
-    postgres: await lookAtPostgres(local, supervisor, watch),
+    postgres,
     promises: supervisor.promises,
     work: supervisor.work,
     needsClone: supervisor.needsClone,
@@ -70,7 +70,8 @@ export async function lookAt(local: LocalPostgres, watch: WatchPrimary): Promise
     postmasterState: supervisor.postmaster?.state ?? null,
     disks: supervisor.disks ?? [],
     lease: supervisor.lease ?? null,
-    stampMs: supervisor.stampMs ?? null,
+    // The first: all that is seen came after it.
+    stampMs: first.stampMs ?? null,
     access: supervisor.access,
     postgresMajor: /^\d+/.test(supervisor.postgresVersion)
       ? Number.parseInt(supervisor.postgresVersion, 10)
@@ -90,30 +91,39 @@ async function lookAtSupervisor(
   }
 }
 
+/** What PostgreSQL is, and what the supervisor said that belongs to it. */
+interface Sight {
+  readonly postgres: PostgresStatus;
+  readonly supervisor: SupervisorLook;
+}
+
 async function lookAtPostgres(
   local: LocalPostgres,
   supervisor: SupervisorLook,
   watch: WatchPrimary,
-): Promise<PostgresStatus> {
+): Promise<Sight> {
   // Half of a rewound or cloned directory says nothing yet.
   const { work } = supervisor;
   const isBeingBuilt = work !== null && (work.kind === "rewind" || work.kind === "clone");
   if (isBeingBuilt && supervisor.dataDirectory.kind !== "absent") {
-    return { kind: "starting", detail: `${work.kind}: ${work.phase}` };
+    return { postgres: { kind: "starting", detail: `${work.kind}: ${work.phase}` }, supervisor };
   }
-  if (supervisor.postmaster === null) return withoutPostmaster(supervisor.dataDirectory);
+  if (supervisor.postmaster === null)
+    return { postgres: withoutPostmaster(supervisor.dataDirectory), supervisor };
   // One that the kernel shows as stopped is not waited for: that it does not answer is known.
   const isFrozen = supervisor.postmaster.state === "stopped";
   const look = await local.probe.look(isFrozen ? FROZEN_DEADLINE_MS : PROBE_DEADLINE_MS);
   if (look.kind === "standby" && supervisor.postmaster.isPromoted === true)
-    return { ...look, isPromoting: true };
+    return { postgres: { ...look, isPromoting: true }, supervisor };
   if (look.kind === "starting" && supervisor.hasStandbySignal === true)
-    return { ...look, ...(await recoveryOf(local)) };
-  if (look.kind !== "primary") return look;
-  const ancestors = await ancestorsOf(look.timeline, supervisor, local);
-  if (ancestors === null) return { kind: "starting", detail: "the promotion is under way" };
+    return { postgres: { ...look, ...(await recoveryOf(local)) }, supervisor };
+  if (look.kind !== "primary") return { postgres: look, supervisor };
+  const later = await afterPromotion(look.timeline, supervisor, local);
+  if (later === null)
+    return { postgres: { kind: "starting", detail: "the promotion is under way" }, supervisor };
   const { synchronousStandbyNames, waitingCommits, ...seen } = look;
-  return { ...seen, ...watch(look), ancestors };
+  const ancestors = later.ancestors.filter((ancestor) => ancestor.timeline < look.timeline);
+  return { postgres: { ...seen, ...watch(look), ancestors }, supervisor: later };
 }
 
 /** What a standby that takes no connections has to replay first; empty where that is not known. */
@@ -127,20 +137,21 @@ async function recoveryOf(local: LocalPostgres): Promise<{ readonly recovery?: R
 }
 
 /**
- * The supervisor may have looked before a promotion that SQL then showed as done: what it said is the history of the timeline
- * before, and would be recorded for good. By now the new history is there, so it is asked again.
+ * The supervisor may have looked before a promotion that SQL then showed as done. What it said is of the time before: a history
+ * that would be recorded for good, and promises by which this primary was never appointed. By now all of it is there, so it is
+ * asked again.
  *
- * @returns null where it is still not there.
+ * @returns null where the new history is still not there.
  */
-async function ancestorsOf(
+async function afterPromotion(
   timeline: TimelineId,
   supervisor: SupervisorLook,
   local: LocalPostgres,
-): Promise<readonly Ancestor[] | null> {
-  if (supervisor.ancestorsOf === timeline) return supervisor.ancestors;
+): Promise<SupervisorLook | null> {
+  if (supervisor.ancestorsOf === timeline) return supervisor;
   const again = await lookAtSupervisor(local);
   if (typeof again === "string" || again.ancestorsOf === null || again.ancestorsOf < timeline) return null;
-  return again.ancestors.filter((ancestor) => ancestor.timeline < timeline);
+  return again;
 }
 
 function withoutPostmaster(directory: DataDirectory): PostgresStatus {

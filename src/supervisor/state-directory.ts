@@ -18,6 +18,8 @@ export interface StatePaths {
   readonly promisesFile: string;
   /** Until when PostgreSQL may reign, where it needs a lease. */
   readonly leaseFile: string;
+  /** Names the postmaster that was told to promote. */
+  readonly promotionFile: string;
   readonly socketFile: string;
   readonly lockFile: string;
   readonly postgresLogFile: string;
@@ -52,6 +54,7 @@ export function statePaths(dataDirectory: string): StatePaths {
     accessFile: inside("access.json"),
     promisesFile: inside("promises.json"),
     leaseFile: inside("lease.json"),
+    promotionFile: inside("promotion.json"),
     socketFile: inside("supervisor.sock"),
     lockFile: inside("supervisor.lock"),
     postgresLogFile: inside("postgresql.log"),

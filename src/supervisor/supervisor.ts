@@ -16,9 +16,10 @@ import type { HostTime } from "./host-time.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { LocalData } from "./local-data.ts";
 import type { MemberGuard } from "./member-guard.ts";
-import { Postmaster, type PostmasterExit, type RunningPostmaster } from "./postmaster.ts";
+import { Postmaster, type PostmasterExit } from "./postmaster.ts";
 import { processState } from "./process-table.ts";
 import { PromiseBook, refusePledged, refuseStale, withNewest, withPledge, withWal } from "./promises.ts";
+import { PromotionMark } from "./promotion-mark.ts";
 import type { SupervisorEvent, SupervisorLook, SupervisorRequest, SupervisorResponse } from "./protocol.ts";
 import { notRunning, RequestRefused, refuseIf } from "./refused.ts";
 import { Rewinding } from "./rewinding.ts";
@@ -42,6 +43,8 @@ export interface SupervisorOptions {
 /** A disk that hangs does not hold up the end of this process for longer. */
 const DISKS_STOP_MS = 500;
 const GUARD_TICK_MS = 20;
+/** How long an immediate stop may take before it becomes a kill, where a pledge waits for it. */
+const PLEDGE_STOP_MS = 2_000;
 
 /**
  * Carries out requests on one data directory, and decides nothing.
@@ -63,9 +66,8 @@ export class Supervisor {
   readonly #rewinding: Rewinding;
   readonly #disks: DiskWatch;
   readonly #leases: LeaseKeeper;
+  readonly #promotion: PromotionMark;
   #lastExit: SupervisorLook["lastExit"] = null;
-  /** The postmaster that was last told to promote. */
-  #promoted: string | null = null;
 
   /** Loads what was promised, finishes or undoes what an earlier life left half done, and finds PostgreSQL again. */
   constructor(options: SupervisorOptions) {
@@ -76,6 +78,7 @@ export class Supervisor {
     const promises = new PromiseBook(paths.promisesFile);
     this.#promises = promises;
     this.#access = new AccessRules({ paths, installation, superuserSystemUsers });
+    this.#promotion = new PromotionMark(paths.promotionFile);
     this.#configuration = new Configuration({
       paths,
       promises,
@@ -229,11 +232,20 @@ export class Supervisor {
     if (!this.#postmaster.reload()) throw notRunning();
   }
 
-  #pledge(epoch: Epoch): void {
+  async #pledge(epoch: Epoch): Promise<void> {
     this.#promises.keep(withPledge(this.#promises.current, epoch));
     this.#bench.endUpTo(epoch);
     this.#configuration.apply();
     this.#postmaster.adopt();
+    const { running } = this.#postmaster;
+    // Told to promote, it would open the reign that is pledged away whenever its recovery ends: no signal takes that back.
+    const mayReign =
+      running !== null && (this.#promotion.isOn(running) || !isStandby(this.#paths.dataDirectory));
+    if (mayReign) {
+      this.#options.log.warn("supervisor.pledge.ends-promotion", { epoch });
+      await this.#stop("immediate", PLEDGE_STOP_MS);
+      return;
+    }
     const settings = this.#configuration.effective;
     if (!this.#postmaster.reload() || settings === null) return;
     if (settings.upstream === null) this.#postmaster.endWalReceiver(settings.memberName);
@@ -258,7 +270,7 @@ export class Supervisor {
     this.#postmaster.adopt();
     const { running } = this.#postmaster;
     if (running === null) throw notRunning();
-    this.#promoted = identityOf(running);
+    this.#promotion.set(running);
     this.#promises.keep(withWal(this.#promises.current, request));
     this.#data.forgetControl();
     if (!isStandby(this.#paths.dataDirectory)) return;
@@ -361,12 +373,7 @@ export class Supervisor {
       : {
           ...running,
           state: processState(running.pid) ?? "running",
-          isPromoted: this.#promoted === identityOf(running),
+          isPromoted: this.#promotion.isOn(running),
         };
   }
-}
-
-/** Ids are used again: with its start it names one process. */
-function identityOf({ pid, startedAtMs, startTicks }: RunningPostmaster): string {
-  return `${pid} ${startTicks ?? startedAtMs}`;
 }

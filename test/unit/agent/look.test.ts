@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { lookAt } from "../../../src/agent/look.ts";
 import type { LocalPostgres, ProbeLook } from "../../../src/agent/ports.ts";
 import type { SupervisorLook } from "../../../src/supervisor/protocol.ts";
-import { clusterState, lsn, primary, promises, standby, timeline } from "../../support/situation.ts";
+import { clusterState, epoch, lsn, primary, promises, standby, timeline } from "../../support/situation.ts";
 
 const LOOK: SupervisorLook = {
   postgresVersion: "18.0",
@@ -78,6 +78,8 @@ test("lookAt() never tells the history of the timeline before a promotion as tha
   const before: SupervisorLook = { ...LOOK, ancestors: [{ timeline: timeline(1), endLsn: lsn(10) }] };
   const after: SupervisorLook = {
     ...LOOK,
+    stampMs: 2,
+    promises: promises({ newestEpoch: epoch(4), walEpoch: epoch(4) }),
     ancestorsOf: timeline(3),
     ancestors: [...before.ancestors, { timeline: timeline(2), endLsn: lsn(20) }],
   };
@@ -88,9 +90,16 @@ test("lookAt() never tells the history of the timeline before a promotion as tha
       ...postgres.supervisor,
       request: async () => ({ ok: true, look: left.shift() ?? before }) as const,
     };
-    return (await lookAt({ ...postgres, supervisor }, never)).postgres;
+    return lookAt({ ...postgres, supervisor }, never);
   };
-  expect(await lookTwice(before, after)).toMatchObject({ kind: "primary", ancestors: after.ancestors });
-  expect(await lookTwice(after)).toMatchObject({ kind: "primary", ancestors: after.ancestors });
-  expect(await lookTwice(before, before)).toEqual({ kind: "starting", detail: "the promotion is under way" });
+  const seenAfter = { kind: "primary", ancestors: after.ancestors } as const;
+  expect((await lookTwice(before, after)).postgres).toMatchObject(seenAfter);
+  expect((await lookTwice(after)).postgres).toMatchObject(seenAfter);
+  const underWay = { kind: "starting", detail: "the promotion is under way" } as const;
+  expect((await lookTwice(before, before)).postgres).toEqual(underWay);
+  // By the promises from before it, this primary was never appointed, and its own member would stop it.
+  const { promises: promised, stampMs } = await lookTwice(before, after);
+  expect(promised.walEpoch).toBe(epoch(4));
+  // A lease counts from the beginning of the look.
+  expect(stampMs).toBe(1);
 });
