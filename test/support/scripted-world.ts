@@ -31,7 +31,7 @@ import { leaseEndMs } from "../../src/decision/lease.ts";
 import type { Action, Plan } from "../../src/decision/plan.ts";
 import { REASONS } from "../../src/decision/reasons.ts";
 import { NO_REIGN_SEEN, type ReignSeen, seeReign } from "../../src/decision/reign-seen.ts";
-import { ModelPostgres, type WalRecord } from "../simulation/control-plane/model-postgres.ts";
+import { ScriptedPostgres, type WalRecord } from "./scripted-postgres.ts";
 import { clusterState, id, member } from "./situation.ts";
 
 const TICK_MS = 25;
@@ -46,7 +46,7 @@ const VOTER_SILENT_MS_MAX = 20_000;
 interface Host {
   readonly name: string;
   readonly id: MemberId;
-  readonly postgres: ModelPostgres;
+  readonly postgres: ScriptedPostgres;
   /** The machine. */
   isUp: boolean;
   /** guacamole's process on it; PostgreSQL and its supervisor go on without. */
@@ -116,14 +116,13 @@ export class ScriptedWorld {
   #newHost(name: string, memberId: MemberId): Host {
     const world = {
       reach: (from: string, host: string) => this.#reachPostgres(from, host),
-      hostMs: () => this.#nowMs,
       newSystem: () => `${++this.#systems}`,
       corrupted: (what: string) => broken("F1", what),
     };
     return {
       name,
       id: memberId,
-      postgres: new ModelPostgres(name, memberId, world),
+      postgres: new ScriptedPostgres(name, memberId, world),
       isUp: true,
       isMemberUp: true,
       isDiskBroken: false,
@@ -631,7 +630,7 @@ export class ScriptedWorld {
     return this.#cut.has(`${a}>${b}`) || this.#cut.has(`${b}>${a}`);
   }
 
-  #reachPostgres(from: string, to: string): ModelPostgres | null {
+  #reachPostgres(from: string, to: string): ScriptedPostgres | null {
     const host = this.#host(to);
     return host.isUp && !this.#isCut(from, to) ? host.postgres : null;
   }

@@ -1,184 +1,322 @@
 /**
- * A model of one PostgreSQL and the supervisor beside it: WAL as a list of records, timelines, streaming, synchronous
- * acknowledgement, crash, rewind, clone. Only what failover depends on, and as naive as the real one: it believes
- * timeline *numbers*, so that following the wrong history corrupts it silently.
+ * A model of one PostgreSQL: WAL as a list of records, timelines, streaming, synchronous acknowledgement, crash, promotion.
+ * Only what failover depends on, and as naive as the real one: it believes timeline *numbers*, so that following the wrong
+ * history corrupts it silently.
  */
-import type { Epoch, MemberId, TimelineId } from "../../../src/base/ids.ts";
+import type { TimelineId } from "../../../src/base/ids.ts";
 import type { Lsn } from "../../../src/base/lsn.ts";
 import type { ManagedSettings } from "../../../src/cluster/managed-settings.ts";
-import type {
-  Ancestor,
-  PostgresStatus,
-  Promises,
-  StandbyConnection,
-  SynchronousStatus,
-} from "../../../src/cluster/observation.ts";
-import { renderSynchronousStandbyNames } from "../../../src/cluster/synchronous-standby-names.ts";
-import type { Action } from "../../../src/decision/plan.ts";
+import type { Ancestor, StandbyConnection, WalReceiver } from "../../../src/cluster/observation.ts";
 
 /** One commit. Two records are the same only if they are the same object. */
 export interface WalRecord {
   readonly id: number;
   readonly by: string;
+  /** Its client ended the wait for standbys: it is there, and nobody was ever told that it is safe. */
+  readonly isCancelled?: true;
 }
 
 export interface ModelWorld {
-  /** The model at an address, if a packet from `from` reaches it. */
-  reach(from: string, host: string): ModelPostgres | null;
-  newSystem(): string;
-  /** The time of this host's own clock, which runs a little fast or slow. */
-  hostMs(name: string): number;
+  /** True time. */
+  nowMs(): number;
+  carries(from: string, to: string): boolean;
+  /** The PostgreSQL at an address, if its host has power. */
+  at(host: string): ModelPostgres | null;
+  send(from: string, to: string, arrive: () => void): void;
   corrupted(what: string): void;
 }
 
-/** For so long before its lease ends a primary is being stopped. */
-const LEASE_STOP_MS = 1_000;
+/** A standby as its upstream knows it: what it said last of how far it has flushed. */
+interface WalSender {
+  readonly connection: number;
+  readonly name: string;
+  flushed: number;
+  heardAtMs: number;
+}
 
-const NO_PROMISES: Promises = {
-  newestEpoch: 0 as Epoch,
-  pledgedEpoch: 0 as Epoch,
-  walEpoch: 0 as Epoch,
-  timelines: [],
-};
+/** `wal_receiver_timeout` and `wal_sender_timeout`, as guacamole sets them. */
+const RECEIVER_TIMEOUT_MS = 1_500;
+const SENDER_TIMEOUT_MS = 10_000;
+/** From then on a look at a standby says that nothing comes. */
+const SILENT_MS = 750;
 
 export class ModelPostgres {
   readonly name: string;
-  readonly memberId: MemberId;
   readonly #world: ModelWorld;
   kind: "absent" | "stopped" | "standby" | "primary" = "absent";
-  isUp = true;
-  promises: Promises = NO_PROMISES;
+  /** On its way out of recovery: told to, or with the new timeline there already. */
+  promotion: "none" | "told" | "opening" = "none";
+  /** Names this start of the server. */
+  server = 0;
+  /** When it ended last, however it did; true time. */
+  endedAtMs = Number.NEGATIVE_INFINITY;
   wal: WalRecord[] = [];
   timeline = 1;
-  ancestors: Ancestor[] = [];
+  ancestors: readonly Ancestor[] = [];
   system = "";
-  settings: ManagedSettings | null = null;
+  hasStandbySignal = false;
   /** What the running server has read of its settings. */
   effective: ManagedSettings | null = null;
   checkpointTimeline = 1;
   hasRoles = false;
-  hasAside = false;
-  isReceiving = false;
   /** All its processes are stopped by a signal. */
   isFrozen = false;
+  /** Nothing can be written. */
+  isDiskStuck = false;
   /** It ended as a primary, and its last record is the checkpoint that it ended with. */
   isFinal = false;
   /** Its data belongs to no history: where that came from. Only a clone mends it, and nothing may count on it before. */
   corruption: string | null = null;
-  /** What the supervisor holds it to; kept over the supervisor's own restarts. */
-  lease: { readonly epoch: Epoch; readonly untilMs: number } | null = null;
-  /** Ways in which the supervisor is broken on purpose. */
-  readonly faults = { ignoresLeases: false, liesAboutItsEnd: false };
-  /** Sabotage: pledges, answers, and goes on receiving. */
-  isLiar = false;
-  #lie: number | null = null;
-  #lastFollowed: ManagedSettings | null = null;
-  /** What the member's loop knows of the rule in effect; forgotten whenever this is no primary. */
-  #synchronous: SynchronousStatus | null = null;
+  /** Read when it thaws. */
+  #unread: ManagedSettings | null = null;
+  /** Where it streams from: the connection, and when something came last. */
+  #receiver: { readonly from: ModelPostgres; readonly connection: number; heardAtMs: number } | null = null;
+  #senders = new Map<ModelPostgres, WalSender>();
+  #connections = 0;
 
-  constructor(name: string, memberId: MemberId, world: ModelWorld) {
+  constructor(name: string, world: ModelWorld) {
     this.name = name;
-    this.memberId = memberId;
     this.#world = world;
+  }
+
+  get isRunning(): boolean {
+    return this.kind === "standby" || this.kind === "primary";
+  }
+
+  get isReceiving(): boolean {
+    return this.#receiver !== null;
+  }
+
+  // --- Its life ------------------------------------------------------------------------------------------------------
+
+  /** @returns false if it ended before it took connections. */
+  start(settings: ManagedSettings): boolean {
+    if (this.kind !== "stopped" || this.isDiskStuck) return false;
+    this.kind = "standby";
+    this.server += 1;
+    this.isFinal = false;
+    this.hasStandbySignal = true;
+    this.effective = settings;
+    return true;
   }
 
   /** The postmaster is killed: what was flushed stays. */
   crash(): void {
-    if (this.kind === "standby" || this.kind === "primary") this.kind = "stopped";
-    this.isReceiving = false;
+    if (this.isRunning) {
+      this.kind = "stopped";
+      this.endedAtMs = this.#world.nowMs();
+    }
+    this.#disconnect();
+    this.#senders.clear();
+    this.promotion = "none";
     this.isFrozen = false;
     this.isFinal = false;
+    this.#unread = null;
   }
 
-  /** The supervisor's dead man's switch: at the end of its lease a primary ends cleanly. @returns whether it did. */
-  endLease(): boolean {
-    const { lease } = this;
-    if (lease === null || this.faults.ignoresLeases) return false;
-    if (this.#world.hostMs(this.name) < lease.untilMs - LEASE_STOP_MS) return false;
-    this.lease = null;
-    if (this.kind !== "primary") return false;
-    this.#stopFast();
-    return true;
-  }
-
-  /** Sabotage: what was promised does not survive a crash, and what was followed is followed again. */
-  forgetPledges(): void {
-    this.promises = { ...this.promises, pledgedEpoch: 0 as Epoch };
-    this.settings = this.#lastFollowed ?? this.settings;
-  }
-
-  /** A stamp of this host comes back from the leader. */
-  extendLease(epoch: Epoch, untilMs: number): void {
-    if (epoch <= this.promises.pledgedEpoch || untilMs - LEASE_STOP_MS <= this.#world.hostMs(this.name))
-      return;
-    if (this.lease !== null && (this.lease.epoch > epoch || this.lease.untilMs > untilMs)) return;
-    this.lease = { epoch, untilMs };
-  }
-
-  #stopFast(): void {
-    const wasPrimary = this.kind === "primary" && !this.isFrozen;
-    if (wasPrimary) {
+  /** A fast stop: a primary ends with a checkpoint, and lets connected standbys have it. */
+  stop(): void {
+    const isClean = this.kind === "primary" && !this.isFrozen && !this.isDiskStuck;
+    if (isClean) {
       this.wal.push({ id: -1, by: `${this.name}'s end` });
-      this.#drain();
+      for (const standby of [...this.#senders.keys()]) {
+        if (standby.isReceivingFrom(this)) standby.receive(Number.POSITIVE_INFINITY);
+      }
     }
     this.crash();
-    this.isFinal = wasPrimary;
+    this.isFinal = isClean;
   }
+
+  reload(settings: ManagedSettings): void {
+    if (!this.isRunning) return;
+    if (this.isFrozen) {
+      this.#unread = settings;
+      return;
+    }
+    this.effective = settings;
+    if (settings.upstream === null) this.#disconnect();
+  }
+
+  thaw(): void {
+    this.isFrozen = false;
+    if (this.#unread !== null) this.reload(this.#unread);
+    this.#unread = null;
+  }
+
+  /** The promote file and the signal. */
+  tellToPromote(): void {
+    if (this.kind === "standby" && this.promotion === "none") this.promotion = "told";
+  }
+
+  /** One step out of recovery: the new timeline is there before the server leaves recovery. */
+  promoteFurther(): void {
+    if (this.isFrozen || this.isDiskStuck || this.kind !== "standby") return;
+    if (this.promotion === "told") {
+      if (this.corruption !== null) this.#world.corrupted(`${this.corruption}, and is promoted`);
+      this.#disconnect();
+      this.promotion = "opening";
+      const fork = { timeline: this.timeline as TimelineId, endLsn: this.wal.length as Lsn };
+      this.ancestors = [...this.ancestors, fork];
+      this.timeline += 1;
+    } else if (this.promotion === "opening") {
+      this.promotion = "none";
+      this.hasStandbySignal = false;
+      this.kind = "primary";
+    }
+  }
+
+  // --- As a primary --------------------------------------------------------------------------------------------------
+
+  /** A commit on a primary; it is acknowledged only when `acknowledgedUpTo` says so. */
+  write(record: WalRecord): void {
+    this.wal.push(record);
+  }
+
+  /** Which of the primary's records may be acknowledged now: up to this LSN. */
+  acknowledgedUpTo(): number {
+    const rule = this.effective?.synchronousStandbyNames ?? null;
+    if (rule === null) return this.wal.length;
+    const counted: number[] = [];
+    for (const [standby, sender] of this.#senders) {
+      if (!rule.names.includes(sender.name)) continue;
+      if (standby.corruption !== null && standby.isReceivingFrom(this))
+        this.#world.corrupted(`${standby.corruption}, and ${this.name} counts on it`);
+      counted.push(sender.flushed);
+    }
+    return counted.sort((a, b) => b - a)[rule.k - 1] ?? 0;
+  }
+
+  /** `pg_stat_replication`. */
+  connections(): readonly StandbyConnection[] {
+    this.#dropSilentSenders();
+    const names = this.effective?.synchronousStandbyNames?.names ?? [];
+    return [...this.#senders.values()].map(({ name, flushed }) => ({
+      name,
+      state: "streaming",
+      flushedLsn: flushed as Lsn,
+      replayedLsn: flushed as Lsn,
+      syncState: names.includes(name) ? "quorum" : "async",
+    }));
+  }
+
+  #dropSilentSenders(): void {
+    const nowMs = this.#world.nowMs();
+    for (const [standby, { heardAtMs }] of this.#senders)
+      if (nowMs - heardAtMs > SENDER_TIMEOUT_MS) this.#senders.delete(standby);
+  }
+
+  /** A standby connects. @returns the connection's number. */
+  accept(standby: ModelPostgres): number {
+    this.#connections += 1;
+    // What it has flushed it says with its first message.
+    const sender = { connection: this.#connections, name: standby.standbyName, flushed: 0 };
+    this.#senders.set(standby, { ...sender, heardAtMs: this.#world.nowMs() });
+    return this.#connections;
+  }
+
+  hear(standby: ModelPostgres, connection: number, flushed: number): void {
+    const sender = this.#senders.get(standby);
+    if (sender?.connection !== connection || this.isFrozen) return;
+    sender.flushed = Math.max(sender.flushed, flushed);
+    sender.heardAtMs = this.#world.nowMs();
+  }
+
+  hangUp(standby: ModelPostgres, connection: number): void {
+    if (this.#senders.get(standby)?.connection === connection) this.#senders.delete(standby);
+  }
+
+  knows(standby: ModelPostgres, connection: number): boolean {
+    return this.#senders.get(standby)?.connection === connection;
+  }
+
+  // --- As a standby --------------------------------------------------------------------------------------------------
 
   /** `application_name`, as its upstream sees it. */
   get standbyName(): string {
     return this.effective?.memberName ?? this.name;
   }
 
-  /** A commit on a primary; it is acknowledged only when `acknowledged` says so. */
-  write(record: WalRecord): void {
-    this.wal.push(record);
-  }
-
-  /** Which of the primary's records may be acknowledged now: up to this LSN. */
-  acknowledgedUpTo(standbys: readonly ModelPostgres[]): number {
-    const rule = this.effective?.synchronousStandbyNames ?? null;
-    if (rule === null) return this.wal.length;
-    const receiving = standbys.filter(
-      (standby) => rule.names.includes(standby.standbyName) && standby.isReceivingFrom(this),
-    );
-    for (const { corruption } of receiving) {
-      if (corruption !== null) this.#world.corrupted(`${corruption}, and ${this.name} counts on it`);
-    }
-    const flushed = receiving.map((standby) => standby.wal.length).sort((a, b) => b - a);
-    return flushed[rule.k - 1] ?? 0;
-  }
-
   isReceivingFrom(upstream: ModelPostgres): boolean {
-    return (
-      this.isUp &&
-      !this.isFrozen &&
-      this.kind === "standby" &&
-      this.isReceiving &&
-      this.effective?.upstream?.host === upstream.name
-    );
+    return this.kind === "standby" && !this.isFrozen && this.#receiver?.from === upstream;
+  }
+
+  /** The walreceiver, as `pg_stat_wal_receiver` shows it. */
+  lookAtReceiver(): WalReceiver | null {
+    const upstream = this.effective?.upstream;
+    if (this.#receiver === null || !upstream) return null;
+    const silentMs = Math.round(this.#world.nowMs() - this.#receiver.heardAtMs);
+    const receiver = { upstream: `${upstream.host}:5432`, status: "streaming" };
+    return silentMs >= SILENT_MS ? { ...receiver, silentMs } : receiver;
   }
 
   /** The walreceiver connects, receives up to `countMax` records, or finds that it cannot. */
   receive(countMax: number): void {
-    if (!this.isUp || this.isFrozen || this.kind !== "standby") return;
+    if (this.kind !== "standby" || this.isFrozen || this.promotion !== "none") return;
     const host = this.effective?.upstream?.host;
-    const upstream = host === undefined ? null : this.#world.reach(this.name, host);
-    const isThere = upstream?.isUp === true && !upstream.isFrozen;
-    const canServe = isThere && (upstream.kind === "primary" || upstream.kind === "standby");
-    this.isReceiving = canServe && this.#canFollow(upstream);
-    if (!canServe || !this.isReceiving) return;
+    if (host === undefined) return;
+    const upstream = this.#world.at(host);
+    const comesThrough = this.#world.carries(host, this.name) && upstream !== null && !upstream.isFrozen;
+    if (!comesThrough) {
+      this.#awaitSign();
+      return;
+    }
+    if (this.#receiver !== null && !this.#isConnectedTo(upstream)) this.#disconnect();
+    if (!upstream.isRunning || !this.#canFollow(upstream)) {
+      this.#disconnect();
+      return;
+    }
+    if (this.#receiver === null) {
+      if (!this.#world.carries(this.name, host)) return;
+      this.#receiver = { from: upstream, connection: upstream.accept(this), heardAtMs: 0 };
+    }
+    this.#receiver.heardAtMs = this.#world.nowMs();
+    this.#take(upstream, countMax);
+    this.#say(upstream, this.#receiver.connection);
+  }
+
+  /** A connection to a dead or frozen server stands until nothing has come for too long. */
+  #awaitSign(): void {
+    if (this.#receiver === null) return;
+    if (this.#world.nowMs() - this.#receiver.heardAtMs > RECEIVER_TIMEOUT_MS) this.#disconnect();
+  }
+
+  #isConnectedTo(upstream: ModelPostgres): boolean {
+    return this.#receiver?.from === upstream && upstream.knows(this, this.#receiver.connection);
+  }
+
+  #take(upstream: ModelPostgres, countMax: number): void {
     this.#switchTimeline(upstream);
-    const forkEnd = upstream.endOf(this.timeline);
-    const end = Math.min(upstream.wal.length, forkEnd, this.wal.length + countMax);
+    const wanted = this.isDiskStuck ? 0 : countMax;
+    const end = Math.min(upstream.wal.length, upstream.endOf(this.timeline), this.wal.length + wanted);
     const last = this.wal.length - 1;
     if (last >= 0 && end > this.wal.length && upstream.wal[last] !== this.wal[last]) {
       // Nobody notices: its member may be frozen, and the server that it followed was built anew meanwhile.
       this.corruption ??= `${this.name} followed ${upstream.name} on timeline ${this.timeline} over another history`;
     }
     this.corruption ??= upstream.corruption;
-    this.wal.push(...upstream.wal.slice(this.wal.length, end));
+    for (let at = this.wal.length; at < end; at += 1) {
+      const record = upstream.wal[at];
+      if (record !== undefined) this.wal.push(record);
+    }
     this.#switchTimeline(upstream);
+  }
+
+  #say(upstream: ModelPostgres, connection: number): void {
+    const flushed = this.wal.length;
+    const { server } = upstream;
+    this.#world.send(this.name, upstream.name, () => {
+      if (upstream.server === server) upstream.hear(this, connection, flushed);
+    });
+  }
+
+  #disconnect(): void {
+    if (this.#receiver === null) return;
+    const { from, connection } = this.#receiver;
+    const { server } = from;
+    this.#receiver = null;
+    this.#world.send(this.name, from.name, () => {
+      if (from.server === server) from.hangUp(this, connection);
+    });
   }
 
   /** As PostgreSQL decides: by timeline numbers and fork points alone. */
@@ -201,136 +339,24 @@ export class ModelPostgres {
     return this.ancestors.find((each) => each.timeline === timeline)?.endLsn ?? -1;
   }
 
-  /** Carries out an action as supervisor and SQL do. @returns false if it was refused. */
-  perform(action: Action): boolean {
-    switch (action.kind) {
-      case "pledge":
-        this.promises = {
-          ...this.promises,
-          newestEpoch: Math.max(this.promises.newestEpoch, action.epoch) as Epoch,
-          pledgedEpoch: Math.max(this.promises.pledgedEpoch, action.epoch) as Epoch,
-        };
-        if (this.isLiar) {
-          this.#lie = this.wal.length;
-          return true;
-        }
-        if (this.settings !== null) this.settings = { ...this.settings, upstream: null };
-        this.#reload();
-        return true;
-      case "configure":
-        return this.#configure(action);
-      case "reload":
-        this.#reload();
-        return true;
-      case "start":
-        if (this.kind !== "stopped" || action.epoch < this.promises.newestEpoch) return false;
-        this.kind = "standby";
-        this.isFinal = false;
-        this.effective = this.settings;
-        return true;
-      case "stop":
-        if (action.mode === "fast") this.#stopFast();
-        else this.crash();
-        return true;
-      case "promote":
-        return this.#promote(action);
-      case "initdb":
-        if (this.kind !== "absent") return false;
-        this.kind = "stopped";
-        this.system = this.#world.newSystem();
-        return true;
-      case "clone":
-        return this.#clone(action);
-      case "rewind":
-        return this.#rewind(action);
-      case "release-lease":
-        this.lease = null;
-        return true;
-      case "discard-aside":
-        this.hasAside = false;
-        return true;
-      case "provision":
-        this.hasRoles = true;
-        return true;
-      case "checkpoint":
-        if (this.kind === "primary") this.checkpointTimeline = this.timeline;
-        return true;
-    }
-  }
+  // --- Its data ------------------------------------------------------------------------------------------------------
 
-  #reload(): void {
-    if (this.kind === "absent" || this.kind === "stopped" || this.isFrozen) return;
-    this.effective = this.settings;
-    if (this.effective?.upstream === null) this.isReceiving = false;
-  }
-
-  #configure({ epoch, timelines, settings, needsLease }: Extract<Action, { kind: "configure" }>): boolean {
-    if (epoch < this.promises.newestEpoch) return false;
-    if (needsLease === true && this.lease?.epoch !== epoch && !this.faults.ignoresLeases) return false;
-    if (settings.upstream !== null) {
-      if (epoch <= this.promises.pledgedEpoch) return false;
-      this.promises = { ...this.promises, newestEpoch: epoch, walEpoch: epoch, timelines };
-      this.#lastFollowed = settings;
-    }
-    this.settings = settings;
-    this.#lie = null;
-    return true;
-  }
-
-  /** A fast stop lets connected standbys have everything. */
-  #drain(): void {
-    if (this.kind !== "primary") return;
-    for (const standby of this.standbys)
-      if (standby.isReceivingFrom(this)) standby.receive(Number.POSITIVE_INFINITY);
-  }
-
-  standbys: readonly ModelPostgres[] = [];
-
-  #promote({ epoch, timelines, needsLease }: Extract<Action, { kind: "promote" }>): boolean {
-    const isStale = epoch < this.promises.newestEpoch || epoch <= this.promises.pledgedEpoch;
-    const lacksLease = needsLease && this.lease?.epoch !== epoch && !this.faults.ignoresLeases;
-    if (isStale || lacksLease) return false;
-    if (this.kind !== "standby" || this.isFrozen) return false;
-    if (this.corruption !== null) this.#world.corrupted(`${this.corruption}, and is promoted`);
-    this.promises = { ...this.promises, newestEpoch: epoch, walEpoch: epoch, timelines };
-    this.kind = "primary";
-    this.isReceiving = false;
-    this.ancestors = [
-      ...this.ancestors,
-      { timeline: this.timeline as TimelineId, endLsn: this.wal.length as Lsn },
-    ];
-    this.timeline += 1;
-    return true;
-  }
-
-  #clone(action: Extract<Action, { kind: "clone" }>): boolean {
-    const source = this.#world.reach(this.name, action.source.host);
-    if (source?.kind !== "primary" || !source.isUp || !source.hasRoles) return false;
-    if (this.kind !== "absent" && action.replace === null) return false;
-    if (action.epoch < this.promises.newestEpoch || action.epoch <= this.promises.pledgedEpoch) return false;
-    this.hasAside = this.kind !== "absent";
+  /** As pg_basebackup does. */
+  copyFrom(source: ModelPostgres): void {
     this.wal = [...source.wal];
     this.corruption = source.corruption;
     this.timeline = source.timeline;
-    this.ancestors = [...source.ancestors];
+    this.ancestors = source.ancestors;
     this.system = source.system;
     this.checkpointTimeline = source.timeline;
     this.hasRoles = true;
-    this.promises = {
-      ...this.promises,
-      newestEpoch: action.epoch,
-      walEpoch: action.epoch,
-      timelines: action.timelines,
-    };
+    this.hasStandbySignal = true;
+    this.isFinal = false;
     this.kind = "stopped";
-    return true;
   }
 
-  /** As pg_rewind does: back to the last common timeline, by number. */
-  #rewind(action: Extract<Action, { kind: "rewind" }>): boolean {
-    const { host } = action.source;
-    const source = this.#world.reach(this.name, host);
-    if (this.kind !== "stopped" || source?.kind !== "primary" || !source.isUp) return false;
+  /** As pg_rewind does: back to the last common timeline, by number. @returns false where there is none. */
+  rewindTo(source: ModelPostgres): boolean {
     const own = [
       ...this.ancestors,
       { timeline: this.timeline as TimelineId, endLsn: this.wal.length as Lsn },
@@ -340,81 +366,14 @@ export class ModelPostgres {
     const fork = Math.min(common.endLsn, source.endOf(common.timeline));
     if (fork > 0 && this.wal[fork - 1] !== source.wal[fork - 1]) {
       this.#world.corrupted(
-        `${this.name} rewinds to ${common.timeline}:${fork} of ${host} over another history`,
+        `${this.name} rewinds to ${common.timeline}:${fork} of ${source.name} over another history`,
       );
     }
-    this.promises = { ...this.promises, walEpoch: action.epoch, timelines: action.timelines };
     this.wal = this.wal.slice(0, fork);
     this.timeline = common.timeline;
     this.ancestors = this.ancestors.filter(({ timeline }) => timeline < common.timeline);
+    this.hasStandbySignal = true;
+    this.isFinal = false;
     return true;
-  }
-
-  look(): PostgresStatus {
-    if (this.kind !== "primary") this.#synchronous = null;
-    const systemIdentifier = this.system;
-    const timeline = this.timeline as TimelineId;
-    if (this.isFrozen) return { kind: "unresponsive", detail: "frozen" };
-    switch (this.kind) {
-      case "absent":
-        return { kind: "absent" };
-      case "stopped":
-        return {
-          kind: "stopped",
-          systemIdentifier,
-          timeline,
-          checkpointLsn: (this.isFinal ? this.wal.length - 1 : 0) as Lsn,
-          isClean: this.isFinal,
-          ...(this.isFinal || this.faults.liesAboutItsEnd ? { isFinal: true } : {}),
-        };
-      case "standby": {
-        const upstream = this.effective?.upstream;
-        const walReceiver =
-          this.isReceiving && upstream && this.#lie === null
-            ? { upstream: `${upstream.host}:5432`, status: "streaming" }
-            : null;
-        const receivedLsn = (this.#lie ?? this.wal.length) as Lsn;
-        return {
-          kind: "standby",
-          systemIdentifier,
-          timeline,
-          receivedLsn,
-          replayedLsn: receivedLsn,
-          walReceiver,
-        };
-      }
-      case "primary":
-        return {
-          kind: "primary",
-          systemIdentifier,
-          timeline,
-          writtenLsn: this.wal.length as Lsn,
-          ancestors: this.ancestors,
-          checkpointTimeline: this.checkpointTimeline as TimelineId,
-          synchronous: this.#lookAtRule(),
-          standbys: this.#connections(),
-          isProvisioned: this.hasRoles,
-        };
-    }
-  }
-
-  #lookAtRule(): SynchronousStatus {
-    const rule = this.effective?.synchronousStandbyNames ?? null;
-    const names = rule === null ? "" : renderSynchronousStandbyNames(rule.k, rule.names);
-    if (this.#synchronous?.names === names) return this.#synchronous;
-    this.#synchronous = { names, sinceLsn: this.wal.length as Lsn };
-    return this.#synchronous;
-  }
-
-  #connections(): readonly StandbyConnection[] {
-    return this.standbys
-      .filter((standby) => standby.isReceivingFrom(this))
-      .map(({ standbyName, wal }) => ({
-        name: standbyName,
-        state: "streaming",
-        flushedLsn: wal.length as Lsn,
-        replayedLsn: wal.length as Lsn,
-        syncState: this.effective?.synchronousStandbyNames?.names.includes(standbyName) ? "quorum" : "async",
-      }));
   }
 }

@@ -1,0 +1,375 @@
+/**
+ * A model of the supervisor beside one PostgreSQL. What it promises and how it counts a lease is production code; what it
+ * does to PostgreSQL it does to the model. What it keeps on disk survives its own end, what it has in memory does not.
+ */
+import type { Epoch, TimelineId } from "../../../src/base/ids.ts";
+import type { Lsn } from "../../../src/base/lsn.ts";
+import type { MachineRequest } from "../../../src/cluster/machine-request.ts";
+import type { ManagedSettings } from "../../../src/cluster/managed-settings.ts";
+import type { MemberStatus, PostgresStatus, Promises } from "../../../src/cluster/observation.ts";
+import type { Action } from "../../../src/decision/plan.ts";
+import {
+  extended,
+  isStanding,
+  type Lease,
+  type LeaseExtension,
+  stopsAtMs,
+} from "../../../src/supervisor/lease.ts";
+import {
+  NO_PROMISES,
+  refusePledged,
+  refuseStale,
+  withNewest,
+  withPledge,
+  withWal,
+} from "../../../src/supervisor/promises.ts";
+import type { ModelPostgres } from "./model-postgres.ts";
+
+export interface SupervisorWorld {
+  /** The time of this host's own clock, which runs a little fast or slow. */
+  hostMs(): number;
+  newSystem(): string;
+  /** The PostgreSQL at an address, if a connection to it can be made. */
+  connect(host: string): ModelPostgres | null;
+}
+
+/** What a look at the supervisor tells; `postgres` is for SQL to tell where a server runs. */
+export interface SupervisorSight {
+  readonly promises: Promises;
+  readonly settingsHash: string | null;
+  readonly lease: MemberStatus["lease"];
+  readonly stampMs: number;
+  readonly hasAside: boolean;
+  readonly needsClone: string | null;
+  readonly hasStandbySignal: boolean;
+  /** It runs. */
+  readonly isUp: boolean;
+  readonly isStopped: boolean;
+  readonly isPromoted: boolean;
+  /** Whose history it tells. */
+  readonly timeline: number;
+  /** Without a server: its data. */
+  readonly data: PostgresStatus;
+}
+
+/** How a thing that was asked for went. */
+export type Performed = "done" | "refused" | "ended-while-starting";
+
+export class ModelSupervisor {
+  readonly #postgres: ModelPostgres;
+  readonly #world: SupervisorWorld;
+  /** Its process is there. */
+  isRunning = true;
+  promises: Promises = NO_PROMISES;
+  hasAside = false;
+  needsClone: string | null = null;
+  /** So many starts to come fail. */
+  failingStarts = 0;
+  /** The next rewind breaks off in the middle. */
+  breaksRewind = false;
+  isDiskFull = false;
+  /** Ways in which it is broken on purpose. */
+  readonly faults = {
+    ignoresLeases: false,
+    liesAboutItsEnd: false,
+    answersBeforeThePledge: false,
+    forgetsWhatItPledged: false,
+    promotesWithoutSaying: false,
+    forgetsWhomItPromoted: false,
+    letsPromotionsOutliveAPledge: false,
+  };
+  #kept: { readonly settings: ManagedSettings; readonly epoch: Epoch } | null = null;
+  #lease: Lease | null = null;
+  #isReigning = false;
+  /** The lease on disk: the same, or one extension behind. */
+  #keptLease: Lease | null = null;
+  /** The server that was last told to promote; on disk. */
+  #promoted: number | null = null;
+  /** Sabotage: how far it says that it is, while it goes on receiving. */
+  #lie: number | null = null;
+  #lastFollowed: { readonly settings: ManagedSettings; readonly epoch: Epoch } | null = null;
+
+  constructor(postgres: ModelPostgres, world: SupervisorWorld) {
+    this.#postgres = postgres;
+    this.#world = world;
+  }
+
+  /** The settings as they may be used: without an upstream that was pledged away. */
+  get settings(): ManagedSettings | null {
+    if (this.#kept === null) return null;
+    const { settings, epoch } = this.#kept;
+    return epoch > this.promises.pledgedEpoch ? settings : { ...settings, upstream: null };
+  }
+
+  /** The lease that it holds PostgreSQL to, as it counts; null: none. */
+  get lease(): { readonly epoch: Epoch; readonly leftMs: number } | null {
+    if (this.#lease === null) return null;
+    return { epoch: this.#lease.epoch, leftMs: this.#lease.untilMs - this.#world.hostMs() };
+  }
+
+  // --- Its life ------------------------------------------------------------------------------------------------------
+
+  /** Its process is killed. PostgreSQL lives on. */
+  end(): void {
+    this.isRunning = false;
+  }
+
+  /** Another begins, with what is on disk. */
+  begin(): void {
+    this.isRunning = true;
+    this.#lease = this.#keptLease;
+    if (this.faults.forgetsWhomItPromoted) this.#promoted = null;
+    if (this.faults.forgetsWhatItPledged) this.forgetPledges();
+    const { settings } = this;
+    if (settings !== null) this.#postgres.reload(settings);
+  }
+
+  /** The host goes down: whatever comes next is another boot, and an earlier lease says nothing. */
+  losePower(): void {
+    this.#lease = null;
+    this.#keptLease = null;
+    this.#isReigning = false;
+    this.#promoted = null;
+    this.isRunning = true;
+  }
+
+  /** Sabotage: what was promised does not survive, and what was followed is followed again. */
+  forgetPledges(): void {
+    this.promises = { ...this.promises, pledgedEpoch: 0 as Epoch };
+    this.#kept = this.#lastFollowed ?? this.#kept;
+  }
+
+  // --- Leases --------------------------------------------------------------------------------------------------------
+
+  /** The dead man's switch: at the end of its lease a primary ends. @returns whether one did. */
+  tick(): boolean {
+    const lease = this.#lease;
+    if (lease === null || !this.isRunning || this.faults.ignoresLeases) return false;
+    if (this.#world.hostMs() < stopsAtMs(lease)) return false;
+    const mayReign = this.#isReigning || (this.#postgres.isRunning && !this.#postgres.hasStandbySignal);
+    this.#drop();
+    if (!mayReign || !this.#postgres.isRunning) return false;
+    this.#postgres.stop();
+    return true;
+  }
+
+  /** @param isWrittenLate what the next supervisor finds is one extension behind. */
+  extendLease(extension: LeaseExtension, isWrittenLate: boolean): void {
+    if (!this.isRunning || refusePledged(this.promises, extension.epoch) !== null) return;
+    const before = this.#lease;
+    const lease = extended(before, extension, this.#world.hostMs());
+    if (lease === null || lease === before) return;
+    const isSame = lease.epoch === before?.epoch;
+    this.#lease = lease;
+    this.#isReigning = (isSame && this.#isReigning) || !this.#postgres.hasStandbySignal;
+    this.#keptLease = isSame && isWrittenLate ? before : lease;
+  }
+
+  #holdsLease(epoch: Epoch): boolean {
+    if (this.faults.ignoresLeases) return true;
+    return this.#lease?.epoch === epoch && isStanding(this.#lease, this.#world.hostMs());
+  }
+
+  #drop(): void {
+    this.#lease = null;
+    this.#keptLease = null;
+    this.#isReigning = false;
+  }
+
+  #heldLease(): MemberStatus["lease"] {
+    const lease = this.#lease;
+    const nowMs = this.#world.hostMs();
+    if (!isStanding(lease, nowMs) || lease.epoch <= this.promises.pledgedEpoch) return null;
+    return { epoch: lease.epoch, remainingMs: lease.untilMs - nowMs };
+  }
+
+  // --- What it is asked ----------------------------------------------------------------------------------------------
+
+  look(): SupervisorSight | null {
+    if (!this.isRunning) return null;
+    const { settings } = this;
+    const { kind, isFrozen, server, hasStandbySignal, timeline } = this.#postgres;
+    return {
+      promises: this.promises,
+      settingsHash: settings === null ? null : JSON.stringify(settings),
+      lease: this.#heldLease(),
+      stampMs: Math.floor(this.#world.hostMs()),
+      hasAside: this.hasAside,
+      needsClone: this.needsClone,
+      hasStandbySignal: kind === "absent" || hasStandbySignal,
+      isUp: this.#postgres.isRunning,
+      isStopped: isFrozen,
+      isPromoted: this.#promoted === server && !this.faults.promotesWithoutSaying,
+      timeline,
+      data: this.#lookAtData(),
+    };
+  }
+
+  /** Sabotage: how far it says that PostgreSQL has received; null: it tells the truth. */
+  get lie(): number | null {
+    return this.#lie;
+  }
+
+  #lookAtData(): PostgresStatus {
+    const { kind, isFinal, wal, system, timeline } = this.#postgres;
+    if (kind === "absent") return { kind };
+    return {
+      kind: "stopped",
+      systemIdentifier: system,
+      timeline: timeline as TimelineId,
+      checkpointLsn: (isFinal ? wal.length - 1 : 0) as Lsn,
+      isClean: isFinal,
+      ...(isFinal || this.faults.liesAboutItsEnd ? { isFinal: true } : {}),
+    };
+  }
+
+  /** Carries out an action as supervisor and SQL do. */
+  perform(action: Action): Performed {
+    if (action.kind === "provision" || action.kind === "checkpoint") return this.#ask(action.kind);
+    if (!this.isRunning) return "refused";
+    if (action.kind === "start") return this.#start(action.epoch);
+    return this.#isDone(action) ? "done" : "refused";
+  }
+
+  /** By SQL. */
+  #ask(what: "provision" | "checkpoint"): Performed {
+    const postgres = this.#postgres;
+    if (!postgres.isRunning || postgres.isFrozen || postgres.isDiskStuck) return "refused";
+    if (what === "provision") postgres.hasRoles = true;
+    else if (postgres.kind === "primary") postgres.checkpointTimeline = postgres.timeline;
+    return "done";
+  }
+
+  #isDone(action: Exclude<MachineRequest, { kind: "start" }> | Extract<Action, { kind: "stop" }>): boolean {
+    switch (action.kind) {
+      case "pledge":
+        return this.#pledge(action.epoch);
+      case "configure":
+        return this.#configure(action);
+      case "reload":
+        this.#reload();
+        return this.#postgres.isRunning;
+      case "stop":
+        if (action.mode === "fast") this.#postgres.stop();
+        else this.#postgres.crash();
+        this.#isReigning = false;
+        return true;
+      case "promote":
+        return this.#promote(action);
+      case "initdb":
+        return this.#initdb();
+      case "clone":
+        return this.#clone(action);
+      case "rewind":
+        return this.#rewind(action);
+      case "release-lease":
+        if (refusePledged(this.promises, action.epoch) !== null) return false;
+        if (this.#lease !== null && this.#lease.epoch <= action.epoch) this.#drop();
+        return true;
+      case "discard-aside":
+        this.hasAside = false;
+        return true;
+    }
+  }
+
+  #reload(): void {
+    const { settings } = this;
+    if (settings !== null) this.#postgres.reload(settings);
+  }
+
+  #pledge(epoch: Epoch): boolean {
+    if (this.#postgres.isDiskStuck && !this.isDiskFull) return false;
+    this.promises = withPledge(this.promises, epoch);
+    if (this.faults.answersBeforeThePledge) this.#lie = this.#postgres.wal.length;
+    else this.#endPledgedReign();
+    return true;
+  }
+
+  /** What was opened, or is being opened, under an epoch that is pledged away does not come true. */
+  #endPledgedReign(): void {
+    const { server, isRunning, hasStandbySignal } = this.#postgres;
+    const isLetBe = this.faults.letsPromotionsOutliveAPledge;
+    if (!isLetBe && isRunning && (this.#promoted === server || !hasStandbySignal)) this.#postgres.crash();
+    this.#reload();
+  }
+
+  #configure({ epoch, timelines, settings, needsLease }: Extract<Action, { kind: "configure" }>): boolean {
+    if (this.#postgres.isDiskStuck) return false;
+    if (needsLease === true && !this.#holdsLease(epoch)) return false;
+    if (needsLease === true) this.#isReigning = true;
+    const isFollower = settings.upstream !== null;
+    const refused = isFollower ? refusePledged(this.promises, epoch) : refuseStale(this.promises, epoch);
+    if (refused !== null) return false;
+    this.promises = isFollower
+      ? withWal(this.promises, { epoch, timelines })
+      : withNewest(this.promises, epoch);
+    this.#kept = { settings, epoch };
+    if (isFollower) this.#lastFollowed = this.#kept;
+    this.#lie = null;
+    return true;
+  }
+
+  #start(epoch: Epoch): Performed {
+    const { settings } = this;
+    const isRefused = refuseStale(this.promises, epoch) !== null || this.needsClone !== null;
+    if (isRefused || settings === null) return "refused";
+    if (this.#postgres.isRunning) return "done";
+    this.promises = withNewest(this.promises, epoch);
+    if (this.failingStarts > 0 || this.#postgres.isDiskStuck) {
+      this.failingStarts = Math.max(0, this.failingStarts - 1);
+      return "ended-while-starting";
+    }
+    if (!this.#postgres.start(settings)) return "refused";
+    this.#isReigning = false;
+    return "done";
+  }
+
+  #promote({ epoch, timelines, needsLease }: Extract<Action, { kind: "promote" }>): boolean {
+    if (refusePledged(this.promises, epoch) !== null || this.#postgres.isDiskStuck) return false;
+    if (needsLease && !this.#holdsLease(epoch)) return false;
+    if (!this.#postgres.isRunning) return false;
+    if (needsLease) this.#isReigning = true;
+    this.#promoted = this.#postgres.server;
+    this.promises = withWal(this.promises, { epoch, timelines });
+    this.#postgres.tellToPromote();
+    return true;
+  }
+
+  #initdb(): boolean {
+    if (this.#postgres.kind !== "absent") return false;
+    this.#postgres.kind = "stopped";
+    this.#postgres.system = this.#world.newSystem();
+    return true;
+  }
+
+  #clone(action: Extract<Action, { kind: "clone" }>): boolean {
+    const source = this.#world.connect(action.source.host);
+    if (source === null || source.isFrozen || !source.isRunning || !source.hasRoles) return false;
+    if (this.#postgres.isRunning || this.#postgres.isDiskStuck) return false;
+    const hasData = this.#postgres.kind !== "absent";
+    if (hasData && action.replace === null) return false;
+    if (refusePledged(this.promises, action.epoch) !== null) return false;
+    this.hasAside = hasData;
+    this.#postgres.copyFrom(source);
+    this.promises = withWal(this.promises, action);
+    this.needsClone = null;
+    return true;
+  }
+
+  #rewind(action: Extract<Action, { kind: "rewind" }>): boolean {
+    const source = this.#world.connect(action.source.host);
+    if (this.#postgres.kind !== "stopped" || this.#postgres.isDiskStuck || this.needsClone !== null)
+      return false;
+    if (refusePledged(this.promises, action.epoch) !== null) return false;
+    this.promises = withNewest(this.promises, action.epoch);
+    if (source?.kind !== "primary" || source.isFrozen) return false;
+    if (this.breaksRewind) {
+      this.breaksRewind = false;
+      this.needsClone = "a rewind failed";
+      return false;
+    }
+    if (!this.#postgres.rewindTo(source)) return false;
+    this.promises = withWal(this.promises, action);
+    return true;
+  }
+}

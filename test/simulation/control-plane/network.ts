@@ -1,0 +1,74 @@
+/** What is on its way between hosts, and in which directions nothing comes through. */
+import type { Chance } from "./chance.ts";
+
+interface Message {
+  readonly from: string;
+  readonly to: string;
+  readonly atMs: number;
+  readonly arrive: () => void;
+}
+
+export class Network {
+  readonly #chance: Chance;
+  /** `from>to`: what is sent that way is lost. */
+  readonly #cut = new Set<string>();
+  #underWay: Message[] = [];
+  #nextAtMs = Number.POSITIVE_INFINITY;
+
+  constructor(chance: Chance) {
+    this.#chance = chance;
+  }
+
+  /** One direction only. */
+  cut(from: string, to: string): void {
+    this.#cut.add(`${from}>${to}`);
+  }
+
+  /** Both directions. */
+  mend(a: string, b: string): void {
+    this.#cut.delete(`${a}>${b}`);
+    this.#cut.delete(`${b}>${a}`);
+  }
+
+  mendAll(): void {
+    this.#cut.clear();
+  }
+
+  /** Whether what one sends reaches the other. */
+  carries(from: string, to: string): boolean {
+    return this.#cut.size === 0 || !this.#cut.has(`${from}>${to}`);
+  }
+
+  /** A connection needs both directions. */
+  connects(a: string, b: string): boolean {
+    return this.carries(a, b) && this.carries(b, a);
+  }
+
+  /** Most arrive at once, some late, so that what was sent later may come earlier. */
+  send(from: string, to: string, nowMs: number, arrive: () => void): void {
+    if (!this.carries(from, to)) return;
+    this.after(this.#delayMs(), from, to, nowMs, arrive);
+  }
+
+  /** The same with a delay that the caller chose; `from` may be `to`: then it is a timer of that host. */
+  after(delayMs: number, from: string, to: string, nowMs: number, arrive: () => void): void {
+    const atMs = nowMs + delayMs;
+    this.#underWay.push({ from, to, atMs, arrive });
+    this.#nextAtMs = Math.min(this.#nextAtMs, atMs);
+  }
+
+  /** Lets arrive what is due and comes through, in the order of arrival. */
+  deliver(nowMs: number): void {
+    if (nowMs < this.#nextAtMs) return;
+    const due = this.#underWay.filter(({ atMs }) => atMs <= nowMs).sort((a, b) => a.atMs - b.atMs);
+    this.#underWay = this.#underWay.filter(({ atMs }) => atMs > nowMs);
+    this.#nextAtMs = Math.min(...this.#underWay.map(({ atMs }) => atMs));
+    for (const { from, to, arrive } of due) if (this.carries(from, to)) arrive();
+  }
+
+  #delayMs(): number {
+    const dice = this.#chance.share();
+    if (dice < 0.85) return this.#chance.share() * 3;
+    return this.#chance.share() * (dice < 0.97 ? 60 : 400);
+  }
+}
