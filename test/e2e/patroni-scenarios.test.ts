@@ -4,7 +4,7 @@
  */
 
 import { expect } from "bun:test";
-import type { OperationDocument } from "../../src/api/documents.ts";
+import type { ClusterDocument, OperationDocument } from "../../src/api/documents.ts";
 import type { LocalMember } from "../../src/demo/local-cluster.ts";
 import { type ClusterLife, describeLife, makeCluster, socketOf } from "../support/cluster-life.ts";
 
@@ -141,6 +141,11 @@ describeLife(
     part("patroni api: check the switchover via the API in the pause mode", async (life) => {
       const primary = await life.primary();
       const [target] = await standbysOf(life);
+      // Whoever came back a moment ago streams first, and joins the cohort then.
+      await life.until(`${primary.name} sees ${target.name} in the cohort`, async () => {
+        const { reign } = await primary.api.get<ClusterDocument>("/v1/cluster");
+        return reign?.cohort.standbys.includes(target.name) ?? false;
+      });
       await primary.api.post("/v1/pause", { reason: "as Patroni is accepted" });
       await primary.api.post<OperationDocument>("/v1/switchover", { to: target.name });
       expect((await life.successorOf(primary)).name).toBe(target.name);
