@@ -37,6 +37,9 @@ export interface FakeMember {
   close(): Promise<void>;
 }
 
+/** Of everything that is asked in this process: two commands never say the same. */
+let ids = 0;
+
 export async function startFakeMember(): Promise<FakeMember> {
   const directory = await mkdtemp(join(tmpdir(), "cli-"));
   const socketPath = join(directory, "api.sock");
@@ -59,7 +62,6 @@ export async function startFakeMember(): Promise<FakeMember> {
     async guacamole(argv, over = {}) {
       let out = "";
       let err = "";
-      let ids = 0;
       const ports: CliPorts = {
         version: "1.2.3",
         env: { GUACAMOLE_SOCKET: socketPath },
