@@ -8,11 +8,17 @@ import { unreachable } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
 import type { LogIndex, MemberId, Term } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
+import type { Result } from "../base/result.ts";
 import type { Change } from "../cluster/command.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import type { Leading } from "../cluster/observation.ts";
 import type { ClusterDecision } from "../decision/cluster-decision.ts";
-import { type ClusterView, silentMs } from "../decision/cluster-view.ts";
+import {
+  type ClusterView,
+  type HandOver,
+  type HandOverQuestion,
+  silentMs,
+} from "../decision/cluster-view.ts";
 import { decideCluster } from "../decision/decide-cluster.ts";
 import { type ConfigDecision, decideConfig, type GroupView } from "../decision/decide-config.ts";
 import { decideMembership, isStopping } from "../decision/decide-membership.ts";
@@ -29,6 +35,8 @@ export interface LeaderLoopOptions {
   readonly newId: () => string;
   /** Gives a lease to this member itself. */
   readonly grantHere: (grant: LeaseGrant) => void;
+  /** Asks the owner of the primary's host whether it may hand over to this member; the error says why not. Never rejects. */
+  readonly mayHandOver: (primaryId: MemberId, targetId: MemberId) => Promise<Result<null, string>>;
 }
 
 /** Silence is no event: it is looked for this often. */
@@ -56,6 +64,7 @@ export class LeaderLoop {
   #formerLeaderId: MemberId | null = null;
   #currentLeaderId: MemberId | null = null;
   #reign: ReignSeen = NO_REIGN_SEEN;
+  #handOver: HandOver | null = null;
   readonly #grants: LeaseGrants;
   #decision: { readonly reason: Reason; readonly detail: string | null } | null = null;
 
@@ -113,6 +122,7 @@ export class LeaderLoop {
       this.#decision = null;
       this.#config = null;
       this.#isConfigWanted = false;
+      this.#handOver = null;
       this.#grants.forget();
       return IDLE_MS;
     }
@@ -131,6 +141,7 @@ export class LeaderLoop {
       leaseUntilMs: this.#grants.leaseUntilMs(raft.leadingSinceMs),
       primaryLsn: this.#grants.primaryLsn,
       formerLeaderId: this.#formerLeaderId,
+      handOver: this.#handOver,
     };
     const group: GroupView = {
       state,
@@ -197,11 +208,23 @@ export class LeaderLoop {
       case "transfer-leadership":
         consensus.transferLeadership(decision.to);
         return REPEAT_MS;
+      case "ask-hand-over":
+        void this.#askHandOver(decision.question);
+        return LOOK_MS;
       case "hold":
         return decision.atMs === null ? LOOK_MS : Math.max(1, Math.min(LOOK_MS, decision.atMs - nowMs));
       default:
         return unreachable(decision);
     }
+  }
+
+  /** Beside the turns: a program that takes its time must not hold a failover up. */
+  async #askHandOver(question: HandOverQuestion): Promise<void> {
+    this.#handOver = { question, answer: null };
+    const answer = await this.#options.mayHandOver(question.primaryId, question.targetId);
+    if (this.#handOver?.question !== question) return;
+    this.#handOver = { question, answer };
+    this.#turning.wake();
   }
 
   /** @returns 0 when it was applied (there may be more to do), a pause when it was not. */

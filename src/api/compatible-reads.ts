@@ -1,6 +1,7 @@
 import { formatLsn } from "../base/lsn.ts";
 import type { Member } from "../cluster/member.ts";
-import { stateOf } from "./describe.ts";
+import type { ClusterState } from "../cluster/state.ts";
+import { describeScheduled, stateOf } from "./describe.ts";
 import { lagOf, type Sight, statusOf } from "./sight.ts";
 
 /** `/patroni`, `/cluster` and `/history` in the shape that existing monitoring reads. Field names are theirs. */
@@ -53,9 +54,19 @@ export function describeClusterForMonitoring(sight: Sight | null): Record<string
     members: state.members
       .filter(({ kind }) => kind === "data")
       .map((member) => compatibleMember(sight, member)),
-    pause: false,
+    pause: (state.pauses ?? []).length > 0,
     scope: state.name,
+    ...compatibleSchedule(state),
   };
+}
+
+/** With the zone as a number, and without fractions where there are none. */
+function compatibleSchedule(state: ClusterState): Record<string, unknown> {
+  const scheduled = describeScheduled(state);
+  if (scheduled === null) return {};
+  const { at, from, to } = scheduled;
+  const when = at.replace(/(\.000)?Z$/, "+00:00");
+  return { scheduled_switchover: { at: when, from, ...(to === null ? {} : { to }) } };
 }
 
 function compatibleMember(sight: Sight, member: Member): Record<string, unknown> {

@@ -18,6 +18,7 @@ import { describeRoute, NEED_KEY, rememberCaller } from "./route-context.ts";
 import { RouteTable } from "./route-table.ts";
 import { setupRoutes } from "./setup-routes.ts";
 import { swaggerRoutes } from "./swagger-routes.ts";
+import { switchoverRoutes } from "./switchover-routes.ts";
 import { tokenRoutes } from "./token-routes.ts";
 import { TokenUse } from "./token-use.ts";
 
@@ -123,6 +124,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
     })
     .use(probeRoutes(ports))
     .use(clusterRoutes(ports))
+    .use(switchoverRoutes(ports))
     .use(policyRoutes(ports))
     .use(failoverRoutes(ports))
     .use(memberRoutes(ports))

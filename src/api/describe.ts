@@ -4,13 +4,20 @@ import { formatPosition } from "../base/lsn.ts";
 import type { StoredEvent } from "../cluster/consensus.ts";
 import type { Member, MemberTags } from "../cluster/member.ts";
 import { type MemberStatus, positionOf } from "../cluster/observation.ts";
-import { type Cohort, featureLevelOf, memberName, type Operation } from "../cluster/state.ts";
+import {
+  type ClusterState,
+  type Cohort,
+  featureLevelOf,
+  memberName,
+  type Operation,
+} from "../cluster/state.ts";
 import type {
   ClusterDocument,
   ConsensusDocument,
   EventDocument,
   MemberDocument,
   OperationDocument,
+  ScheduledSwitchoverDocument,
 } from "./documents.ts";
 import type { ApiPorts } from "./ports.ts";
 import { isReigning, isUnreachable, lagOf, type Sight, statusOf, writability } from "./sight.ts";
@@ -72,11 +79,27 @@ export function describeCluster(
             to: memberName(state, switchover.targetId),
             phase: reign?.fence == null ? "stop" : "appoint",
           },
+    scheduledSwitchover: describeScheduled(state),
     pauses: (state.pauses ?? []).map(({ reason }) => reason),
     runningOperations: state.operations.filter(({ status }) => status === "running").map(({ id }) => id),
     failoverCount: state.failoverCount,
     switchoverCount: state.switchoverCount,
     freshness: { consistency, index: sight.appliedIndex, answeredBy },
+  };
+}
+
+/** Null: no switchover is scheduled. */
+export function describeScheduled(state: ClusterState): ScheduledSwitchoverDocument | null {
+  const scheduled = state.scheduledSwitchover;
+  if (scheduled == null) return null;
+  const { id, primaryId, targetId, dueAtMs, by, atMs } = scheduled;
+  return {
+    id,
+    at: toInstant(dueAtMs),
+    from: memberName(state, primaryId),
+    to: targetId === null ? null : memberName(state, targetId),
+    by,
+    askedAt: toInstant(atMs),
   };
 }
 

@@ -153,6 +153,19 @@ export const DurabilitySchema = t.Union([QuorumDurabilitySchema, AsyncDurability
   title: "Durability",
 });
 
+export const ScheduledSwitchoverSchema = t.Object(
+  {
+    id: t.String({ description: "Of the operation that it becomes" }),
+    at: t.String({ format: "date-time", description: "When, by the leader's clock" }),
+    from: t.String({ description: "The primary that is to hand over" }),
+    to: orNull(t.String({ description: "Null: to whoever is best then" })),
+    by: t.String({ description: "Who asked for it" }),
+    askedAt: instant,
+  },
+  { title: "ScheduledSwitchover", description: "Done once, or given up with a reason; never tried for ever" },
+);
+export type ScheduledSwitchoverDocument = Static<typeof ScheduledSwitchoverSchema>;
+
 export const ClusterSchema = t.Object(
   {
     clusterId: t.String(),
@@ -191,6 +204,7 @@ export const ClusterSchema = t.Object(
     ),
     members: t.Array(MemberSchema),
     switchover: orNull(t.Object({ operationId: t.String(), to: t.String(), phase: t.String() })),
+    scheduledSwitchover: orNull(ScheduledSwitchoverSchema),
     pauses: t.Array(t.String(), { description: "Why no failover happens by itself; empty: it does" }),
     runningOperations: t.Array(t.String()),
     failoverCount: t.Number(),
@@ -496,8 +510,20 @@ export const InitializeRequestSchema = t.Object(
 );
 
 export const SwitchoverRequestSchema = t.Object(
-  { to: t.Optional(memberName) },
-  { ...closed, title: "SwitchoverRequest" },
+  {
+    to: t.Optional(memberName),
+    at: t.Optional(
+      t.String({
+        maxLength: 60,
+        description: "When, as in RFC 3339 with a zone; left out: now",
+      }),
+    ),
+  },
+  {
+    ...closed,
+    title: "SwitchoverRequest",
+    examples: [{ to: "m2" }, { to: "m2", at: "2027-01-31T03:00:00+01:00" }],
+  },
 );
 
 export const MemberChangeSchema = t.Object(

@@ -41,31 +41,6 @@ export function initCommand(ports: CliPorts) {
     });
 }
 
-/** A hook of the primary's host may take its time before anything is begun. */
-const HOOKED_DEADLINE_MS = 40_000;
-
-/** `guacamole switchover` */
-export function switchoverCommand(ports: CliPorts) {
-  return clientCommand("switchover")
-    .summary("make another member primary, losing nothing")
-    .description(
-      "Makes another member primary. The old one stops cleanly first and comes back as a standby.\nClients are held for a moment; no acknowledged commit is lost.",
-    )
-    .option("--to <name>", "the member to promote (default: the one that a failover would choose)")
-    .option("--wait", "follow it to its end", true)
-    .option("--no-wait", "return once it has begun")
-    .addHelpText("after", "\nExample:\n  guacamole switchover --to m2")
-    .action(async (options) => {
-      const client = await openClient(ports, options);
-      const body = options.to === undefined ? {} : { to: options.to };
-      const begun = await client.post<OperationDocument>("/v1/switchover", body, {
-        idempotencyKey: ports.newId(),
-        deadlineMs: HOOKED_DEADLINE_MS,
-      });
-      await finish(ports, client, begun, options);
-    });
-}
-
 interface FinishOptions {
   readonly wait: boolean;
   readonly output: "table" | "json" | "yaml";

@@ -1,6 +1,6 @@
 import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { auditCommand } from "./audit-command.ts";
-import { initCommand, statusCommand, switchoverCommand } from "./cluster-commands.ts";
+import { initCommand, statusCommand } from "./cluster-commands.ts";
 import { type CompletionCommand, renderCompletion } from "./completion.ts";
 import { explainCommand, failoverCommand, historyCommand } from "./failover-commands.ts";
 import { memberCommand } from "./member-commands.ts";
@@ -12,6 +12,7 @@ import { recoverCommand } from "./recover-commands.ts";
 import { runCommandLine, settle } from "./run-command-line.ts";
 import { formCommand, joinCommand } from "./setup-commands.ts";
 import { backupStateCommand, consensusCommand } from "./state-commands.ts";
+import { switchoverCommand } from "./switchover-commands.ts";
 import { tokenCommand } from "./token-commands.ts";
 import { versionCommand } from "./version-command.ts";
 

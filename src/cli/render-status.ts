@@ -1,4 +1,9 @@
-import type { ClusterDocument, MemberDocument, OperationDocument } from "../api/documents.ts";
+import type {
+  ClusterDocument,
+  MemberDocument,
+  OperationDocument,
+  ScheduledSwitchoverDocument,
+} from "../api/documents.ts";
 import { renderTable, withoutControls } from "./render-table.ts";
 
 /** The cluster as people read it: one line about it, one row per member, then what needs a look. */
@@ -61,6 +66,7 @@ function footnotes(cluster: ClusterDocument): string {
     cluster.switchover === null
       ? null
       : `switchover to ${cluster.switchover.to}: ${cluster.switchover.phase}`,
+    cluster.scheduledSwitchover == null ? null : renderScheduled(cluster.scheduledSwitchover),
     ...cluster.runningOperations.map((id) => `operation ${id} is running`),
     ...cluster.members
       .filter(({ seenAgoMs }) => seenAgoMs !== null && seenAgoMs > 3000)
@@ -69,6 +75,11 @@ function footnotes(cluster: ClusterDocument): string {
       ),
   ].filter((note) => note !== null);
   return notes.length === 0 ? "" : `\n${notes.map((note) => `${withoutControls(note)}\n`).join("")}`;
+}
+
+/** What is to happen, and when, in one line. */
+export function renderScheduled({ from, to, at, by }: ScheduledSwitchoverDocument): string {
+  return `a switchover from ${from} to ${to ?? "whoever is best then"} is scheduled for ${at}, by ${by}`;
 }
 
 /** An operation with its log. */

@@ -100,6 +100,22 @@ const REFUSALS: Readonly<Record<RefusalCode, { readonly message: string; readonl
     message: "Automatic failover is not paused for this reason.",
     hint: "'guacamole status' shows the reasons.",
   },
+  paused: {
+    message: "Automatic failover is paused, and nothing is scheduled meanwhile.",
+    hint: "'guacamole resume' ends the pause; a switchover that is to happen now is not held by it.",
+  },
+  "scheduled-already": {
+    message: "A switchover is scheduled already.",
+    hint: "'guacamole switchover --list' shows it, 'guacamole switchover --cancel' takes it back.",
+  },
+  "not-scheduled": {
+    message: "No such switchover is scheduled.",
+    hint: "'guacamole switchover --list' shows what is.",
+  },
+  "time-passed": {
+    message: "The time of the switchover has passed already; nothing was scheduled.",
+    hint: "Name a later time, or leave it out to switch over now.",
+  },
   "stale-operation": {
     message: "This operation has ended.",
     hint: null,

@@ -14,6 +14,7 @@ import { type Applied, accept, type ChangeOf, event, refuse, withMember } from "
 import { addMember, createJoinToken, setMemberTags, setMemberVoting } from "./apply-members.ts";
 import { acceptLoss, changeSpec, pause, resume } from "./apply-policy.ts";
 import { forgetMember, removeMember, stayAfterAll } from "./apply-removal.ts";
+import { cancelSwitchover, scheduleSwitchover } from "./apply-schedule.ts";
 import { createToken, noteTokenUse, revokeToken } from "./apply-tokens.ts";
 import { audited } from "./audit.ts";
 import type { Change, Command } from "./command.ts";
@@ -103,6 +104,10 @@ function applyFormed(
       return reinitializeMember(state, command, change);
     case "begin-switchover":
       return beginSwitchover(state, command, change);
+    case "schedule-switchover":
+      return scheduleSwitchover(state, command, change);
+    case "cancel-switchover":
+      return cancelSwitchover(state, command, change);
     case "abort-switchover":
       return abortSwitchover(state, command, change);
     case "progress-operation":
@@ -395,10 +400,16 @@ function reinitializeMember(
 
 function beginSwitchover(
   state: ClusterState,
-  command: Command,
+  proposed: Command,
   change: ChangeOf<"begin-switchover">,
 ): Applied {
+  if (!isUnderstoodByAll(state, change)) return refuse(state, "feature-level-low");
   const { reign } = state;
+  const scheduled = change.scheduleId === undefined ? null : (state.scheduledSwitchover ?? null);
+  // Whoever leads may propose it: the schedule ends with the first.
+  if (change.scheduleId !== undefined && scheduled?.id !== change.scheduleId)
+    return refuse(state, "not-scheduled");
+  const command = scheduled === null ? proposed : { ...proposed, by: scheduled.by };
   const target = memberById(state, change.targetId);
   if (reign === null) return refuse(state, "not-initialized");
   if (target === undefined) return refuse(state, "member-unknown");
@@ -422,9 +433,10 @@ function beginSwitchover(
     phase: "stopping",
     message: `handing over from ${from} to ${target.name}`,
   });
+  const how = scheduled === null ? "by" : "as scheduled by";
   return accept(
-    { ...begun, switchover },
-    event(command, "switchover.begun", `switchover from ${from} to ${target.name}, by ${command.by}`, {
+    { ...begun, switchover, ...(scheduled === null ? {} : { scheduledSwitchover: null }) },
+    event(command, "switchover.begun", `switchover from ${from} to ${target.name}, ${how} ${command.by}`, {
       from,
       to: target.name,
       operation: change.operationId,

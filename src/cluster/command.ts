@@ -167,7 +167,19 @@ export type Change =
       readonly targetId: MemberId;
       readonly operationId: string;
       readonly epoch: Epoch;
+      /** From feature level 4 on: carries out what was scheduled under this id, and so ends the schedule. Absent: at once. */
+      readonly scheduleId?: string;
     }
+  /** A switchover away from this primary, once the leader's wall clock says so. `targetId` null: to whoever is best then. */
+  | {
+      readonly kind: "schedule-switchover";
+      readonly scheduleId: string;
+      readonly primaryId: MemberId;
+      readonly targetId: MemberId | null;
+      readonly dueAtMs: number;
+    }
+  /** Nothing comes of it. `reason`: why it could not be done at its time; null: somebody took it back. */
+  | { readonly kind: "cancel-switchover"; readonly scheduleId: string; readonly reason: string | null }
   | { readonly kind: "abort-switchover"; readonly operationId: string; readonly reason: string }
   | {
       readonly kind: "progress-operation";
@@ -209,6 +221,10 @@ export type RefusalCode =
   | "stale-loss"
   | "paused-already"
   | "not-paused"
+  | "paused"
+  | "scheduled-already"
+  | "not-scheduled"
+  | "time-passed"
   | "stale-operation"
   | "operation-running"
   | "feature-level-low"

@@ -8,7 +8,8 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  *
  * 1: release 0.1.0. 2: membership that shrinks, learners, recovery. 3: durability with a lease, sizes of WAL files, pauses, history of failovers.
  * 4: tokens with names, an end and the scopes `health` and `access`;
- *    leases that last a third longer, and stand for as long as they were given for; the audit trail.
+ *    leases that last a third longer, and stand for as long as they were given for; the audit trail;
+ *    scheduled switchovers.
  */
 export const FEATURE_LEVEL = 4;
 
@@ -25,6 +26,8 @@ const NEEDED_LEVELS: Partial<Readonly<Record<Change["kind"], number>>> = {
   "accept-loss": 3,
   "revoke-token": 4,
   "note-token-use": 4,
+  "schedule-switchover": 4,
+  "cancel-switchover": 4,
 };
 
 /** Whether every member can apply this change. Raising the level itself is for the leader, who has asked them all. */
@@ -36,6 +39,7 @@ function neededLevel(change: Change): number {
   const isNewWord = change.kind === "create-join-token" && change.replaces !== undefined;
   if (change.kind === "create-token" && namesNewToken(change)) return 4;
   if (change.kind === "set-member-tags" && namesNewTag(change.tags)) return 3;
+  if (change.kind === "begin-switchover" && change.scheduleId !== undefined) return 4;
   return isNewWord ? 2 : (NEEDED_LEVELS[change.kind] ?? 1);
 }
 

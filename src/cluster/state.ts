@@ -45,6 +45,23 @@ export interface ClusterState {
   readonly pauses?: readonly Pause[];
   /** A person takes a loss, so that a reign can be ended whose commits cannot all be found. Absent or null: nobody does. */
   readonly acceptedLoss?: AcceptedLoss | null;
+  /** A switchover that is to happen at a time. Absent or null: there is none. */
+  readonly scheduledSwitchover?: ScheduledSwitchover | null;
+}
+
+/** Done once, by whoever leads when its time has come; given up with a reason where it cannot be done then. */
+export interface ScheduledSwitchover {
+  /** Of the operation that it becomes. */
+  readonly id: string;
+  /** The primary that is to hand over: another one is not asked to. */
+  readonly primaryId: MemberId;
+  /** Null: to whoever is best then. */
+  readonly targetId: MemberId | null;
+  /** By the leader's wall clock. */
+  readonly dueAtMs: number;
+  readonly by: string;
+  /** When it was asked for. */
+  readonly atMs: number;
 }
 
 /** Automatic failover is off, for a reason that somebody gave. */

@@ -1,5 +1,6 @@
 import type { MemberId } from "../base/ids.ts";
 import type { Lsn } from "../base/lsn.ts";
+import type { Result } from "../base/result.ts";
 import type { Member } from "../cluster/member.ts";
 import type { Observation, StandbyStatus } from "../cluster/observation.ts";
 import { type ClusterState, memberById } from "../cluster/state.ts";
@@ -27,6 +28,21 @@ export interface ClusterView {
   readonly primaryLsn: Lsn | null;
   /** Who led before, as far as this member saw it: its silence counts from its last heartbeat. */
   readonly formerLeaderId: MemberId | null;
+  /** What the owner of the primary's host says of a scheduled switchover. Absent or null: nobody was asked. */
+  readonly handOver?: HandOver | null;
+}
+
+/** Whether a primary may hand over to this member now, as was scheduled. */
+export interface HandOverQuestion {
+  readonly scheduleId: string;
+  readonly primaryId: MemberId;
+  readonly targetId: MemberId;
+}
+
+export interface HandOver {
+  readonly question: HandOverQuestion;
+  /** Null: it is being asked. The error says why not. */
+  readonly answer: Result<null, string> | null;
 }
 
 /**

@@ -26,9 +26,15 @@ import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
 import { type ClusterView, dataMembers, heardStandby, isHeard, stayingDataMembers } from "./cluster-view.ts";
 import { crashLoop } from "./crash-loop.ts";
 import { decideCohort } from "./decide-cohort.ts";
+import { decideSchedule } from "./decide-schedule.ts";
 import { judgePrimary, type Lost, PROMOTION_MS_MAX } from "./suspicion.ts";
 
 export function decideCluster(view: ClusterView): ClusterDecision {
+  const urgent = decideUrgent(view);
+  return urgent.kind === "propose" ? urgent : (decideSchedule(view, urgent) ?? urgent);
+}
+
+function decideUrgent(view: ClusterView): ClusterDecision {
   const { reign, initialization } = view.state;
   if (reign?.isAbandoned) return hold("reign-abandoned", memberName(view.state, reign.primaryId));
   if (reign?.fence) return decideSuccession(view, reign);

@@ -32,6 +32,9 @@ export const WAYS_OUT: Partial<Readonly<Record<Reason, string>>> = {
   "successor-too-far-behind":
     "Bring the old primary back, raise maxLagBytes ('guacamole topology set --max-lag'), or take the loss: 'guacamole failover --accept-loss'.",
   "switchover-stopping": "It goes on by itself, or is given up by itself.",
+  "switchover-due":
+    "It begins within seconds, or is given up; 'guacamole switchover --cancel' takes it back.",
+  "switchover-asking": "It goes on by itself once the hook before-switchover has ended.",
   "cohort-settling": "It goes on by itself once enough standbys hold everything.",
   "quorum-lost":
     "Bring a standby back, or let commits go on with fewer copies: 'guacamole topology set --on-quorum-loss degrade'.",

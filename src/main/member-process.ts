@@ -39,7 +39,7 @@ import type { Consensus } from "../cluster/consensus.ts";
 import { FEATURE_LEVEL } from "../cluster/feature-level.ts";
 import type { Member } from "../cluster/member.ts";
 import { DEFAULT_SPEC } from "../cluster/spec.ts";
-import { featureLevelOf } from "../cluster/state.ts";
+import { featureLevelOf, memberName } from "../cluster/state.ts";
 import { createAuthority, createKeyAndRequest, selfSigned, signMember } from "../peer/certificates.ts";
 import { commonNameOf } from "../peer/common-name.ts";
 import { Probe } from "../postgres/probe.ts";
@@ -427,6 +427,7 @@ export class MemberProcess {
       config.postgres === null || supervisor === null || probe === null
         ? null
         : localPostgres(config.postgres, supervisor, probe);
+    const hooks = this.#hooks(consensus);
     const leaderLoop = new LeaderLoop({
       selfId: memberId,
       consensus,
@@ -434,8 +435,9 @@ export class MemberProcess {
       log,
       newId,
       grantHere: (grant) => takeLease(memberLoop, grant, log),
+      mayHandOver: (primaryId, targetId) =>
+        mayHandOver(consensus, { id: memberId, hooks }, primaryId, memberName(consensus.state, targetId)),
     });
-    const hooks = this.#hooks(consensus);
     const memberLoop: MemberLoop = new MemberLoop({
       selfId: memberId,
       bootId: newId(),

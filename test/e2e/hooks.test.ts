@@ -60,6 +60,22 @@ describeLife("three members with hooks", makeHookedCluster, (part) => {
     rmSync(objectionOf(primary));
   });
 
+  part("are asked by a scheduled switchover when its time has come, and refuse it then", async (life) => {
+    const primary = await life.primary();
+    const [other, third] = await life.standbys();
+    if (other === undefined || third === undefined) throw new Error("there are three members");
+    writeFileSync(objectionOf(primary), "the batch run is not over");
+    // Not by the command line, which may take a second to start.
+    const at = new Date(Date.now() + 4_000).toISOString();
+    await third.api.post("/v1/switchover", { to: other.name, at });
+    await life.seen("nothing is scheduled any more", (seen) => seen.scheduledSwitchover === null);
+    const told = (await life.ask(third, "operation", "list")).stdout;
+    expect(told).toContain("failed");
+    expect((await life.ask(third, "events")).stdout).toMatch(/refuses: .*the batch run is not over/);
+    expect(await life.now()).toMatchObject({ switchoverCount: 0, switchover: null, reign: { epoch: 1 } });
+    rmSync(objectionOf(primary));
+  });
+
   part("hand over where it agrees, and tell both", async (life) => {
     const primary = await life.primary();
     const [other, third] = await life.standbys();

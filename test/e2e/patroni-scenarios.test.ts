@@ -99,6 +99,45 @@ describeLife(
       await life.untilWhole();
     });
 
+    part("patroni api: check the scheduled switchover", async (life) => {
+      const primary = await life.primary();
+      const [target, other] = await standbysOf(life);
+      const inSeconds = (seconds: number) => new Date(Date.now() + 1_000 * seconds).toISOString();
+      const schedule = (seconds: number) =>
+        life.ask(other, "switchover", "--to", target.name, "--at", inSeconds(seconds));
+      await other.api.post("/v1/pause", { reason: "as Patroni is accepted" });
+      const refused = await schedule(3_600);
+      expect([refused.exitCode, refused.stderr]).toEqual([3, expect.stringContaining("is paused")]);
+      await other.api.delete("/v1/pause");
+      // One that is taken back is as if it had never been.
+      expect((await schedule(3_600)).exitCode).toBe(0);
+      expect((await life.ask(primary, "status")).stdout).toContain(`to ${target.name} is scheduled for`);
+      expect((await life.ask(target, "switchover", "--cancel")).exitCode).toBe(0);
+      await other.api.post("/v1/switchover", { to: target.name, at: inSeconds(4) });
+      const { switchoverCount } = await life.now();
+      expect((await life.successorOf(primary)).name).toBe(target.name);
+      await life.untilWhole();
+      expect(await life.now()).toMatchObject({
+        switchoverCount: switchoverCount + 1,
+        scheduledSwitchover: null,
+      });
+      for (const member of life.cluster.members) {
+        const isPrimary = member === target;
+        await untilCodes(life, member, {
+          "/primary": isPrimary ? 200 : 503,
+          "/replica": isPrimary ? 503 : 200,
+        });
+      }
+      const operations = await other.api.get<OperationDocument[]>("/v1/operations");
+      expect(
+        operations.filter(({ kind, by }) => kind === "switchover" && by !== "leader").at(0),
+      ).toMatchObject({
+        member: target.name,
+        status: "succeeded",
+      });
+      await life.untilWritesGoOn();
+    });
+
     part("patroni api: check the switchover via the API in the pause mode", async (life) => {
       const primary = await life.primary();
       const [target] = await standbysOf(life);

@@ -22,6 +22,12 @@ type Command = (world: ScriptedWorld, args: readonly string[]) => void;
 const COMMANDS: Readonly<Record<string, Command>> = {
   initialize: (world, args) => each(args, (name) => world.initialize(name)),
   switchover: (world, args) => each(args, (name) => world.switchover(name)),
+  // A member's name, and in how many seconds.
+  schedule: (world, [name, seconds]) => world.schedule(name ?? "", Number(seconds)),
+  unschedule: (world) => world.unschedule(),
+  // Words that say why.
+  pause: (world, words) => world.pause(words.join(" ")),
+  resume: (world) => world.resume(),
   reinitialize: (world, args) => each(args, (name) => world.reinitialize(name)),
   join: (world, args) => each(args, (name) => world.join(name)),
   remove: (world, args) => each(args, (name) => world.remove(name)),

@@ -191,6 +191,29 @@ export class ScriptedWorld {
     this.#ask({ kind: "begin-switchover", targetId: id(name), operationId, epoch: reign.epoch });
   }
 
+  /** A switchover in so many seconds. */
+  schedule(name: string, seconds: number): void {
+    const { reign } = this.#latest();
+    if (reign === null) throw new Error("there is no primary to change");
+    const scheduleId = `schedule-${this.#states.length}`;
+    const dueAtMs = this.#nowMs + 1_000 * seconds;
+    const { primaryId } = reign;
+    this.#ask({ kind: "schedule-switchover", scheduleId, primaryId, targetId: id(name), dueAtMs });
+  }
+
+  unschedule(): void {
+    const scheduleId = this.#latest().scheduledSwitchover?.id ?? "";
+    this.#ask({ kind: "cancel-switchover", scheduleId, reason: null });
+  }
+
+  pause(reason: string): void {
+    this.#ask({ kind: "pause", reason });
+  }
+
+  resume(): void {
+    this.#ask({ kind: "resume", reason: null });
+  }
+
   reinitialize(name: string): void {
     const operationId = `reinitialize-${this.#states.length}`;
     this.#ask({ kind: "reinitialize-member", memberId: id(name), operationId });
@@ -405,6 +428,8 @@ export class ScriptedWorld {
         this.#handLeadershipTo(this.#hostById(decision.to), REASONS[decision.reason]);
         return;
       }
+      // Nobody has hooks here: whoever is asked would agree.
+      if (decision.kind === "ask-hand-over") return;
       if (decision.kind === "hold") {
         this.#hold(decision);
         return;

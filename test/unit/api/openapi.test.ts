@@ -38,6 +38,7 @@ describe("the OpenAPI document", () => {
     expect(operations.filter((each) => each.includes("/v1/")).toSorted()).toEqual([
       "delete /v1/members/{name}",
       "delete /v1/pause",
+      "delete /v1/switchover",
       "delete /v1/tokens/{id}",
       "get /v1/audit",
       "get /v1/backup",
@@ -55,6 +56,7 @@ describe("the OpenAPI document", () => {
       "get /v1/operations/{id}",
       "get /v1/pause",
       "get /v1/spec",
+      "get /v1/switchover",
       "get /v1/tokens",
       "get /v1/topology",
       "patch /v1/members/{name}",

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { ClusterDocument } from "../../../src/api/documents.ts";
 import type { Fake } from "../api/fixture.ts";
-import { beginOperation } from "../api/fixture.ts";
+import { applyCommands, beginOperation, stateOf } from "../api/fixture.ts";
 import { type FakeMember, startFakeMember } from "./fake-member.ts";
 
 let member: FakeMember;
@@ -267,6 +267,28 @@ describe("long work", () => {
     ]);
     expect(code).toBe(0);
     expect(JSON.parse(out)).toMatchObject({ kind: "switchover", status: "running" });
+  });
+
+  test("--at schedules it and does not wait; --list and --cancel show it and take it back", async () => {
+    applyCommands(member.fake);
+    member.fake.state = stateOf({ featureLevel: 4 });
+    const at = "1970-01-01T01:00:10+01:00";
+    const line = "a switchover from m1 to m2 is scheduled for 1970-01-01T00:00:10.000Z, by local";
+    const made = await member.guacamole(["switchover", "--to", "m2", "--at", at]);
+    expect([made.code, made.out]).toEqual([
+      0,
+      expect.stringMatching(/^a switchover .* \(operation [-\w]+\)\n$/),
+    ]);
+    expect(made.out).toStartWith(line);
+    expect((await member.guacamole(["status"])).out).toContain(line);
+    expect((await member.guacamole(["switchover", "--list"])).out).toBe(made.out);
+    const both = await member.guacamole(["switchover", "--cancel", "--to", "m2"]);
+    expect([both.code, both.err]).toEqual([2, expect.stringContaining("stand alone")]);
+    expect((await member.guacamole(["switchover", "--cancel"])).out).toBe("No switchover is scheduled.\n");
+    const past = await member.guacamole(["switchover", "--at", "1969-12-31T00:00:00Z"]);
+    expect([past.code, past.err]).toEqual([3, expect.stringContaining("has passed already")]);
+    const zoneless = await member.guacamole(["switchover", "--at", "2027-01-31T03:00:00"]);
+    expect([zoneless.code, zoneless.err]).toEqual([3, expect.stringContaining("has no zone")]);
   });
 
   test("6: Ctrl-C stops the following and says that the work goes on", async () => {

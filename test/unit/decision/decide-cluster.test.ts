@@ -52,6 +52,8 @@ function say(decision: ClusterDecision): string {
       return `hold ${decision.reason}`;
     case "transfer-leadership":
       return `transfer to ${name(decision.to)}`;
+    case "ask-hand-over":
+      return `ask ${name(decision.question.primaryId)}`;
     case "propose": {
       const { change } = decision;
       const rule =

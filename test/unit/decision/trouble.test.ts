@@ -52,6 +52,7 @@ function say(decision: ClusterDecision): string {
   const name = (memberId: string) => `m${Number(memberId.slice(-12))}`;
   if (decision.kind === "hold") return `hold ${decision.reason}`;
   if (decision.kind === "transfer-leadership") return `transfer to ${name(decision.to)}`;
+  if (decision.kind === "ask-hand-over") return `ask ${name(decision.question.primaryId)}`;
   const { change } = decision;
   if (change.kind === "fence") return `fence ${change.reason}`;
   if (change.kind === "appoint") {
