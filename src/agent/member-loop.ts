@@ -14,6 +14,7 @@ import { mayDegrade } from "../cluster/spec.ts";
 import { type ClusterState, leaseMsOf } from "../cluster/state.ts";
 import { decideMember } from "../decision/decide-member.ts";
 import type { Action, Pace, Plan } from "../decision/plan.ts";
+import { primaryChanges } from "../decision/primary-changes.ts";
 import { isLeasedReign } from "../decision/quorum.ts";
 import { NO_REIGN_SEEN, type ReignSeen, seeReign } from "../decision/reign-seen.ts";
 import { servedRole } from "../decision/served-role.ts";
@@ -298,6 +299,7 @@ export class MemberLoop {
       this.#reason = plan.reason;
     }
     hooks?.tellRole(servedRole(consensus.state, this.#status));
+    hooks?.tellChanges(primaryChanges(consensus.state));
     consensus.publish(this.#status);
   }
 

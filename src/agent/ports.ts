@@ -1,6 +1,7 @@
 /** What the loops ask of the world. `main` hands in the real thing, the simulator its model. */
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
 import type { HooksStatus, PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
+import type { PrimaryChange } from "../decision/primary-changes.ts";
 import type { ServedRole } from "../decision/served-role.ts";
 import type { SupervisorEvent, SupervisorRequest, SupervisorResponse } from "../supervisor/protocol.ts";
 
@@ -44,6 +45,8 @@ export interface HooksPort {
   readonly status: HooksStatus;
   /** Told after every look; only a change means something. Never waits, never throws. */
   tellRole(role: ServedRole | null): void;
+  /** Told after every look with all that are remembered; only one that was not told before means something. */
+  tellChanges(changes: readonly PrimaryChange[]): void;
 }
 
 /** What belongs to this host only. */

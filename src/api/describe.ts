@@ -3,7 +3,7 @@ import type { MemberId } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
 import type { StoredEvent } from "../cluster/consensus.ts";
 import type { Member, MemberTags } from "../cluster/member.ts";
-import { type MemberStatus, positionOf } from "../cluster/observation.ts";
+import { type HookResult, type MemberStatus, positionOf } from "../cluster/observation.ts";
 import {
   type ClusterState,
   type Cohort,
@@ -15,6 +15,7 @@ import type {
   ClusterDocument,
   ConsensusDocument,
   EventDocument,
+  HooksDocument,
   MemberDocument,
   OperationDocument,
   ScheduledSwitchoverDocument,
@@ -175,9 +176,22 @@ function describeHooks(status: MemberStatus | null): MemberDocument["hooks"] {
   const hooks = status?.hooks;
   if (hooks === undefined) return null;
   const { guardsSwitchover, last } = hooks;
-  if (last === null) return { guardsSwitchover, last };
-  const { hook, isOk, detail, atMs } = last;
-  return { guardsSwitchover, last: { hook, isOk, detail, at: toInstant(atMs) } };
+  return { guardsSwitchover, last: last === null ? null : describeHookResult(last) };
+}
+
+function describeHookResult({ hook, isOk, attempts = 1, detail, atMs }: HookResult) {
+  return { hook, isOk, attempts, detail, at: toInstant(atMs) };
+}
+
+/** What each host's owner has run, in the order of a change of the primary. Of members that say nothing, nothing. */
+export function describeAllHooks(sight: Sight): HooksDocument {
+  return sight.state.members.flatMap(({ id, name }) => {
+    const { named = [], results = [] } = statusOf(sight, id)?.hooks ?? {};
+    return named.map((each) => {
+      const last = results.find(({ hook }) => hook === each.hook);
+      return { member: name, ...each, last: last === undefined ? null : describeHookResult(last) };
+    });
+  });
 }
 
 /** With what nobody said filled in. */

@@ -21,6 +21,34 @@ export const WorkSchema = t.Object(
   { title: "Work", description: "Long work that is under way on a member" },
 );
 
+const HookResultSchema = t.Object(
+  {
+    hook: t.String(),
+    isOk: t.Boolean(),
+    attempts: t.Integer({ description: "How often it was tried" }),
+    detail: t.String({ description: "What it said, or why it failed" }),
+    at: instant,
+  },
+  { title: "HookResult" },
+);
+
+export const HooksSchema = t.Array(
+  t.Object(
+    {
+      member: t.String(),
+      hook: t.String({
+        description: "before-switchover, on-role-change, after-switchover or after-failover",
+      }),
+      program: t.String({ description: "As guacamole.toml of that host names it" }),
+      timeoutMs: t.Number({ description: "For each attempt" }),
+      attempts: t.Integer({ description: "How often it is tried at most" }),
+      last: orNull(HookResultSchema),
+    },
+    { title: "Hook" },
+  ),
+);
+export type HooksDocument = Static<typeof HooksSchema>;
+
 export const MemberSchema = t.Object(
   {
     id: t.String(),
@@ -78,7 +106,7 @@ export const MemberSchema = t.Object(
       t.Object(
         {
           guardsSwitchover: t.Boolean({ description: "One is asked before this member hands over" }),
-          last: orNull(t.Object({ hook: t.String(), isOk: t.Boolean(), detail: t.String(), at: instant })),
+          last: orNull(HookResultSchema),
         },
         { description: "Programs of the host's owner that are run at turns; null: there are none" },
       ),

@@ -5,8 +5,9 @@ import { positionOf } from "../cluster/observation.ts";
 import { memberName, type Reign } from "../cluster/state.ts";
 import { acceptedOperation, begunBy, idempotent, namedMember, type Settable } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
-import { describeScheduled } from "./describe.ts";
+import { describeAllHooks, describeScheduled } from "./describe.ts";
 import {
+  HooksSchema,
   OperationSchema,
   type ScheduledSwitchoverDocument,
   ScheduledSwitchoverSchema,
@@ -63,6 +64,16 @@ export function switchoverRoutes(ports: ApiPorts) {
         ),
       },
     )
+    .get("/v1/hooks", async ({ query }) => describeAllHooks(await lookWith(ports, query)), {
+      query: consistencyQuery,
+      response: { 200: HooksSchema },
+      detail: describeRoute(
+        "viewer",
+        "cluster",
+        "The programs that hosts' owners have run around changes of the primary, and what came of each",
+        "A host's owner names them in its guacamole.toml, under [hooks], and nobody else does: an API that could name programs would run them.",
+      ),
+    })
     .get("/v1/switchover", async ({ query }) => listScheduled(await lookWith(ports, query)), {
       query: consistencyQuery,
       response: { 200: t.Array(ScheduledSwitchoverSchema) },

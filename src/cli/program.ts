@@ -12,7 +12,7 @@ import { recoverCommand } from "./recover-commands.ts";
 import { runCommandLine, settle } from "./run-command-line.ts";
 import { formCommand, joinCommand } from "./setup-commands.ts";
 import { backupStateCommand, consensusCommand } from "./state-commands.ts";
-import { switchoverCommand } from "./switchover-commands.ts";
+import { hooksCommand, switchoverCommand } from "./switchover-commands.ts";
 import { tokenCommand } from "./token-commands.ts";
 import { versionCommand } from "./version-command.ts";
 
@@ -58,6 +58,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(statusCommand(ports))
     .addCommand(switchoverCommand(ports))
     .addCommand(failoverCommand(ports))
+    .addCommand(hooksCommand(ports))
     .addCommand(explainCommand(ports))
     .addCommand(historyCommand(ports))
     .addCommand(topologyCommand(ports))

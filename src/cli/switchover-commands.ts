@@ -1,10 +1,10 @@
-import type { OperationDocument, ScheduledSwitchoverDocument } from "../api/documents.ts";
+import type { HooksDocument, OperationDocument, ScheduledSwitchoverDocument } from "../api/documents.ts";
 import { clientCommand, openClient, printResult } from "./client-command.ts";
 import { finish } from "./cluster-commands.ts";
 import { CliError, EXIT } from "./exit-code.ts";
 import type { CliPorts } from "./ports.ts";
 import { renderScheduled } from "./render-status.ts";
-import { withoutControls } from "./render-table.ts";
+import { renderTable, withoutControls } from "./render-table.ts";
 
 /** A hook of the primary's host may take its time before anything is begun. */
 const HOOKED_DEADLINE_MS = 40_000;
@@ -68,4 +68,33 @@ function renderSchedule(scheduled: readonly ScheduledSwitchoverDocument[]): stri
   return scheduled
     .map((each) => `${withoutControls(`${renderScheduled(each)} (operation ${each.id})`)}\n`)
     .join("");
+}
+
+/** `guacamole hooks` */
+export function hooksCommand(ports: CliPorts) {
+  return clientCommand("hooks")
+    .summary("programs that are run around changes of the primary, and what came of each")
+    .description(
+      "Lists the programs that hosts' owners have run around changes of the primary, and what came of each last.\nA host's owner names them in its guacamole.toml, under [hooks]: before-switchover, on-role-change, after-switchover,\nafter-failover, timeout-seconds, attempts.",
+    )
+    .addHelpText("after", "\nExample:\n  guacamole hooks --output json")
+    .action(async (options) => {
+      const client = await openClient(ports, options);
+      printResult(ports, options.output, await client.get<HooksDocument>("/v1/hooks"), renderHooks);
+    });
+}
+
+function renderHooks(hooks: HooksDocument): string {
+  if (hooks.length === 0) return "No host names a program, or none that is heard.\n";
+  return renderTable(
+    ["member", "hook", "program", "last", "at", "detail"],
+    hooks.map(({ member, hook, program, last }) => [
+      member,
+      hook,
+      program,
+      last === null ? "-" : last.isOk ? "ran" : `FAILED (${last.attempts} times)`,
+      last === null ? "-" : last.at,
+      last?.detail ?? "",
+    ]),
+  );
 }

@@ -77,6 +77,9 @@ function asFailed(
       id: scheduled.id,
       kind: "switchover",
       memberId: scheduled.targetId ?? scheduled.primaryId,
+      ...(state.reign === null
+        ? {}
+        : { handsOver: { primaryId: scheduled.primaryId, epoch: state.reign.epoch } }),
       phase: "scheduled",
       message: `the scheduled switchover from ${from} to ${to} is due`,
     },

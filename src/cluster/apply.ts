@@ -11,6 +11,7 @@ import { assert, unreachable } from "../base/assert.ts";
 import { EPOCH_ZERO, type Generation, type MemberId } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
 import { type Applied, accept, type ChangeOf, event, refuse, withMember } from "./applied.ts";
+import { noteHook } from "./apply-hooks.ts";
 import { addMember, createJoinToken, setMemberTags, setMemberVoting } from "./apply-members.ts";
 import { acceptLoss, changeSpec, pause, resume } from "./apply-policy.ts";
 import { forgetMember, removeMember, stayAfterAll } from "./apply-removal.ts";
@@ -108,6 +109,8 @@ function applyFormed(
       return scheduleSwitchover(state, command, change);
     case "cancel-switchover":
       return cancelSwitchover(state, command, change);
+    case "note-hook":
+      return noteHook(state, command, change);
     case "abort-switchover":
       return abortSwitchover(state, command, change);
     case "progress-operation":
@@ -430,6 +433,7 @@ function beginSwitchover(
     id: change.operationId,
     kind: "switchover",
     memberId: target.id,
+    ...(featureLevelOf(state) < 4 ? {} : { handsOver: { primaryId: reign.primaryId, epoch: reign.epoch } }),
     phase: "stopping",
     message: `handing over from ${from} to ${target.name}`,
   });

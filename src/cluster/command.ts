@@ -1,7 +1,7 @@
 import type { ClusterId, Epoch, Generation, MemberId } from "../base/ids.ts";
 import type { Position } from "../base/lsn.ts";
 import type { Member, MemberTags, VotingWish } from "./member.ts";
-import type { Ancestor, TimelineEpoch } from "./observation.ts";
+import type { Ancestor, HookResult, TimelineEpoch } from "./observation.ts";
 import type { ClusterSpec } from "./spec.ts";
 import type {
   ApiToken,
@@ -180,6 +180,8 @@ export type Change =
     }
   /** Nothing comes of it. `reason`: why it could not be done at its time; null: somebody took it back. */
   | { readonly kind: "cancel-switchover"; readonly scheduleId: string; readonly reason: string | null }
+  /** A program of a host's owner was run, and this came of it: for the record. */
+  | ({ readonly kind: "note-hook"; readonly memberId: MemberId } & Omit<HookResult, "atMs">)
   | { readonly kind: "abort-switchover"; readonly operationId: string; readonly reason: string }
   | {
       readonly kind: "progress-operation";

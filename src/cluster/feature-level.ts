@@ -9,7 +9,7 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  * 1: release 0.1.0. 2: membership that shrinks, learners, recovery. 3: durability with a lease, sizes of WAL files, pauses, history of failovers.
  * 4: tokens with names, an end and the scopes `health` and `access`;
  *    leases that last a third longer, and stand for as long as they were given for; the audit trail;
- *    scheduled switchovers.
+ *    scheduled switchovers, and what came of hooks.
  */
 export const FEATURE_LEVEL = 4;
 
@@ -28,6 +28,7 @@ const NEEDED_LEVELS: Partial<Readonly<Record<Change["kind"], number>>> = {
   "note-token-use": 4,
   "schedule-switchover": 4,
   "cancel-switchover": 4,
+  "note-hook": 4,
 };
 
 /** Whether every member can apply this change. Raising the level itself is for the leader, who has asked them all. */

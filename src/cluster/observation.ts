@@ -43,14 +43,34 @@ export interface MemberStatus {
 export interface HooksStatus {
   /** One is asked before this member hands over. */
   readonly guardsSwitchover: boolean;
-  /** What became of the last one that was run; `atMs` by this host's wall clock. Null: none was. */
-  readonly last: {
-    readonly hook: "on-role-change" | "before-switchover";
-    readonly isOk: boolean;
-    /** What it said, or why it failed. */
-    readonly detail: string;
-    readonly atMs: number;
-  } | null;
+  /** What became of the last one that was run. Null: none was. */
+  readonly last: HookResult | null;
+  /** What the host's owner named, in the order of a change of the primary. Absent: not said. */
+  readonly named?: readonly NamedHook[];
+  /** What came last of each, where it was run. Absent: not said. */
+  readonly results?: readonly HookResult[];
+}
+
+export type HookName = "before-switchover" | "on-role-change" | "after-switchover" | "after-failover";
+
+export interface NamedHook {
+  readonly hook: HookName;
+  /** The program's path. */
+  readonly program: string;
+  readonly timeoutMs: number;
+  /** How often it is tried at most. */
+  readonly attempts: number;
+}
+
+export interface HookResult {
+  readonly hook: HookName;
+  readonly isOk: boolean;
+  /** How often it was tried. */
+  readonly attempts: number;
+  /** What it said, or why it failed. */
+  readonly detail: string;
+  /** By this host's wall clock. */
+  readonly atMs: number;
 }
 
 /** `stopped`: by SIGSTOP or a debugger. `uninterruptible`: waiting for a disk. */

@@ -10,6 +10,7 @@ interface NewOperation {
   readonly id: string;
   readonly kind: OperationKind;
   readonly memberId: MemberId;
+  readonly handsOver?: Operation["handsOver"];
   readonly phase: string;
   readonly message: string;
 }
@@ -20,6 +21,7 @@ export function beginOperation(state: ClusterState, command: Command, begun: New
     id: begun.id,
     kind: begun.kind,
     memberId: begun.memberId,
+    ...(begun.handsOver === undefined ? {} : { handsOver: begun.handsOver }),
     by: command.by,
     startedAtMs: command.atMs,
     finishedAtMs: null,

@@ -248,6 +248,8 @@ export interface Operation {
   readonly kind: OperationKind;
   /** The member it is about: built first, promoted, or built anew. */
   readonly memberId: MemberId;
+  /** Of a switchover, from feature level 4 on: whose reign was to end. Absent: it is none, or older. */
+  readonly handsOver?: { readonly primaryId: MemberId; readonly epoch: Epoch };
   readonly by: string;
   readonly startedAtMs: number;
   readonly finishedAtMs: number | null;

@@ -59,7 +59,14 @@ export interface HooksConfig {
   readonly onRoleChange: string | null;
   /** On the primary; one that fails refuses the switchover. */
   readonly beforeSwitchover: string | null;
+  /** On every host that names one, once it is over, whatever came of it. */
+  readonly afterSwitchover: string | null;
+  /** The same after a change of the primary that was no switchover, once its successor takes writes. */
+  readonly afterFailover: string | null;
+  /** For each attempt. */
   readonly timeoutMs: number;
+  /** How often one that fails is tried; what is asked before a switchover, once. */
+  readonly attempts: number;
 }
 
 /** What the configuration falls back on, found out about this host by `hostFacts()`. */
@@ -96,7 +103,10 @@ const KEYS: Readonly<Record<string, Kind>> = {
   "watchdog.device": "string",
   "hooks.on-role-change": "string",
   "hooks.before-switchover": "string",
+  "hooks.after-switchover": "string",
+  "hooks.after-failover": "string",
   "hooks.timeout-seconds": "integer",
+  "hooks.attempts": "integer",
   "tags.witness": "boolean",
   "tags.failover-priority": "integer",
   "tags.no-failover": "boolean",
@@ -350,6 +360,8 @@ function build(reader: Reader, facts: HostFacts, warnings: readonly string[]): M
 const HOOK_SECONDS = 10;
 /** Whoever asks for a switchover waits for it. */
 const HOOK_SECONDS_MAX = 20;
+const HOOK_ATTEMPTS = 3;
+const HOOK_ATTEMPTS_MAX = 10;
 
 function buildHooks(reader: Reader): HooksConfig | null {
   const pathOrNull = (key: string) => (reader.text(key) === null ? null : reader.path(key, ""));
@@ -358,8 +370,14 @@ function buildHooks(reader: Reader): HooksConfig | null {
   const seconds = reader.number("hooks.timeout-seconds", HOOK_SECONDS);
   if (seconds < 1 || seconds > HOOK_SECONDS_MAX)
     reader.fail("hooks.timeout-seconds", `must be 1 to ${HOOK_SECONDS_MAX}`);
-  if (onRoleChange === null && beforeSwitchover === null) return null;
-  return { onRoleChange, beforeSwitchover, timeoutMs: seconds * 1_000 };
+  const afterSwitchover = pathOrNull("hooks.after-switchover");
+  const afterFailover = pathOrNull("hooks.after-failover");
+  const attempts = reader.number("hooks.attempts", HOOK_ATTEMPTS);
+  if (attempts < 1 || attempts > HOOK_ATTEMPTS_MAX)
+    reader.fail("hooks.attempts", `must be 1 to ${HOOK_ATTEMPTS_MAX}`);
+  const programs = { onRoleChange, beforeSwitchover, afterSwitchover, afterFailover };
+  if (Object.values(programs).every((program) => program === null)) return null;
+  return { ...programs, timeoutMs: seconds * 1_000, attempts };
 }
 
 /** What is not said stays absent: a member of an older release lets in only what it knows. */

@@ -36,8 +36,9 @@ import { apply } from "../cluster/apply.ts";
 import type { Command } from "../cluster/command.ts";
 import { encodeCommand } from "../cluster/command-codec.ts";
 import type { Consensus } from "../cluster/consensus.ts";
-import { FEATURE_LEVEL } from "../cluster/feature-level.ts";
+import { FEATURE_LEVEL, isUnderstoodByAll } from "../cluster/feature-level.ts";
 import type { Member } from "../cluster/member.ts";
+import type { HookResult } from "../cluster/observation.ts";
 import { DEFAULT_SPEC } from "../cluster/spec.ts";
 import { featureLevelOf, memberName } from "../cluster/state.ts";
 import { createAuthority, createKeyAndRequest, selfSigned, signMember } from "../peer/certificates.ts";
@@ -427,7 +428,7 @@ export class MemberProcess {
       config.postgres === null || supervisor === null || probe === null
         ? null
         : localPostgres(config.postgres, supervisor, probe);
-    const hooks = this.#hooks(consensus);
+    const hooks = this.#hooks(consensus, memberId);
     const leaderLoop = new LeaderLoop({
       selfId: memberId,
       consensus,
@@ -461,7 +462,7 @@ export class MemberProcess {
     leaderLoop.start();
   }
 
-  #hooks(consensus: Consensus): Hooks | null {
+  #hooks(consensus: Consensus, memberId: MemberId): Hooks | null {
     const { config, clock, log } = this.#options;
     if (config.hooks === null || config.postgres === null) return null;
     return new Hooks({
@@ -470,6 +471,8 @@ export class MemberProcess {
       member: config.name,
       cluster: () => consensus.state.name,
       toldRoleFile: join(config.dataDir, "told-role"),
+      toldChangesFile: join(config.dataDir, "told-changes"),
+      onResult: (result) => void noteHook(consensus, memberId, clock.wallMs(), result, log),
       clock,
       log,
     });
@@ -589,6 +592,27 @@ function takeLease(memberLoop: MemberLoop, grant: LeaseGrant, log: Log): void {
     log.warn("member.lease-lost", { epoch: grant.epoch, error: String(error) });
   });
 }
+
+/** For the record. Where it cannot be agreed on, the member's own log has it. */
+async function noteHook(
+  consensus: Consensus,
+  memberId: MemberId,
+  atMs: number,
+  { hook, isOk, attempts, detail }: HookResult,
+  log: Log,
+): Promise<void> {
+  const change = { kind: "note-hook", memberId, hook, isOk, attempts, detail } as const;
+  if (!isUnderstoodByAll(consensus.state, change)) return;
+  const by = memberName(consensus.state, memberId);
+  try {
+    const noted = await consensus.propose({ id: newId(), atMs, by, change }, NOTE_DEADLINE_MS);
+    if (noted.kind !== "applied") log.warn("hook.not-recorded", { hook, why: noted.reason });
+  } catch (error) {
+    log.warn("hook.not-recorded", { hook, why: String(error) });
+  }
+}
+
+const NOTE_DEADLINE_MS = 30_000;
 
 function localPostgres(postgres: PostgresConfig, supervisor: SupervisorLink, probe: Probe): LocalPostgres {
   return {

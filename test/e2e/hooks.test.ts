@@ -3,7 +3,14 @@
 import { expect } from "bun:test";
 import { appendFileSync, chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { ExplanationDocument, FailoverDocument, ForkDocument } from "../../src/api/documents.ts";
+import type {
+  ExplanationDocument,
+  FailoverDocument,
+  ForkDocument,
+  HooksDocument,
+  OperationDocument,
+  ScheduledSwitchoverDocument,
+} from "../../src/api/documents.ts";
 import type { LocalCluster, LocalMember } from "../../src/demo/local-cluster.ts";
 import { describeLife, makeCluster } from "../support/cluster-life.ts";
 
@@ -16,6 +23,11 @@ function rolesTold(member: LocalMember): readonly string[] {
   return existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : [];
 }
 
+function changesTold(member: LocalMember): readonly string[] {
+  const file = join(placeOf(member), "changes");
+  return existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : [];
+}
+
 function makeHookedCluster(): LocalCluster {
   const cluster = makeCluster(3);
   for (const member of cluster.members) {
@@ -24,10 +36,12 @@ function makeHookedCluster(): LocalCluster {
     const asks = join(member.directory, "before-switchover");
     const objection = objectionOf(member);
     writeFileSync(asks, `#!/bin/sh\n[ ! -e ${objection} ] || { cat ${objection} >&2; exit 1; }\n`);
-    for (const script of [tells, asks]) chmodSync(script, 0o755);
+    const after = join(member.directory, "after");
+    writeFileSync(after, `#!/bin/sh\necho "$@" >> ${join(placeOf(member), "changes")}\n`);
+    for (const script of [tells, asks, after]) chmodSync(script, 0o755);
     appendFileSync(
       member.configPath,
-      `\n[hooks]\non-role-change = "${tells}"\nbefore-switchover = "${asks}"\n`,
+      `\n[hooks]\non-role-change = "${tells}"\nbefore-switchover = "${asks}"\nafter-switchover = "${after}"\nafter-failover = "${after}"\n`,
     );
   }
   return cluster;
@@ -67,13 +81,23 @@ describeLife("three members with hooks", makeHookedCluster, (part) => {
     writeFileSync(objectionOf(primary), "the batch run is not over");
     // Not by the command line, which may take a second to start.
     const at = new Date(Date.now() + 4_000).toISOString();
-    await third.api.post("/v1/switchover", { to: other.name, at });
-    await life.seen("nothing is scheduled any more", (seen) => seen.scheduledSwitchover === null);
-    const told = (await life.ask(third, "operation", "list")).stdout;
-    expect(told).toContain("failed");
+    const { id } = await third.api.post<ScheduledSwitchoverDocument>("/v1/switchover", {
+      to: other.name,
+      at,
+    });
+    // By the member that was asked: another may not know of it yet.
+    await life.until("it stands as one that failed", async () => {
+      const operations = await third.api.get<OperationDocument[]>("/v1/operations");
+      return operations.some((operation) => operation.id === id && operation.status === "failed");
+    });
     expect((await life.ask(third, "events")).stdout).toMatch(/refuses: .*the batch run is not over/);
     expect(await life.now()).toMatchObject({ switchoverCount: 0, switchover: null, reign: { epoch: 1 } });
     rmSync(objectionOf(primary));
+    for (const member of life.cluster.members) {
+      await life.until(`${member.name} is told that nothing came of it`, async () =>
+        changesTold(member).some((line) => line.endsWith(` ${primary.name} ${other.name} 1 failed`)),
+      );
+    }
   });
 
   part("hand over where it agrees, and tell both", async (life) => {
@@ -87,6 +111,18 @@ describeLife("three members with hooks", makeHookedCluster, (part) => {
       const [now, before] = [rolesTold(other).at(-1) ?? "", rolesTold(primary).at(-1) ?? ""];
       return now.includes(" primary ") && before.includes(" replica ");
     });
+    for (const member of life.cluster.members) {
+      await life.until(`${member.name} is told after it`, async () =>
+        changesTold(member).some((line) => line.endsWith(` ${primary.name} ${other.name} 2 succeeded`)),
+      );
+    }
+    await life.until("what came of each stands in the API", async () => {
+      const { stdout } = await life.ask(third, "hooks", "--output", "json");
+      const hooks = JSON.parse(stdout) as HooksDocument;
+      const after = hooks.filter(({ hook }) => hook === "after-switchover");
+      return after.length === 3 && after.every(({ last }) => last?.isOk === true);
+    });
+    expect((await life.ask(third, "events")).stdout).toContain("the hook after-switchover of");
     await life.untilWritesGoOn();
   });
 
@@ -117,6 +153,11 @@ describeLife("three members with hooks", makeHookedCluster, (part) => {
     const [newest, first] = await asJson<FailoverDocument[]>("history");
     // The one that was named wins only among those that hold everything.
     const successor = (await life.primary()).name;
+    await life.until("its host is told after the failover", async () =>
+      changesTold(life.cluster.member(successor)).some((line) =>
+        line.endsWith(` ${primary.name} ${successor} 3 succeeded`),
+      ),
+    );
     expect(newest).toMatchObject({ number: 2, from: primary.name, to: successor, loss: null });
     expect(first).toMatchObject({ number: 1, kind: "switchover" });
     expect((await life.ask(third, "history", "show", "2")).stdout).toContain(

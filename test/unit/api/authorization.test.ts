@@ -24,6 +24,7 @@ const NEEDS: Readonly<Record<string, Need>> = {
   "post /v1/form": "local",
   "get /v1/history": "viewer",
   "get /v1/history/{number}": "viewer",
+  "get /v1/hooks": "viewer",
   "post /v1/join": "local",
   "get /v1/members": "viewer",
   "post /v1/members": "admin",

@@ -49,6 +49,7 @@ describe("the OpenAPI document", () => {
       "get /v1/explain",
       "get /v1/history",
       "get /v1/history/{number}",
+      "get /v1/hooks",
       "get /v1/members",
       "get /v1/members/{name}",
       "get /v1/members/{name}/forks",

@@ -118,6 +118,39 @@ describe("a switchover at a time", () => {
   });
 });
 
+test("GET /v1/hooks lists what each host names, with what came last of it", async () => {
+  const fake = living();
+  const named = { program: "/usr/local/bin/tell", timeoutMs: 10_000, attempts: 3 };
+  const result = {
+    hook: "after-switchover",
+    isOk: false,
+    attempts: 3,
+    detail: "no route",
+    atMs: 4_000,
+  } as const;
+  const hooks = {
+    guardsSwitchover: false,
+    last: result,
+    named: [
+      { hook: "on-role-change", ...named },
+      { hook: "after-switchover", ...named },
+    ] as const,
+    results: [result],
+  };
+  fake.local = fake.local && { ...fake.local, hooks };
+  const told = {
+    hook: "after-switchover",
+    isOk: false,
+    attempts: 3,
+    detail: "no route",
+    at: "1970-01-01T00:00:04.000Z",
+  };
+  expect(await read<unknown>(ask(fake, "GET", undefined, VIEWER, undefined, "/v1/hooks"))).toEqual([
+    { member: "m1", hook: "on-role-change", ...named, last: null },
+    { member: "m1", hook: "after-switchover", ...named, last: told },
+  ]);
+});
+
 test("an instant is read with its zone, to the millisecond, and never guessed", () => {
   const msOf = (text: string) => {
     const parsed = parseInstant(text);

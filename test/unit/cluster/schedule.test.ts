@@ -93,6 +93,17 @@ describe("a switchover at a time", () => {
     expect(refused({}, { ...LEVEL_4, members })).toBe("member-leaving");
   });
 
+  test("remembers whose reign was to end, for whoever is told after it", () => {
+    const handsOver = { primaryId: id("m1"), epoch: epoch(1) };
+    const { state } = accepted(LEVEL_4, WANTED);
+    expect(accepted(state, BEGIN).state.operations.at(-1)).toMatchObject({ handsOver });
+    const cancel = { kind: "cancel-switchover", scheduleId: "s1", reason: "m3 does not stream" } as const;
+    expect(accepted(state, cancel).state.operations.at(-1)).toMatchObject({ handsOver });
+    const { scheduleId: _now, ...now } = BEGIN;
+    const older = accepted(clusterState({ featureLevel: 3 }), now).state.operations.at(-1);
+    expect(older).not.toHaveProperty("handsOver");
+  });
+
   test("is of feature level 4", () => {
     const older = clusterState({ featureLevel: 3 });
     expect(refusal(older, WANTED)).toBe("feature-level-low");
@@ -100,5 +111,30 @@ describe("a switchover at a time", () => {
     expect(
       accepted(older, { ...BEGIN, scheduleId: undefined } as unknown as Change).state.switchover,
     ).not.toBeNull();
+  });
+});
+
+describe("what came of a hook", () => {
+  const ran = {
+    kind: "note-hook",
+    hook: "after-switchover",
+    isOk: false,
+    attempts: 3,
+    detail: "no route",
+  } as const;
+
+  test("is an event and nothing else", () => {
+    const noted = accepted(LEVEL_4, { ...ran, memberId: id("m2") }, "m2");
+    expect(noted.state).toBe(LEVEL_4);
+    expect(noted.events).toEqual(["hook.failed: the hook after-switchover of m2 failed: no route"]);
+    const well = accepted(LEVEL_4, { ...ran, memberId: id("m2"), isOk: true, detail: "" }, "m2");
+    expect(well.events).toEqual(["hook.ran: the hook after-switchover of m2 ran"]);
+  });
+
+  test("is refused of nobody, and below feature level 4", () => {
+    expect(refusal(LEVEL_4, { ...ran, memberId: id("m9") })).toBe("member-unknown");
+    expect(refusal(clusterState({ featureLevel: 3 }), { ...ran, memberId: id("m2") })).toBe(
+      "feature-level-low",
+    );
   });
 });

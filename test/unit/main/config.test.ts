@@ -64,6 +64,7 @@ device = "/dev/watchdog0"
 
 [hooks]
 on-role-change = "/usr/local/bin/move-address"
+after-failover = "/usr/local/bin/tell"
 timeout-seconds = 5
 `;
 
@@ -85,7 +86,14 @@ describe("a good configuration", () => {
       },
       supervisorSocket: "/run/guacamole/supervisor.sock",
       watchdog: { mode: "required", device: "/dev/watchdog0" },
-      hooks: { onRoleChange: "/usr/local/bin/move-address", beforeSwitchover: null, timeoutMs: 5_000 },
+      hooks: {
+        onRoleChange: "/usr/local/bin/move-address",
+        beforeSwitchover: null,
+        afterSwitchover: null,
+        afterFailover: "/usr/local/bin/tell",
+        timeoutMs: 5_000,
+        attempts: 3,
+      },
       tags: {
         failoverPriority: 5,
         isNoFailover: true,
@@ -170,6 +178,11 @@ describe("a bad configuration", () => {
       "a hook without a place",
       `${MINIMAL}[hooks]\nbefore-switchover = "check.sh"`,
       "'hooks.before-switchover' (GUACAMOLE_HOOKS_BEFORE_SWITCHOVER) must be an absolute path",
+    ],
+    [
+      "a hook that is tried for ever",
+      `${MINIMAL}[hooks]\nattempts = 0`,
+      "'hooks.attempts' (GUACAMOLE_HOOKS_ATTEMPTS) must be 1 to 10",
     ],
     [
       "a hook that may take for ever",
