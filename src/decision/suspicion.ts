@@ -57,6 +57,8 @@ export function judgePrimary(view: ClusterView, reign: Reign): Judgement {
   // What was said before this leader began to lead may be older than what is agreed by now.
   if (observation === undefined || observation.statusAtMs < view.leadingSinceMs) return HEALTHY;
   const { status } = observation;
+  // The very server that was told to promote: this status was long on its way, and its promotion is seen already.
+  if (status.postgres.kind === "standby" && status.postgres.isPromoting === true) return HEALTHY;
   if (reign.lineage === null) {
     const hasFallen =
       status.postgres.kind === "standby" && hasReignedBefore(status.postgres, status.promises, reign);

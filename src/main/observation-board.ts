@@ -62,6 +62,13 @@ export class ObservationBoard {
       row.statusAtMs = Math.max(row.statusAtMs, nowMs - ageMs);
       return false;
     }
+    // Told by somebody who knew it last in that life: it ended before the one that is known here began.
+    const isOfEarlierLife =
+      row.status !== null && row.status.bootId !== status.bootId && nowMs - ageMs < row.statusAtMs;
+    if (isOfEarlierLife) {
+      row.pastBootIds.add(status.bootId);
+      return false;
+    }
     const content = contentOf(status);
     const isNew = content !== row.content;
     if (row.status !== null && row.status.bootId !== status.bootId) {

@@ -81,20 +81,23 @@ describe.each(postgresMajors().map((installation) => [installation.major, instal
         const file = readFileSync(server.paths.hbaFile, "utf8");
         for (const [name, text] of Object.entries(HBA_FILES)) {
           const trial = await server.tryAccess(linesOf(text));
+          // Not every PostgreSQL is built with every method, and it says so.
+          const faults = trial.kind === "bad" ? trial.faults : [];
+          if (faults.some(({ message }) => message.includes("not supported by this build"))) continue;
           expect({ name, kind: trial.kind }).toEqual({ name, kind: "good" });
         }
         const bad = await server.tryAccess({
           revision: 1,
           hba: [
             "host all all all scram-sha-256",
-            "host all all 10.0.0.0/8 ldap ldapserver=x",
+            "host all all 10.0.0.0/8 scram-sha-256 map=x",
             "host all all all md6",
           ],
           identMaps: [],
         });
         if (bad.kind !== "bad") throw new Error(`it is ${bad.kind}`);
         expect(bad.faults.map(({ line }) => line)).toEqual([
-          "host all all 10.0.0.0/8 ldap ldapserver=x",
+          "host all all 10.0.0.0/8 scram-sha-256 map=x",
           "host all all all md6",
         ]);
         expect(bad.faults[1]?.message).toContain('"md6"');
@@ -115,10 +118,10 @@ describe.each(postgresMajors().map((installation) => [installation.major, instal
         const good = readFileSync(server.paths.hbaFile, "utf8");
         expect(good).toContain("host      all           app");
         expect((await server.look()).access).toEqual({ revision: 2, askedRevision: 2, problem: null });
-        const bad = { revision: 3, hba: ["host all all all ldap ldapserver=x"], identMaps: [] };
+        const bad = { revision: 3, hba: ["host all all all scram-sha-256 map=x"], identMaps: [] };
         const { access, settingsHash } = await server.ask(configure(server, bad));
         expect(access).toMatchObject({ revision: 2, askedRevision: 3 });
-        expect(access?.problem).toContain("ldapbasedn");
+        expect(access?.problem).toContain('"map" is only valid');
         expect(readFileSync(server.paths.hbaFile, "utf8")).toBe(good);
         // It is configured as it was told, as far as that goes: nobody has to try again and again.
         expect((await server.look()).settingsHash).toBe(settingsHash);

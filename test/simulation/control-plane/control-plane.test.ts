@@ -33,13 +33,16 @@ test(
   TIMEOUT_MS,
 );
 
+/** They differ from the others in one thing only. */
+const someSeeds = seeds.filter((seed) => ONE_SEED !== undefined || seed % 3 === 0);
+
 test(
-  `F1 holds where people keep naming a member outside the cohort: ${seeds.length} histories`,
+  `F1 holds where people keep naming a member outside the cohort: ${someSeeds.length} histories`,
   () => {
     let named = 0;
-    for (const seed of seeds) named += liveWhole(seed, "outsider").outsidersAppointed;
+    for (const seed of someSeeds) named += liveWhole(seed, "outsider").outsidersAppointed;
     // One that holds everything follows, and there are enough histories in which one does.
-    if (ONE_SEED === undefined) expect(named).toBeGreaterThan(seeds.length / 10);
+    if (ONE_SEED === undefined) expect(named).toBeGreaterThan(someSeeds.length / 10);
   },
   TIMEOUT_MS,
 );

@@ -81,6 +81,16 @@ test("merely hearing a member is no change, and a member that left is forgotten"
   expect(seen(board)).toBeUndefined();
 });
 
+test("an earlier life that is heard of late, from somebody else, does not take the place of the present one", () => {
+  const board = new ObservationBoard(M1);
+  board.takeStatus(M2, aged(1, 0, "second"), 1_000);
+  const late = { ...aged(9, 500, "first"), statusAgeMs: 500, heardAgeMs: 500, isConnected: true };
+  board.takeDigest([late], 1_100);
+  expect(seen(board)?.status.bootId).toBe("second");
+  board.takeStatus(M2, aged(2, 0, "second"), 1_200);
+  expect(seen(board)?.status.sequence).toBe(2);
+});
+
 test("a joiner that replays the past does not forget who is connected", () => {
   const board = new ObservationBoard(M1);
   board.setLeader(M1);
