@@ -223,6 +223,10 @@ function decideStarting(view: MemberView, { detail, recovery }: StartingStatus):
   if (reign.primaryId === view.selfId || isPrimaryLeftBehind(view, reign)) return starting;
   const relation = relateRecovery(recovery, view.promises, reign);
   if (relation.kind === "behind") {
+    const { walEpoch, pledgedEpoch } = view.promises;
+    // It may still receive from a reign before: that would be taken for this one's (as in `cutOffFirst`).
+    if (walEpoch !== reign.epoch && pledgedEpoch < walEpoch)
+      return act("pledging", { kind: "pledge", epoch: walEpoch });
     const settings = standbySettings(view, upstreamOf(view.state, reign.primaryId));
     return isFollowing(view, reign, settings) ? starting : followAsConfigured(reign, settings);
   }

@@ -635,6 +635,12 @@ describe("a standby that is not consistent yet", () => {
       {},
       "configuring: configure m3/m1,m3, reload",
     ],
+    [
+      "is cut off from the reign before first, which it may still follow",
+      recovery(2, 100),
+      { promises: promises({ newestEpoch: epoch(2), walEpoch: epoch(1) }) },
+      "pledging: pledge 1",
+    ],
     ["is left alone once it does", recovery(2, 100), following, "starting"],
     ["is left alone where nothing is known of it", { kind: "starting", detail: "" }, {}, "starting"],
     ["fetches nothing where its files go beyond the fork", recovery(2, 101), {}, "starting"],
