@@ -17,7 +17,7 @@ import { formatLossOffer, type OfferedLoss, parseLossOffer } from "./loss-offer.
 import type { ApiPorts, ExplainedLoss } from "./ports.ts";
 import { ApiProblem, notReadyProblem } from "./problem.ts";
 import { callerOf, describeRoute } from "./route-context.ts";
-import { isUnreachable, look, type Sight, statusOf } from "./sight.ts";
+import { isUnreachable, look, requireReign, type Sight, statusOf } from "./sight.ts";
 import { submit, type Wish, wasAgreedBefore, wishOf } from "./submit.ts";
 
 /** How long a loss that was shown may be taken. */
@@ -119,15 +119,7 @@ async function endReign(
   { to, acceptLoss }: Static<typeof FailoverRequestSchema>,
 ): Promise<void> {
   const sight = look(ports);
-  const { reign } = sight.state;
-  if (reign === null) {
-    throw new ApiProblem({
-      status: 409,
-      code: "not-initialized",
-      detail: "There is no primary to replace: PostgreSQL is not initialised.",
-      hint: "'guacamole init' builds the PostgreSQL cluster.",
-    });
-  }
+  const reign = requireReign(sight, "to replace");
   const preferred = to === undefined ? null : namedMember(sight.state, to);
   if (acceptLoss !== undefined) {
     const taken = readOffer(sight.state, acceptLoss);

@@ -5,7 +5,7 @@ import type { ClusterState, Reign } from "../cluster/state.ts";
 import { memberById } from "../cluster/state.ts";
 import { isWritable, streamingOf } from "../cluster/writable.ts";
 import type { ApiPorts } from "./ports.ts";
-import { notReadyProblem } from "./problem.ts";
+import { ApiProblem, notReadyProblem } from "./problem.ts";
 
 /** What is agreed and what is seen at one moment: every read of the API is a pure function of this. */
 export interface Sight {
@@ -39,6 +39,17 @@ export function look(ports: ApiPorts): Sight {
   const sight = tryLook(ports);
   if (sight === null) throw notReadyProblem(ports.memberId() !== null);
   return sight;
+}
+
+/** @throws {ApiProblem} 409 `not-initialized`, with what there is no primary for. */
+export function requireReign({ state: { reign } }: Sight, purpose: string): Reign {
+  if (reign !== null) return reign;
+  throw new ApiProblem({
+    status: 409,
+    code: "not-initialized",
+    detail: `There is no primary ${purpose}: PostgreSQL is not initialized.`,
+    hint: "'guacamole init' builds the PostgreSQL cluster.",
+  });
 }
 
 /** The newest that is known of a member: of this one, from itself. */

@@ -17,7 +17,7 @@ import { parseInstant } from "./instant.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";
 import { callerOf, describeRoute } from "./route-context.ts";
-import { isUnreachable, look, type Sight, statusOf } from "./sight.ts";
+import { isUnreachable, look, requireReign, type Sight, statusOf } from "./sight.ts";
 import { submit, type Wish, wasAgreedBefore, wishOf } from "./submit.ts";
 
 /** A planned change of the primary: now, or at a time. */
@@ -33,15 +33,7 @@ export function switchoverRoutes(ports: ApiPorts) {
           begunBy(look(ports).state, wish) !== null || (!isScheduled && (await wasAgreedBefore(ports, wish)));
         if (isRepeat) return acceptedOperation(ports, wish, set);
         const sight = look(ports);
-        const { reign } = sight.state;
-        if (reign === null) {
-          throw new ApiProblem({
-            status: 409,
-            code: "not-initialized",
-            detail: "There is no primary to change: PostgreSQL is not initialized.",
-            hint: "'guacamole init' builds the PostgreSQL cluster.",
-          });
-        }
+        const reign = requireReign(sight, "to change");
         if (body.at !== undefined)
           return scheduleSwitchover(ports, sight, { wish, to: body.to, at: body.at, reign }, set);
         const { id: targetId } = body.to === undefined ? bestTarget(sight) : namedTarget(sight, body.to);

@@ -1,20 +1,20 @@
 import { describe, expect, test } from "bun:test";
 import type { HbaDocument, HbaExplanationDocument } from "../../../src/api/access-documents.ts";
-import { createApi } from "../../../src/api/create-api.ts";
 import type { ProblemDocument } from "../../../src/api/problem.ts";
 import { err, ok } from "../../../src/base/result.ts";
 import type { AccessLines } from "../../../src/cluster/managed-settings.ts";
 import {
   ADMIN,
-  applyCommands,
-  createFake,
   type Fake,
+  living as livingAt,
   M1,
   M2,
   M3,
   OPERATOR,
   observed,
   PRIMARY,
+  read,
+  request,
   SECRET,
   STANDBY,
   stateOf,
@@ -32,31 +32,16 @@ const RULE = {
   method: "scram-sha-256",
 };
 
-/** A cluster in which every command that is not refused takes effect. */
-function living(featureLevel = 4): Fake {
-  const fake = createFake();
-  fake.state = stateOf({ featureLevel });
-  applyCommands(fake);
-  return fake;
-}
-
-async function ask(
+const living = (featureLevel = 4) => livingAt({ featureLevel });
+const ask = (
   fake: Fake,
   method: string,
   path: string,
   body?: unknown,
   headers: Readonly<Record<string, string>> = {},
   token = ACCESS,
-): Promise<Response> {
-  const request = new Request(`http://member.test${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json", ...headers },
-    ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
-  });
-  return createApi(fake.ports).handle(request, "network");
-}
+) => request(fake, method, path, body, headers, token);
 
-const read = async <T>(response: Response) => (await response.json()) as T;
 const problem = async (response: Response) => [response.status, (await read<ProblemDocument>(response)).code];
 
 describe("GET /v1/access/hba", () => {

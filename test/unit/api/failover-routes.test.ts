@@ -1,5 +1,4 @@
 import { describe, expect, test } from "bun:test";
-import { createApi } from "../../../src/api/create-api.ts";
 import type { ExplanationDocument, FailoverDocument } from "../../../src/api/documents.ts";
 import { formatLossOffer } from "../../../src/api/loss-offer.ts";
 import type { ProblemDocument } from "../../../src/api/problem.ts";
@@ -8,9 +7,8 @@ import type { Lsn } from "../../../src/base/lsn.ts";
 import { DEFAULT_TAGS } from "../../../src/cluster/member.ts";
 import {
   ADMIN,
-  applyCommands,
-  createFake,
   type Fake,
+  living as livingAt,
   M1,
   M2,
   M3,
@@ -18,35 +16,21 @@ import {
   OPERATOR,
   observed,
   PRIMARY,
-  stateOf,
+  read,
+  request,
   statusOf,
   VIEWER,
 } from "./fixture.ts";
 
-function living(over: Parameters<typeof stateOf>[0] = {}): Fake {
-  const fake = createFake();
-  fake.state = stateOf({ featureLevel: 3, ...over });
-  applyCommands(fake);
-  return fake;
-}
-
-async function ask(
+const living = (over: Parameters<typeof livingAt>[0] = {}) => livingAt({ featureLevel: 3, ...over });
+const ask = (
   fake: Fake,
   method: string,
   path: string,
   body?: unknown,
   token = ADMIN,
   headers: Readonly<Record<string, string>> = {},
-): Promise<Response> {
-  const request = new Request(`http://member.test${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json", ...headers },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  return createApi(fake.ports).handle(request, "network");
-}
-
-const read = async <T>(response: Response) => (await response.json()) as T;
+) => request(fake, method, path, body, headers, token);
 
 describe("POST /v1/failover", () => {
   test("ends the reign in favour of a member, and the history says who asked", async () => {

@@ -1,3 +1,4 @@
+import { createApi } from "../../../src/api/create-api.ts";
 import { hashSecret } from "../../../src/api/credential.ts";
 import type { ApiPorts } from "../../../src/api/ports.ts";
 import type { Clock } from "../../../src/base/clock.ts";
@@ -21,6 +22,7 @@ import type { Fork } from "../../../src/cluster/fork.ts";
 import type { AccessLines } from "../../../src/cluster/managed-settings.ts";
 import { DEFAULT_TAGS, type Member } from "../../../src/cluster/member.ts";
 import type { MemberStatus, Observation, PostgresStatus } from "../../../src/cluster/observation.ts";
+import type { ServerSetting } from "../../../src/cluster/server-settings.ts";
 import { DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
 import type { ClusterState, Reign } from "../../../src/cluster/state.ts";
 import { explain, reasonOf } from "../../../src/main/explain.ts";
@@ -365,3 +367,57 @@ export function beginOperation(fake: Fake, command: Command): void {
     ],
   };
 }
+
+/** A cluster in which every command that is not refused takes effect. */
+export function living(over: Parameters<typeof stateOf>[0] = {}): Fake {
+  const fake = createFake();
+  fake.state = stateOf(over);
+  applyCommands(fake);
+  return fake;
+}
+
+/** Asks over the network, as a program does; a text is sent as it is. */
+export async function request(
+  fake: Fake,
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Readonly<Record<string, string>> = {},
+  token = ADMIN,
+): Promise<Response> {
+  const asked = new Request(`http://member.test${path}`, {
+    method,
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json", ...headers },
+    ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+  });
+  return createApi(fake.ports).handle(asked, "network");
+}
+
+export const read = async <T>(response: Response): Promise<T> => (await response.json()) as T;
+
+/** As `pg_settings` shows them. */
+export const WORK_MEM: ServerSetting = {
+  name: "work_mem",
+  setting: "4096",
+  unit: "kB",
+  type: "integer",
+  context: "user",
+  min: "64",
+  max: "2147483647",
+  choices: null,
+  source: "default",
+  sourceFile: null,
+  pendingRestart: false,
+  description: "Sets the maximum memory to be used for query workspaces.",
+};
+export const CONNECTIONS: ServerSetting = {
+  ...WORK_MEM,
+  name: "max_connections",
+  setting: "100",
+  unit: null,
+  context: "postmaster",
+  min: "1",
+  max: "262143",
+  source: "configuration file",
+  sourceFile: "/data/postgresql.conf",
+};

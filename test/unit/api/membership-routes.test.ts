@@ -2,7 +2,6 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createApi } from "../../../src/api/create-api.ts";
 import type {
   ConsensusDocument,
   ForkDocument,
@@ -15,44 +14,20 @@ import type { TimelineId } from "../../../src/base/ids.ts";
 import type { Lsn } from "../../../src/base/lsn.ts";
 import type { Fork } from "../../../src/cluster/fork.ts";
 import {
-  ADMIN,
-  applyCommands,
+  request as ask,
   createFake,
-  type Fake,
+  living as livingAt,
   M2,
   M3,
   memberOf,
   OPERATOR,
+  read,
   SECRET,
   stateOf,
   VIEWER,
 } from "./fixture.ts";
 
-/** A cluster in which every command that is not refused takes effect. */
-function living(over: Parameters<typeof stateOf>[0] = {}): Fake {
-  const fake = createFake();
-  fake.state = stateOf({ featureLevel: 2, ...over });
-  applyCommands(fake);
-  return fake;
-}
-
-async function ask(
-  fake: Fake,
-  method: string,
-  path: string,
-  body?: unknown,
-  headers: Readonly<Record<string, string>> = {},
-  token = ADMIN,
-): Promise<Response> {
-  const request = new Request(`http://member.test${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json", ...headers },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  return createApi(fake.ports).handle(request, "network");
-}
-
-const read = async <T>(response: Response) => (await response.json()) as T;
+const living = (over: Parameters<typeof livingAt>[0] = {}) => livingAt({ featureLevel: 2, ...over });
 
 describe("DELETE /v1/members/{name}", () => {
   test("begins a removal and answers with the operation, the same for the same key", async () => {

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "bun:test";
-import { createApi } from "../../../src/api/create-api.ts";
 import type { ParametersDocument } from "../../../src/api/parameter-documents.ts";
 import type { ProblemDocument } from "../../../src/api/problem.ts";
 import type { MemberId } from "../../../src/base/ids.ts";
@@ -10,6 +9,7 @@ import type { ClusterState } from "../../../src/cluster/state.ts";
 import {
   ADMIN,
   applyCommands,
+  CONNECTIONS,
   createFake,
   type Fake,
   M1,
@@ -18,37 +18,15 @@ import {
   memberOf,
   OPERATOR,
   observed,
+  read,
+  request,
   STANDBY,
   stateOf,
   statusOf,
   VIEWER,
+  WORK_MEM,
 } from "./fixture.ts";
 
-const WORK_MEM: ServerSetting = {
-  name: "work_mem",
-  setting: "4096",
-  unit: "kB",
-  type: "integer",
-  context: "user",
-  min: "64",
-  max: "2147483647",
-  choices: null,
-  source: "default",
-  sourceFile: null,
-  pendingRestart: false,
-  description: "Sets the maximum memory to be used for query workspaces.",
-};
-const CONNECTIONS: ServerSetting = {
-  ...WORK_MEM,
-  name: "max_connections",
-  setting: "100",
-  unit: null,
-  context: "postmaster",
-  min: "1",
-  max: "262143",
-  source: "configuration file",
-  sourceFile: "/data/postgresql.conf",
-};
 const ARCHIVE: ServerSetting = {
   ...WORK_MEM,
   name: "archive_command",
@@ -98,23 +76,14 @@ function world(over: Partial<ClusterState> = {}): World {
   return made;
 }
 
-async function ask(
+const ask = (
   { fake }: World,
   method: string,
   path: string,
   body?: unknown,
   headers: Readonly<Record<string, string>> = {},
   token = ADMIN,
-): Promise<Response> {
-  const request = new Request(`http://member.test${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json", ...headers },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  return createApi(fake.ports).handle(request, "network");
-}
-
-const read = async <T>(response: Response) => (await response.json()) as T;
+) => request(fake, method, path, body, headers, token);
 const codeOf = async (response: Response) =>
   [response.status, (await read<ProblemDocument>(response)).code] as const;
 const change = (of: World, body: unknown, token = ADMIN) =>

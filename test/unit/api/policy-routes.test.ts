@@ -1,38 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { createApi } from "../../../src/api/create-api.ts";
 import type { PausesDocument, TopologyDocument } from "../../../src/api/documents.ts";
 import type { ProblemDocument } from "../../../src/api/problem.ts";
-import { ADMIN, applyCommands, createFake, type Fake, OPERATOR, stateOf, VIEWER } from "./fixture.ts";
-
-/** A cluster in which every command that is not refused takes effect. */
-function living(featureLevel = 3): Fake {
-  const fake = createFake();
-  fake.state = stateOf({ featureLevel });
-  applyCommands(fake);
-  return fake;
-}
-
-async function ask(
-  fake: Fake,
-  method: string,
-  path: string,
-  body?: unknown,
-  headers: Readonly<Record<string, string>> = {},
-  token = ADMIN,
-): Promise<Response> {
-  const request = new Request(`http://member.test${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json", ...headers },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  return createApi(fake.ports).handle(request, "network");
-}
-
-const read = async <T>(response: Response) => (await response.json()) as T;
+import { request as ask, living, OPERATOR, read, VIEWER } from "./fixture.ts";
 
 describe("PATCH /v1/topology", () => {
   test("changes what is named, and says what async costs", async () => {
-    const fake = living();
+    const fake = living({ featureLevel: 3 });
     const before = await read<TopologyDocument>(await ask(fake, "GET", "/v1/topology"));
     const changed = await ask(fake, "PATCH", "/v1/topology", {
       durability: { mode: "async", maxLagBytes: 1_000 },
@@ -50,7 +23,7 @@ describe("PATCH /v1/topology", () => {
   });
 
   test("of another version than was meant is refused, and changes nothing", async () => {
-    const fake = living();
+    const fake = living({ featureLevel: 3 });
     const match = (await ask(fake, "GET", "/v1/topology")).headers.get("etag") ?? "";
     const change = { failover: { calmMs: 1_000 } };
     const first = await ask(fake, "PATCH", "/v1/topology", change, { "if-match": match });
@@ -73,7 +46,7 @@ describe("PATCH /v1/topology", () => {
     [{ failover: { onCrash: "dance" } }, ""],
     [{ weather: "fine" }, ""],
   ])("refuses %j with 422, and changes nothing", async (body, word) => {
-    const fake = living();
+    const fake = living({ featureLevel: 3 });
     const answer = await ask(fake, "PATCH", "/v1/topology", body);
     expect(answer.status).toBe(422);
     if (word !== "minimum") expect((await read<ProblemDocument>(answer)).detail).toContain(word);
@@ -81,7 +54,7 @@ describe("PATCH /v1/topology", () => {
   });
 
   test("keeps what is said of stale reads until that is changed itself", async () => {
-    const fake = living(4);
+    const fake = living({ featureLevel: 4 });
     const quorum = { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "block" } as const;
     const patched = async (durability: object) => {
       const answer = await ask(fake, "PATCH", "/v1/topology", { durability });
@@ -91,21 +64,23 @@ describe("PATCH /v1/topology", () => {
     expect(await patched({ ...quorum, staleReads: "refuse" })).toEqual({ ...quorum, staleReads: "refuse" });
     expect(await patched({ ...quorum, onQuorumLoss: "degrade" })).toMatchObject({ staleReads: "refuse" });
     expect(await patched({ ...quorum, staleReads: "allow" })).toEqual(quorum);
-    const early = await ask(living(3), "PATCH", "/v1/topology", {
+    const early = await ask(living({ featureLevel: 3 }), "PATCH", "/v1/topology", {
       durability: { ...quorum, staleReads: "refuse" },
     });
     expect([early.status, (await read<ProblemDocument>(early)).code]).toEqual([409, "feature-level-low"]);
   });
 
   test("waits for the last member to be upgraded", async () => {
-    const answer = await ask(living(2), "PATCH", "/v1/topology", { timing: { profile: "wan" } });
+    const answer = await ask(living({ featureLevel: 2 }), "PATCH", "/v1/topology", {
+      timing: { profile: "wan" },
+    });
     expect([answer.status, (await read<ProblemDocument>(answer)).code]).toEqual([409, "feature-level-low"]);
   });
 });
 
 describe("/v1/pause", () => {
   test("lists, begins and ends pauses by their reasons", async () => {
-    const fake = living();
+    const fake = living({ featureLevel: 3 });
     expect(await read<PausesDocument>(await ask(fake, "GET", "/v1/pause"))).toEqual([]);
     const paused = await ask(fake, "POST", "/v1/pause", { reason: "storage" }, {}, OPERATOR);
     expect(paused.status).toBe(201);
@@ -121,7 +96,7 @@ describe("/v1/pause", () => {
   });
 
   test("is for operators, and needs a reason", async () => {
-    const fake = living();
+    const fake = living({ featureLevel: 3 });
     expect((await ask(fake, "POST", "/v1/pause", { reason: "x" }, {}, VIEWER)).status).toBe(403);
     expect((await ask(fake, "POST", "/v1/pause", { reason: "" })).status).toBe(422);
     expect((await ask(fake, "POST", "/v1/pause", {})).status).toBe(422);

@@ -1,32 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { ok } from "../../../src/base/result.ts";
-import type { ServerSetting } from "../../../src/cluster/server-settings.ts";
-import { applyCommands, M2 } from "../api/fixture.ts";
+import { applyCommands, CONNECTIONS, M2, WORK_MEM } from "../api/fixture.ts";
 import { type FakeMember, startFakeMember } from "./fake-member.ts";
-
-const WORK_MEM: ServerSetting = {
-  name: "work_mem",
-  setting: "4096",
-  unit: "kB",
-  type: "integer",
-  context: "user",
-  min: "64",
-  max: "2147483647",
-  choices: null,
-  source: "default",
-  sourceFile: null,
-  pendingRestart: false,
-  description: "Sets the maximum memory to be used for query workspaces.",
-};
-const CONNECTIONS: ServerSetting = {
-  ...WORK_MEM,
-  name: "max_connections",
-  setting: "100",
-  unit: null,
-  context: "postmaster",
-  source: "configuration file",
-  sourceFile: "/data/postgresql.conf",
-};
 
 let member: FakeMember;
 let pending = false;
