@@ -33,6 +33,9 @@ test(
   TIMEOUT_MS,
 );
 
+/** About one in six shows what they are about. */
+const ENOUGH_SEEDS = 30;
+
 /** They differ from the others in one thing only. */
 const someSeeds = seeds.filter((seed) => ONE_SEED !== undefined || seed % 3 === 0);
 
@@ -41,8 +44,8 @@ test(
   () => {
     let named = 0;
     for (const seed of someSeeds) named += liveWhole(seed, "outsider").outsidersAppointed;
-    // One that holds everything follows, and there are enough histories in which one does.
-    if (ONE_SEED === undefined) expect(named).toBeGreaterThan(someSeeds.length / 10);
+    // One that holds everything follows, and there are enough histories in which one does; among a few there may be none.
+    if (someSeeds.length >= ENOUGH_SEEDS) expect(named).toBeGreaterThan(someSeeds.length / 10);
   },
   TIMEOUT_MS,
 );
