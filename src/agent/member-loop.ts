@@ -30,6 +30,8 @@ import { Turning } from "./turning.ts";
 export interface MemberLoopOptions {
   readonly selfId: MemberId;
   readonly bootId: string;
+  /** As in `MemberStatus`. */
+  readonly life: number;
   readonly version: string;
   readonly consensus: Consensus;
   /** What this member decides for the cluster while it leads. */
@@ -76,6 +78,8 @@ export class MemberLoop {
   /** PostgreSQL may not have read the settings that are on disk: a member before us, or a plan that failed, left it so. */
   #isReloadOwed = true;
   #reign: ReignSeen = NO_REIGN_SEEN;
+  /** How many plans are through, well or badly. */
+  #performed = 0;
   #failure: string | null = null;
   #awaited: { readonly reason: string; readonly pace: Pace; readonly sinceMs: number } = {
     reason: "",
@@ -174,12 +178,15 @@ export class MemberLoop {
 
   async #turn(): Promise<number> {
     const { local, selfId, consensus } = this.#options;
+    const performed = this.#performed;
     const look = local === null ? WITNESS : await lookAt(local, (seen) => this.#watchPrimary(seen));
     if (look.postgres.kind === "standby" || look.postgres.kind === "primary") this.#failedStarts = 0;
     if (local === null) {
       this.#publish(look, { reason: "witness", detail: null, actions: [], pace: "calm" });
       return CALM_MS;
     }
+    // Half of it may have been seen before a plan was through: it would be begun again, and a clone replaced by another.
+    if (performed !== this.#performed) return 0;
     const takesConnections = look.postgres.kind === "standby" || look.postgres.kind === "primary";
     if (this.#isReloadOwed && takesConnections) await this.#reload(local);
     const nowMs = this.#options.clock.nowMs();
@@ -262,7 +269,7 @@ export class MemberLoop {
   }
 
   #publish(look: LocalLook, plan: Plan): void {
-    const { selfId, bootId, version, consensus, hooks, log } = this.#options;
+    const { selfId, bootId, life, version, consensus, hooks, log } = this.#options;
     const pendingRestart = this.#checks?.pendingRestart ?? [];
     const access = accessStatus(consensus.state, look);
     const detail = this.#failure ?? plan.detail ?? access?.problem ?? null;
@@ -270,6 +277,7 @@ export class MemberLoop {
     this.#status = {
       memberId: selfId,
       bootId,
+      life,
       sequence: this.#sequence,
       postgres: look.postgres,
       promises: look.promises,
@@ -384,6 +392,7 @@ export class MemberLoop {
       this.#isReloadOwed = true;
       log.warn("member.action-failed", { reason: plan.reason, action: current, error: this.#failure });
     }
+    this.#performed += 1;
     this.#retryLater.done(key, clock.nowMs());
   }
 }

@@ -9,6 +9,8 @@ export interface MemberStatus {
   readonly memberId: MemberId;
   /** Changes with each start of the process: a status of an earlier life is recognised and dropped. */
   readonly bootId: string;
+  /** More in each life than in those before. Absent: a release that does not count them. */
+  readonly life?: number;
   /** Grows with each status of one life. */
   readonly sequence: number;
   readonly postgres: PostgresStatus;

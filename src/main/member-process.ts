@@ -55,6 +55,7 @@ import { apiSocketPath, formatHostPort, type MemberConfig, type PostgresConfig }
 import { startConsensus } from "./consensus-client.ts";
 import { explain, reasonOf } from "./explain.ts";
 import { Hooks } from "./hooks.ts";
+import { beginLife } from "./life.ts";
 import { readMemberTls, writeMemberTls } from "./member-files.ts";
 import {
   type AskablePostgres,
@@ -468,6 +469,7 @@ export class MemberProcess {
     const memberLoop: MemberLoop = new MemberLoop({
       selfId: memberId,
       bootId: newId(),
+      life: this.#beginLife(),
       version,
       consensus,
       leading: () => leaderLoop.decision,
@@ -490,6 +492,13 @@ export class MemberProcess {
     });
     memberLoop.start();
     leaderLoop.start();
+  }
+
+  #beginLife(): number {
+    const { config, clock, log } = this.#options;
+    const { number, problem } = beginLife(config.dataDir, clock.wallMs());
+    if (problem !== null) log.warn("member.life-not-kept", { life: number, problem });
+    return number;
   }
 
   #hooks(consensus: Consensus, memberId: MemberId): Hooks | null {

@@ -58,21 +58,20 @@ export class ObservationBoard {
   takeStatus(from: MemberId, { status, ageMs }: Omit<AgedStatus, "host">, nowMs: number): boolean {
     const row = this.#row(from);
     if (!isNewer(row, status)) return false;
+    const isOtherLife = row.status !== null && row.status.bootId !== status.bootId;
     if (row.status?.bootId === status.bootId && row.status.sequence === status.sequence) {
       row.statusAtMs = Math.max(row.statusAtMs, nowMs - ageMs);
       return false;
     }
     // Told by somebody who knew it last in that life: it ended before the one that is known here began.
-    const isOfEarlierLife =
-      row.status !== null && row.status.bootId !== status.bootId && nowMs - ageMs < row.statusAtMs;
-    if (isOfEarlierLife) {
+    if (isOtherLife && isEarlierLife(status, row, nowMs - ageMs)) {
       row.pastBootIds.add(status.bootId);
       return false;
     }
     const content = contentOf(status);
     const isNew = content !== row.content;
-    if (row.status !== null && row.status.bootId !== status.bootId) {
-      row.pastBootIds.add(row.status.bootId);
+    if (isOtherLife) {
+      row.pastBootIds.add(row.status?.bootId ?? "");
       row.statusAtMs = 0;
     }
     row.status = status;
@@ -201,6 +200,15 @@ function contentOf({ lease, disks, checks, ...status }: MemberStatus): string {
       slowSteps(checks.postmasterStoppedMs),
     ],
   });
+}
+
+/**
+ * Lives that are counted say it themselves. Of others the time must: it errs where what was told waited for a frozen process, whose
+ * ages are of when it was sent.
+ */
+function isEarlierLife({ life }: MemberStatus, row: Row, atMs: number): boolean {
+  const known = row.status?.life;
+  return life === undefined || known === undefined ? atMs < row.statusAtMs : life < known;
 }
 
 const SLOW_STEP_MS = 250;

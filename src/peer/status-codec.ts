@@ -93,6 +93,7 @@ function parseStatus(value: unknown): MemberStatus {
   const id = parseMemberId(text(status, "memberId"));
   if (!id.ok) throw new MalformedError(id.error);
   text(status, "bootId");
+  if (status["life"] !== undefined) count(status, "life");
   count(status, "sequence");
   text(status, "reason");
   text(status, "version");

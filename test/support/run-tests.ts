@@ -61,9 +61,11 @@ export function isSuccess({ passed, failed }: Counts): boolean {
   return failed === 0 && passed > 0;
 }
 
-async function runFolder(folder: string, reportFile: string): Promise<Counts> {
+/** @param isAlone no other folder runs meanwhile: what it says may be shown as it comes. */
+async function runFolder(folder: string, reportFile: string, isAlone: boolean): Promise<Counts> {
   const isSlow = SLOW_FOLDERS.some((slow) => folder.startsWith(slow));
   process.stdout.write(`\ntests: ${folder}\n`);
+  const output = isAlone ? "inherit" : "pipe";
   const run = Bun.spawn(
     [
       process.execPath,
@@ -75,14 +77,16 @@ async function runFolder(folder: string, reportFile: string): Promise<Counts> {
       `--reporter-outfile=${reportFile}`,
     ],
     {
-      stdio: ["ignore", "inherit", "inherit"],
+      stdio: ["ignore", output, output],
       timeout: isSlow ? SLOW_FOLDER_LIMIT_MS : QUICK_FOLDER_LIMIT_MS,
       killSignal: "SIGKILL",
     },
   );
   const stop = (): void => run.kill("SIGTERM");
   process.once("SIGTERM", stop);
+  const said = await Promise.all([run.stdout, run.stderr].map((stream) => new Response(stream).text()));
   await run.exited;
+  process.stdout.write(said.join(""));
   process.off("SIGTERM", stop);
   if (run.exitCode !== 0) {
     const how =
@@ -103,18 +107,25 @@ function readReport(file: string): string | null {
 
 async function main(folders: readonly string[]): Promise<number> {
   if (folders.length === 0) {
-    process.stderr.write("usage: bun test/support/run-tests.ts FOLDER…   (test/unit test/tidy)\n");
+    process.stderr.write(
+      "usage: bun test/support/run-tests.ts FOLDER…   (test/unit test/tidy; those of A+B run beside each other)\n",
+    );
     return 2;
   }
   const directory = mkdtempSync(join(tmpdir(), "guacamole-tests-"));
   const sum = { passed: 0, failed: 0, skipped: 0 };
   try {
-    for (const [index, folder] of folders.entries()) {
-      const counts = await runFolder(folder, join(directory, `${index}.xml`));
-      process.stdout.write(`tests: ${folder}: ${closingLine(counts)}\n`);
-      sum.passed += counts.passed;
-      sum.failed += counts.failed;
-      sum.skipped += counts.skipped;
+    for (const together of folders.map((each) => each.split("+"))) {
+      const runs = together.map((folder) => {
+        const reportFile = join(directory, `${folder.replaceAll("/", "-")}.xml`);
+        return runFolder(folder, reportFile, together.length === 1);
+      });
+      for (const [index, counts] of (await Promise.all(runs)).entries()) {
+        process.stdout.write(`tests: ${together[index]}: ${closingLine(counts)}\n`);
+        sum.passed += counts.passed;
+        sum.failed += counts.failed;
+        sum.skipped += counts.skipped;
+      }
     }
   } finally {
     rmSync(directory, { recursive: true, force: true });

@@ -33,11 +33,20 @@ test(
   TIMEOUT_MS,
 );
 
-/** About one in six shows what they are about. */
+/** Histories about something are an eighth as many, of each. */
+const someSeeds = seeds.filter((seed) => ONE_SEED !== undefined || seed % 8 === 1);
+/** Among so many of them some show what they are about. */
 const ENOUGH_SEEDS = 30;
 
-/** They differ from the others in one thing only. */
-const someSeeds = seeds.filter((seed) => ONE_SEED !== undefined || seed % 3 === 0);
+test.each<Theme>(["leased", "promotions", "looks"])(
+  "F1 to F10 in histories that are about something: %s",
+  (theme) => {
+    let failovers = 0;
+    for (const seed of someSeeds) failovers += liveWhole(seed, theme).failovers;
+    if (ONE_SEED === undefined) expect(failovers).toBeGreaterThan(someSeeds.length);
+  },
+  TIMEOUT_MS,
+);
 
 test(
   `F1 holds where people keep naming a member outside the cohort: ${someSeeds.length} histories`,
@@ -55,7 +64,16 @@ test("the same seed gives the same history", () => {
 });
 
 /** What only happens in histories about something. */
-const THEMES: Partial<Readonly<Record<Sabotage, Theme>>> = { "trust-a-named-outsider": "outsider" };
+const THEMES: Partial<Readonly<Record<Sabotage, Theme>>> = {
+  "trust-a-named-outsider": "outsider",
+  "keep-no-leases": "leased",
+  "count-a-lease-from-its-receipt": "leased",
+  "count-a-lease-by-the-wall-clock": "leased",
+  "appoint-before-the-lease-ends": "leased",
+  "believe-half-a-look": "looks",
+  "forget-whom-a-supervisor-promoted": "promotions",
+  "let-a-promotion-outlive-a-pledge": "promotions",
+};
 
 test.each([...SABOTAGES])(
   "finds the sabotage '%s' within 300 histories",

@@ -1,8 +1,10 @@
 /** What befalls hosts, processes, disks, clocks and the network between them. */
-import { type Host, newProcess } from "./host.ts";
-import type { LeaderSide } from "./leader.ts";
+import type { Group } from "./group.ts";
+import type { Host } from "./host.ts";
+import type { Invariants } from "./invariants.ts";
+import { MemberProcess } from "./member-process.ts";
 import type { People } from "./people.ts";
-import type { World } from "./world.ts";
+import type { Theme, World } from "./world.ts";
 
 const HOUR_MS = 3_600_000;
 /** A supervisor is there again before a lease that it held can be over. */
@@ -10,37 +12,45 @@ const SUPERVISOR_RESTART_MS = 500;
 const MEMBER_RESTART_MS = 2_000;
 /** How long most of what befalls a host lasts, at most. */
 const FAULT_MS_MAX = 15_000;
+/** Some leases long. */
+const LEASED_FAULT_MS_MAX = 9_000;
 const DISK_MENDED_MS = 8_000;
 
 type Kind = (host: Host) => void;
 
 export class Faults {
   readonly #world: World;
+  readonly #invariants: Invariants;
+  readonly #group: Group;
 
   /** Each as often as it comes up. */
   readonly #kinds: readonly Kind[];
 
-  constructor(world: World, leader: LeaderSide, people: People) {
+  constructor(world: World, invariants: Invariants, group: Group, people: People) {
     this.#world = world;
+    this.#invariants = invariants;
+    this.#group = group;
+    const isAbout = (theme: Theme) => world.theme === theme;
+    const doubts = isAbout("promotions") || isAbout("looks") ? 30 : 4;
     const shares: readonly (readonly [share: number, kind: Kind])[] = [
       [5, () => people.replace()],
-      [12, () => people.operate()],
-      [4, () => people.suspectNeedlessly()],
-      [13, (host) => this.#freeze(host)],
+      [isAbout("leased") ? 2 : 12, () => people.operate()],
+      [doubts, () => people.suspectNeedlessly()],
+      [isAbout("leased") ? 30 : 13, (host) => this.#freeze(host)],
       [10, (host) => this.#killPostgres(host)],
       [8, (host) => this.#powerOff(host)],
       [3, (host) => this.boot(host)],
-      [4, () => leader.elect()],
-      [15, (host) => this.#cut(host)],
+      [4, () => group.elect()],
+      [isAbout("leased") ? 60 : 15, (host) => this.#cut(host)],
       [2, () => world.network.mendAll()],
       [4, (host) => this.#killMember(host)],
-      [5, (host) => this.#killSupervisor(host)],
+      [isAbout("promotions") ? 15 : 5, (host) => this.#killSupervisor(host)],
       [3, (host) => this.#killBoth(host)],
-      [6, (host) => this.#setWallClock(host)],
+      [isAbout("leased") ? 20 : 6, (host) => this.#setWallClock(host)],
       [3, (host) => this.#spoilDisk(host)],
       [3, (host) => this.#spoilStarts(host)],
       // Three in ten, where that is what it is about.
-      [world.theme === "outsider" ? 43 : 0, () => people.nameOutsider()],
+      [isAbout("outsider") ? 43 : 0, () => people.nameOutsider()],
     ];
     this.#kinds = shares.flatMap(([share, kind]) => Array.from({ length: share }, () => kind));
   }
@@ -58,9 +68,9 @@ export class Faults {
     this.#world.network.mendAll();
     for (const host of this.#world.hosts) {
       this.boot(host);
-      this.#startMember(host);
+      this.startMember(host);
       if (!host.supervisor.isRunning) host.supervisor.begin();
-      if (host.process !== null) host.process.isFrozen = false;
+      host.process?.thaw();
       host.postgres.thaw();
       this.#mendDisk(host);
       host.supervisor.failingStarts = 0;
@@ -81,7 +91,7 @@ export class Faults {
     if (!host.isUp) return;
     this.#world.note(`${host.name} dies`);
     host.isUp = false;
-    host.process = null;
+    this.#endMember(host);
     host.postgres.crash();
     host.supervisor.losePower();
     this.#later(host, () => this.boot(host));
@@ -92,20 +102,26 @@ export class Faults {
     if (host.isUp) return;
     this.#world.note(`${host.name} boots`);
     host.isUp = true;
-    this.#startMember(host);
+    host.boots += 1;
+    this.startMember(host);
   }
 
-  #startMember(host: Host): void {
+  startMember(host: Host): void {
     if (host.process !== null || !host.isUp) return;
     host.lives += 1;
-    host.process = newProcess(host);
+    host.process = new MemberProcess(this.#world, this.#invariants, this.#group, host);
+  }
+
+  #endMember(host: Host): void {
+    host.process?.end();
+    host.process = null;
   }
 
   #killMember(host: Host): void {
     if (!host.isUp || host.process === null) return;
     this.#world.note(`${host.name}'s member killed`);
-    host.process = null;
-    this.#world.later(host, this.#world.chance.share() * MEMBER_RESTART_MS, () => this.#startMember(host));
+    this.#endMember(host);
+    this.#world.later(host, this.#world.chance.share() * MEMBER_RESTART_MS, () => this.startMember(host));
   }
 
   #killBoth(host: Host): void {
@@ -129,10 +145,10 @@ export class Faults {
     if (!isUp) return;
     if (this.#world.chance.is(0.6)) {
       if (process === null || process.isFrozen) return;
-      process.isFrozen = true;
+      process.freeze();
       this.#world.note(`${name}'s member freezes`);
       this.#later(host, () => {
-        process.isFrozen = false;
+        process.thaw();
         this.#world.note(`${name}'s member thaws`);
       });
     } else {
@@ -145,7 +161,8 @@ export class Faults {
 
   /** What befell a host is over after a while. */
   #later(host: Host, happen: () => void): void {
-    this.#world.later(host, this.#world.chance.share() * FAULT_MS_MAX, happen);
+    const longestMs = this.#world.theme === "leased" ? LEASED_FAULT_MS_MAX : FAULT_MS_MAX;
+    this.#world.later(host, this.#world.chance.share() * longestMs, happen);
   }
 
   // --- Network, clocks, disks ----------------------------------------------------------------------------------------

@@ -2,9 +2,11 @@ import type { Sabotage } from "./sabotage.ts";
 import { Simulation } from "./simulation.ts";
 import type { Theme } from "./world.ts";
 
-const QUIET_STEPS = 600;
-const STEPS_WITH_FAULTS = 4_000;
+const QUIET_STEPS = 300;
+const STEPS_WITH_FAULTS = 2_500;
 const STEPS_TO_HEAL = 60_000;
+/** What is broken on purpose need not heal; it may break more while it tries. */
+const STEPS_TO_HEAL_BROKEN = 3_000;
 
 /** One history: quiet growth, faults, then everything heals. @returns it at its end. */
 export function live(seed: number, sabotage: Sabotage | "none" = "none", theme: Theme = "all"): Simulation {
@@ -12,7 +14,8 @@ export function live(seed: number, sabotage: Sabotage | "none" = "none", theme: 
   for (let step = 0; step < QUIET_STEPS; step += 1) simulation.step(false);
   for (let step = 0; step < STEPS_WITH_FAULTS; step += 1) simulation.step(true);
   simulation.heal();
-  for (let step = 0; step < STEPS_TO_HEAL && !simulation.isWhole(); step += 1) simulation.step(false);
+  const stepsMax = sabotage === "none" ? STEPS_TO_HEAL : STEPS_TO_HEAL_BROKEN;
+  for (let step = 0; step < stepsMax && !simulation.isWhole(); step += 1) simulation.step(false);
   return simulation;
 }
 

@@ -5,10 +5,11 @@
 import type { Epoch } from "../../../src/base/ids.ts";
 import type { Change } from "../../../src/cluster/command.ts";
 import { type ClusterState, isNamedByReign, type Reign, rulesOf } from "../../../src/cluster/state.ts";
-import type { Action, Plan } from "../../../src/decision/plan.ts";
 import { areEnoughPledged, isLeasedReign } from "../../../src/decision/quorum.ts";
 import { REASONS } from "../../../src/decision/reasons.ts";
+import type { SupervisorRequest } from "../../../src/supervisor/protocol.ts";
 import type { Host } from "./host.ts";
+import type { MemberProcess } from "./member-process.ts";
 import type { WalRecord } from "./model-postgres.ts";
 import type { World } from "./world.ts";
 
@@ -179,21 +180,22 @@ export class Invariants {
 
   // --- What a member does (F7, F9, F10) ------------------------------------------------------------------------------
 
-  checkAction(host: Host, plan: Plan, action: Action): void {
-    if (action.kind === "stop") this.#checkStop(host, plan);
+  checkAction(host: Host, process: MemberProcess, action: SupervisorRequest): void {
+    if (action.kind === "stop") this.#checkStop(host, process);
     if (action.kind === "clone" && host.postgres.kind !== "absent") this.#checkClone(host, action);
   }
 
   /** F9: a primary that reigns and is not being replaced is stopped by nobody. */
-  #checkStop({ name, id, postgres, supervisor }: Host, plan: Plan): void {
+  #checkStop({ name, id, postgres, supervisor }: Host, { handedOver }: MemberProcess): void {
     const { reign } = this.#world.latest;
-    if (postgres.kind !== "primary" || postgres.isFrozen || plan.reason === "handing-over") return;
+    if (postgres.kind !== "primary" || postgres.isFrozen) return;
+    if (handedOver === supervisor.promises.walEpoch) return;
     const reigns = reign !== null && reign.primaryId === id && supervisor.promises.walEpoch === reign.epoch;
     if (reigns && reign.fence === null) this.#world.broken("F9", `${name} stops the primary that reigns`);
   }
 
   /** F7: data is replaced only for a reason that is one, and never by what lacks a commit that it has. */
-  #checkClone(host: Host, { replace, source }: Extract<Action, { kind: "clone" }>): void {
+  #checkClone(host: Host, { replace, source }: Extract<SupervisorRequest, { kind: "clone" }>): void {
     const { name, postgres } = host;
     if (replace === null) return;
     if (!this.#isReasonToClone(host, replace))
@@ -206,22 +208,17 @@ export class Invariants {
       this.#world.broken("F7", `${name} is cloned from ${from.name}, which lacks record ${lost.id}`);
   }
 
-  #isReasonToClone({ name, process, supervisor }: Host, replace: string): boolean {
+  #isReasonToClone({ name, supervisor }: Host, replace: string): boolean {
     if (replace.startsWith("an operation said")) return this.#toBeRebuilt.has(name);
-    if (replace.startsWith("PostgreSQL ended by itself"))
-      return (process?.failedStarts ?? 0) >= FAILED_STARTS;
+    if (replace.startsWith("PostgreSQL ended by itself")) return supervisor.failedStarts >= FAILED_STARTS;
     if (replace.startsWith("timeline ")) return true;
     return replace === supervisor.needsClone;
   }
 
-  /** F10: every hold of a member has a reason that can be explained. */
-  checkHold({ actions, reason }: Plan): void {
-    if (actions.length === 0) this.checkReason(reason);
-  }
-
+  /** F10: whatever is done or held has a reason that can be explained. */
   checkReason(reason: string): void {
     if (!Object.hasOwn(REASONS, reason))
-      this.#world.broken("F10", `a hold for '${reason}', which nobody can explain`);
+      this.#world.broken("F10", `something happens for '${reason}', which nobody can explain`);
   }
 
   // --- What is agreed (F6, F8) ---------------------------------------------------------------------------------------

@@ -1,7 +1,10 @@
 /** What a leader does that is broken on purpose. */
+import type { LeaseGrant } from "../../../src/agent/lease-grants.ts";
+import type { MemberId } from "../../../src/base/ids.ts";
 import type { Change } from "../../../src/cluster/command.ts";
-import { type ClusterState, isNamedByReign } from "../../../src/cluster/state.ts";
-import type { ClusterView } from "../../../src/decision/cluster-view.ts";
+import type { Consensus } from "../../../src/cluster/consensus.ts";
+import type { Observation } from "../../../src/cluster/observation.ts";
+import { type ClusterState, isNamedByReign, leaseMsOf } from "../../../src/cluster/state.ts";
 import type { Sabotage } from "./sabotage.ts";
 import type { World } from "./world.ts";
 
@@ -62,13 +65,37 @@ export function dishonestState(
   return { ...state, reign: { ...state.reign, inheritedRules: [] } };
 }
 
-/** What the leader sees, with one rule where two count. */
-export function dishonestView(sabotage: Sabotage | "none", view: ClusterView): ClusterView {
-  const { reign } = view.state;
-  if (sabotage === "trust-a-named-outsider") return trustingTheNamed(view);
-  if (sabotage !== "count-the-new-rule-alone" || !reign?.fence || reign.pendingCohort === null) return view;
-  const newest = { ...reign, cohort: reign.pendingCohort, pendingCohort: null };
-  return { ...view, state: { ...view.state, reign: newest } };
+/** Consensus, as a leader sees it that was broken on purpose. */
+export function dishonest(world: World, consensus: Consensus): Consensus {
+  if (world.sabotage === "none") return consensus;
+  return new Proxy(consensus, {
+    get(target, key) {
+      if (key === "state") return dishonestSight(world.sabotage, target.state);
+      if (key === "observations" && world.sabotage === "trust-a-named-outsider")
+        return trustingTheNamed(target.state, target.observations);
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+/** One rule where two count; or leases that are over at once. */
+function dishonestSight(sabotage: Sabotage | "none", state: ClusterState): ClusterState {
+  const { reign, spec } = state;
+  if (reign === null) return state;
+  if (sabotage === "appoint-before-the-lease-ends") {
+    const timing = { ...spec.timing, leaseMs: 1 };
+    return { ...state, spec: { ...spec, timing }, reign: { ...reign, leaseMsMax: 1 } };
+  }
+  if (sabotage !== "count-the-new-rule-alone" || reign.fence === null || reign.pendingCohort === null)
+    return state;
+  return { ...state, reign: { ...reign, cohort: reign.pendingCohort, pendingCohort: null } };
+}
+
+/** What a leader grants that believes leases to be short is long all the same. */
+export function honestGrant(world: World, grant: LeaseGrant): LeaseGrant {
+  if (world.sabotage !== "appoint-before-the-lease-ends") return grant;
+  return { ...grant, durationMs: leaseMsOf(world.latest) };
 }
 
 /** Who takes a name takes it in PostgreSQL, too. */
@@ -82,15 +109,18 @@ function namingTwice(state: ClusterState): ClusterState {
 }
 
 /** Whoever is named says that it is as far as everybody else. */
-function trustingTheNamed(view: ClusterView): ClusterView {
-  const named = view.state.reign?.fence?.preferredId ?? null;
-  if (named === null || isNamedByReign(view.state, named)) return view;
-  const standbys = [...view.observations.values()].flatMap(({ status: { postgres, promises } }) =>
+function trustingTheNamed(
+  state: ClusterState,
+  seen: ReadonlyMap<MemberId, Observation>,
+): ReadonlyMap<MemberId, Observation> {
+  const named = state.reign?.fence?.preferredId ?? null;
+  if (named === null || isNamedByReign(state, named)) return seen;
+  const standbys = [...seen.values()].flatMap(({ status: { postgres, promises } }) =>
     postgres.kind === "standby" ? [{ postgres, promises }] : [],
   );
   const [furthest] = standbys.sort((a, b) => b.postgres.receivedLsn - a.postgres.receivedLsn);
-  const observations = new Map(
-    [...view.observations].map(([memberId, observation]) => {
+  return new Map(
+    [...seen].map(([memberId, observation]) => {
       const { status } = observation;
       if (memberId !== named || status.postgres.kind !== "standby" || furthest === undefined)
         return [memberId, observation] as const;
@@ -100,5 +130,4 @@ function trustingTheNamed(view: ClusterView): ClusterView {
       return [memberId, { ...observation, status: { ...status, postgres, promises } }] as const;
     }),
   );
-  return { ...view, observations };
 }

@@ -23,6 +23,8 @@ export interface ModelWorld {
   /** The PostgreSQL at an address, if its host has power. */
   at(host: string): ModelPostgres | null;
   send(from: string, to: string, arrive: () => void): void;
+  /** The postmaster ended. */
+  ended(): void;
   corrupted(what: string): void;
 }
 
@@ -105,6 +107,7 @@ export class ModelPostgres {
     if (this.isRunning) {
       this.kind = "stopped";
       this.endedAtMs = this.#world.nowMs();
+      this.#world.ended();
     }
     this.#disconnect();
     this.#senders.clear();

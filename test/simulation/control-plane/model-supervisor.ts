@@ -2,12 +2,11 @@
  * A model of the supervisor beside one PostgreSQL. What it promises and how it counts a lease is production code; what it
  * does to PostgreSQL it does to the model. What it keeps on disk survives its own end, what it has in memory does not.
  */
-import type { Epoch, TimelineId } from "../../../src/base/ids.ts";
+import type { ClusterId, Epoch, TimelineId } from "../../../src/base/ids.ts";
 import type { Lsn } from "../../../src/base/lsn.ts";
 import type { MachineRequest } from "../../../src/cluster/machine-request.ts";
 import type { ManagedSettings } from "../../../src/cluster/managed-settings.ts";
-import type { MemberStatus, PostgresStatus, Promises } from "../../../src/cluster/observation.ts";
-import type { Action } from "../../../src/decision/plan.ts";
+import type { DiskStatus, MemberStatus, Promises } from "../../../src/cluster/observation.ts";
 import {
   extended,
   isStanding,
@@ -23,34 +22,40 @@ import {
   withPledge,
   withWal,
 } from "../../../src/supervisor/promises.ts";
+import type { DataDirectory, SupervisorLook, SupervisorRequest } from "../../../src/supervisor/protocol.ts";
 import type { ModelPostgres } from "./model-postgres.ts";
 
 export interface SupervisorWorld {
   /** The time of this host's own clock, which runs a little fast or slow. */
   hostMs(): number;
+  clusterId(): ClusterId;
   newSystem(): string;
   /** The PostgreSQL at an address, if a connection to it can be made. */
   connect(host: string): ModelPostgres | null;
 }
 
-/** What a look at the supervisor tells; `postgres` is for SQL to tell where a server runs. */
-export interface SupervisorSight {
-  readonly promises: Promises;
-  readonly settingsHash: string | null;
-  readonly lease: MemberStatus["lease"];
-  readonly stampMs: number;
-  readonly hasAside: boolean;
-  readonly needsClone: string | null;
-  readonly hasStandbySignal: boolean;
-  /** It runs. */
-  readonly isUp: boolean;
-  readonly isStopped: boolean;
-  readonly isPromoted: boolean;
-  /** Whose history it tells. */
-  readonly timeline: number;
-  /** Without a server: its data. */
-  readonly data: PostgresStatus;
+/** What changes something. */
+type ChangeRequest = MachineRequest | Extract<SupervisorRequest, { kind: "stop" }>;
+
+const MACHINE_REQUESTS: ReadonlySet<string> = new Set<ChangeRequest["kind"]>([
+  "initdb",
+  "clone",
+  "rewind",
+  "configure",
+  "start",
+  "reload",
+  "promote",
+  "release-lease",
+  "pledge",
+  "discard-aside",
+  "stop",
+]);
+
+export function isMachineRequest(request: SupervisorRequest): request is ChangeRequest {
+  return MACHINE_REQUESTS.has(request.kind);
 }
+
+const GIGABYTE = 1e9;
 
 /** How a thing that was asked for went. */
 export type Performed = "done" | "refused" | "ended-while-starting";
@@ -65,6 +70,8 @@ export class ModelSupervisor {
   needsClone: string | null = null;
   /** So many starts to come fail. */
   failingStarts = 0;
+  /** So often the server ended since it last took connections. */
+  failedStarts = 0;
   /** The next rewind breaks off in the middle. */
   breaksRewind = false;
   isDiskFull = false;
@@ -176,7 +183,7 @@ export class ModelSupervisor {
     this.#isReigning = false;
   }
 
-  #heldLease(): MemberStatus["lease"] {
+  #heldLease(): NonNullable<MemberStatus["lease"]> | null {
     const lease = this.#lease;
     const nowMs = this.#world.hostMs();
     if (!isStanding(lease, nowMs) || lease.epoch <= this.promises.pledgedEpoch) return null;
@@ -185,23 +192,45 @@ export class ModelSupervisor {
 
   // --- What it is asked ----------------------------------------------------------------------------------------------
 
-  look(): SupervisorSight | null {
-    if (!this.isRunning) return null;
-    const { settings } = this;
-    const { kind, isFrozen, server, hasStandbySignal, timeline } = this.#postgres;
+  /** This host's own time. */
+  get stampMs(): number {
+    return Math.floor(this.#world.hostMs());
+  }
+
+  look(): SupervisorLook {
+    const { settings, stampMs } = this;
+    const { kind, isFrozen, isRunning, server, hasStandbySignal, timeline, ancestors } = this.#postgres;
+    const isPromoted = this.#promoted === server && !this.faults.promotesWithoutSaying;
     return {
-      promises: this.promises,
-      settingsHash: settings === null ? null : JSON.stringify(settings),
-      lease: this.#heldLease(),
-      stampMs: Math.floor(this.#world.hostMs()),
-      hasAside: this.hasAside,
-      needsClone: this.needsClone,
+      postgresVersion: "18",
+      dataDirectory: this.#lookAtData(),
+      postmaster: isRunning
+        ? { pid: server, startedAtMs: 0, state: isFrozen ? "stopped" : "running", isPromoted }
+        : null,
       hasStandbySignal: kind === "absent" || hasStandbySignal,
-      isUp: this.#postgres.isRunning,
-      isStopped: isFrozen,
-      isPromoted: this.#promoted === server && !this.faults.promotesWithoutSaying,
-      timeline,
-      data: this.#lookAtData(),
+      stampMs,
+      lease: this.#heldLease(),
+      disks: [this.#lookAtDisk()],
+      promises: this.promises,
+      work: null,
+      settingsHash: settings === null ? null : JSON.stringify(settings),
+      needsClone: this.needsClone,
+      ancestors,
+      ancestorsOf: timeline as TimelineId,
+      lastExit: null,
+      hasAside: this.hasAside,
+    };
+  }
+
+  #lookAtDisk(): DiskStatus {
+    const isStalled = this.#postgres.isDiskStuck && !this.isDiskFull;
+    return {
+      place: "data",
+      lastSyncMs: 1,
+      pendingMs: isStalled ? 60_000 : null,
+      freeBytes: this.isDiskFull ? 0 : GIGABYTE,
+      totalBytes: GIGABYTE,
+      isFull: this.isDiskFull,
     };
   }
 
@@ -210,37 +239,27 @@ export class ModelSupervisor {
     return this.#lie;
   }
 
-  #lookAtData(): PostgresStatus {
+  #lookAtData(): DataDirectory {
     const { kind, isFinal, wal, system, timeline } = this.#postgres;
     if (kind === "absent") return { kind };
     return {
-      kind: "stopped",
+      kind: "present",
+      clusterId: this.#world.clusterId(),
       systemIdentifier: system,
       timeline: timeline as TimelineId,
       checkpointLsn: (isFinal ? wal.length - 1 : 0) as Lsn,
-      isClean: isFinal,
-      ...(isFinal || this.faults.liesAboutItsEnd ? { isFinal: true } : {}),
+      state: isFinal || this.faults.liesAboutItsEnd ? "shut down" : "in production",
     };
   }
 
-  /** Carries out an action as supervisor and SQL do. */
-  perform(action: Action): Performed {
-    if (action.kind === "provision" || action.kind === "checkpoint") return this.#ask(action.kind);
+  /** Carries out what it is asked to. */
+  perform(request: ChangeRequest): Performed {
     if (!this.isRunning) return "refused";
-    if (action.kind === "start") return this.#start(action.epoch);
-    return this.#isDone(action) ? "done" : "refused";
+    if (request.kind === "start") return this.#start(request.epoch);
+    return this.#isDone(request) ? "done" : "refused";
   }
 
-  /** By SQL. */
-  #ask(what: "provision" | "checkpoint"): Performed {
-    const postgres = this.#postgres;
-    if (!postgres.isRunning || postgres.isFrozen || postgres.isDiskStuck) return "refused";
-    if (what === "provision") postgres.hasRoles = true;
-    else if (postgres.kind === "primary") postgres.checkpointTimeline = postgres.timeline;
-    return "done";
-  }
-
-  #isDone(action: Exclude<MachineRequest, { kind: "start" }> | Extract<Action, { kind: "stop" }>): boolean {
+  #isDone(action: Exclude<ChangeRequest, { kind: "start" }>): boolean {
     switch (action.kind) {
       case "pledge":
         return this.#pledge(action.epoch);
@@ -293,7 +312,12 @@ export class ModelSupervisor {
     this.#reload();
   }
 
-  #configure({ epoch, timelines, settings, needsLease }: Extract<Action, { kind: "configure" }>): boolean {
+  #configure({
+    epoch,
+    timelines,
+    settings,
+    needsLease,
+  }: Extract<MachineRequest, { kind: "configure" }>): boolean {
     if (this.#postgres.isDiskStuck) return false;
     if (needsLease === true && !this.#holdsLease(epoch)) return false;
     if (needsLease === true) this.#isReigning = true;
@@ -317,6 +341,7 @@ export class ModelSupervisor {
     this.promises = withNewest(this.promises, epoch);
     if (this.failingStarts > 0 || this.#postgres.isDiskStuck) {
       this.failingStarts = Math.max(0, this.failingStarts - 1);
+      this.failedStarts += 1;
       return "ended-while-starting";
     }
     if (!this.#postgres.start(settings)) return "refused";
@@ -324,7 +349,7 @@ export class ModelSupervisor {
     return "done";
   }
 
-  #promote({ epoch, timelines, needsLease }: Extract<Action, { kind: "promote" }>): boolean {
+  #promote({ epoch, timelines, needsLease }: Extract<MachineRequest, { kind: "promote" }>): boolean {
     if (refusePledged(this.promises, epoch) !== null || this.#postgres.isDiskStuck) return false;
     if (needsLease && !this.#holdsLease(epoch)) return false;
     if (!this.#postgres.isRunning) return false;
@@ -342,7 +367,7 @@ export class ModelSupervisor {
     return true;
   }
 
-  #clone(action: Extract<Action, { kind: "clone" }>): boolean {
+  #clone(action: Extract<MachineRequest, { kind: "clone" }>): boolean {
     const source = this.#world.connect(action.source.host);
     if (source === null || source.isFrozen || !source.isRunning || !source.hasRoles) return false;
     if (this.#postgres.isRunning || this.#postgres.isDiskStuck) return false;
@@ -353,10 +378,11 @@ export class ModelSupervisor {
     this.#postgres.copyFrom(source);
     this.promises = withWal(this.promises, action);
     this.needsClone = null;
+    this.failedStarts = 0;
     return true;
   }
 
-  #rewind(action: Extract<Action, { kind: "rewind" }>): boolean {
+  #rewind(action: Extract<MachineRequest, { kind: "rewind" }>): boolean {
     const source = this.#world.connect(action.source.host);
     if (this.#postgres.kind !== "stopped" || this.#postgres.isDiskStuck || this.needsClone !== null)
       return false;

@@ -12,8 +12,8 @@ export class Network {
   readonly #chance: Chance;
   /** `from>to`: what is sent that way is lost. */
   readonly #cut = new Set<string>();
-  #underWay: Message[] = [];
-  #nextAtMs = Number.POSITIVE_INFINITY;
+  /** Next to arrive last; of two at one time, the one that was sent first comes first. */
+  readonly #underWay: Message[] = [];
 
   constructor(chance: Chance) {
     this.#chance = chance;
@@ -53,17 +53,23 @@ export class Network {
   /** The same with a delay that the caller chose; `from` may be `to`: then it is a timer of that host. */
   after(delayMs: number, from: string, to: string, nowMs: number, arrive: () => void): void {
     const atMs = nowMs + delayMs;
-    this.#underWay.push({ from, to, atMs, arrive });
-    this.#nextAtMs = Math.min(this.#nextAtMs, atMs);
+    let low = 0;
+    let high = this.#underWay.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#underWay[middle]?.atMs ?? 0) > atMs) low = middle + 1;
+      else high = middle;
+    }
+    this.#underWay.splice(low, 0, { from, to, atMs, arrive });
   }
 
-  /** Lets arrive what is due and comes through, in the order of arrival. */
-  deliver(nowMs: number): void {
-    if (nowMs < this.#nextAtMs) return;
-    const due = this.#underWay.filter(({ atMs }) => atMs <= nowMs).sort((a, b) => a.atMs - b.atMs);
-    this.#underWay = this.#underWay.filter(({ atMs }) => atMs > nowMs);
-    this.#nextAtMs = Math.min(...this.#underWay.map(({ atMs }) => atMs));
-    for (const { from, to, arrive } of due) if (this.carries(from, to)) arrive();
+  /** Takes the next that arrives until then. Null: nothing does. `arrive` does nothing if it does not come through. */
+  next(untilMs: number): { readonly atMs: number; readonly arrive: () => void } | null {
+    const message = this.#underWay.at(-1);
+    if (message === undefined || message.atMs > untilMs) return null;
+    this.#underWay.pop();
+    const { from, to, atMs, arrive } = message;
+    return { atMs, arrive: () => (this.carries(from, to) ? arrive() : undefined) };
   }
 
   #delayMs(): number {

@@ -3,13 +3,14 @@
  *
  * Raft is taken for granted here (it has its own simulation): there is one log, and every member knows a beginning of it.
  */
-import type { Epoch, LogIndex } from "../../../src/base/ids.ts";
+import type { LogIndex } from "../../../src/base/ids.ts";
+import type { ConfigTarget } from "../../../src/cluster/consensus.ts";
 import { FEATURE_LEVEL } from "../../../src/cluster/feature-level.ts";
 import { DEFAULT_TAGS } from "../../../src/cluster/member.ts";
 import { type ClusterState, memberById } from "../../../src/cluster/state.ts";
 import { clusterState, id, member } from "../../support/situation.ts";
 import { Chance } from "./chance.ts";
-import { type Host, hostMsOf, isAlive, newProcess } from "./host.ts";
+import { type Host, hostMsOf, isAlive } from "./host.ts";
 import { ModelPostgres } from "./model-postgres.ts";
 import { ModelSupervisor } from "./model-supervisor.ts";
 import { Network } from "./network.ts";
@@ -19,8 +20,11 @@ export class InvariantBroken extends Error {
   override readonly name = "InvariantBroken";
 }
 
-/** What a history is mostly about. `outsider`: the last member is in no cohort, and people keep asking for it. */
-export type Theme = "all" | "outsider";
+/**
+ * What a history is mostly about. `outsider`: the last member is in no cohort, and people keep asking for it. `leased`: the primary
+ * acknowledges alone. `promotions`: they take long, and reigns are short. `looks`: they take long, and reigns are short.
+ */
+export type Theme = "all" | "outsider" | "leased" | "promotions" | "looks";
 
 const LEASE_MS = 3_000;
 const TRACE_TOLD = 80;
@@ -36,19 +40,16 @@ export class World {
   hosts: readonly Host[] = [];
   /** True time. */
   nowMs = 1_000;
+  /** Who was elected last. */
   leader: Host;
-  /** Of the leader's process: another life of it does not lead any more. */
-  leaderBootId: string;
-  /** By the leader's own clock. */
-  leadingSinceMs = 0;
-  /** When the leader handed back a stamp last, by its own clock. */
-  grantedAtMs: number | null = null;
-  /** How far the leader saw the primary of a reign. */
-  primarySeen: { readonly epoch: Epoch; readonly lsn: number } | null = null;
+  /** Who votes, and who only learns. */
+  config: ConfigTarget;
   isHealed = false;
+  #broken: InvariantBroken | null = null;
   #systems = 0;
   #machines = 0;
   #operations = 0;
+  #commands = 0;
 
   constructor(seed: number, size: number, sabotage: Sabotage | "none", theme: Theme) {
     this.theme = theme;
@@ -59,7 +60,7 @@ export class World {
     const plain = clusterState().spec;
     // Shorter than usual, so that more of what befalls a host outlasts it.
     const spec = { ...plain, timing: { ...plain.timing, leaseMs: LEASE_MS } };
-    const isLeased = seed % 3 === 1;
+    const isLeased = theme === "leased" || seed % 3 === 1;
     this.states = [
       clusterState({
         spec: isLeased ? { ...spec, durability: { mode: "async", maxLagBytes: 1_000_000 } } : spec,
@@ -74,7 +75,7 @@ export class World {
       }),
     ];
     this.leader = this.chance.pick(hosts);
-    this.leaderBootId = this.leader.process?.bootId ?? "";
+    this.config = { voters: hosts.map((host) => host.id), learners: [] };
   }
 
   /** A new machine, with nothing on it. */
@@ -88,6 +89,10 @@ export class World {
       carries: (from, to) => this.network.carries(from, to),
       at: (address) => this.#powered(address),
       send: (from, to, arrive) => this.network.send(from, to, this.nowMs, arrive),
+      ended: () => {
+        supervisor.failedStarts += 1;
+        this.later(host, this.chance.share() * 4, () => host.process?.hearOfAnEnd());
+      },
       corrupted: (what) => this.broken("F1", what),
     });
     const supervisor = new ModelSupervisor(postgres, {
@@ -95,6 +100,7 @@ export class World {
         const isByWall = this.sabotage === "count-a-lease-by-the-wall-clock";
         return hostMsOf(host, this.nowMs) + (isByWall ? host.wallOffsetMs : 0);
       },
+      clusterId: () => this.latest.clusterId,
       newSystem: () => this.#newSystem(name),
       connect: (address) => (this.network.connects(name, address) ? this.#powered(address) : null),
     });
@@ -112,13 +118,13 @@ export class World {
       postgres,
       supervisor,
       isUp: true,
+      boots: 1,
       known: 0 as LogIndex,
-      lives: 1,
+      lives: 0,
       process: null,
       clock,
       wallOffsetMs: 0,
     };
-    host.process = newProcess(host);
     this.hosts = [...this.hosts, host];
     return host;
   }
@@ -154,16 +160,25 @@ export class World {
     return memberById(this.latest, host.id) !== undefined;
   }
 
-  voters(): readonly Host[] {
-    return this.hosts.filter((host) => this.isMember(host));
+  /** The index of what was agreed last. */
+  get end(): LogIndex {
+    return (this.states.length - 1) as LogIndex;
   }
 
   hasMajority(host: Host): boolean {
-    const voters = this.voters();
-    const reached = voters.filter(
-      (other) => other === host || (isAlive(other) && this.network.connects(host.name, other.name)),
+    const { voters } = this.config;
+    if (!voters.includes(host.id) || !isAlive(host)) return false;
+    const reached = this.hosts.filter(
+      (other) =>
+        voters.includes(other.id) &&
+        (other === host || (isAlive(other) && this.network.connects(host.name, other.name))),
     );
-    return voters.includes(host) && isAlive(host) && reached.length * 2 > voters.length;
+    return reached.length * 2 > voters.length;
+  }
+
+  newCommandId(): string {
+    this.#commands += 1;
+    return `c-${this.#commands}`;
   }
 
   newOperationId(): string {
@@ -193,6 +208,17 @@ export class World {
     this.network.after(delayMs, host.name, host.name, this.nowMs, happen);
   }
 
+  /** Time passes, and what is due in it happens, in order. */
+  pass(durationMs: number, afterEach: () => void): void {
+    const untilMs = this.nowMs + durationMs;
+    for (let due = this.network.next(untilMs); due !== null; due = this.network.next(untilMs)) {
+      this.nowMs = Math.max(this.nowMs, due.atMs);
+      due.arrive();
+      afterEach();
+    }
+    this.nowMs = untilMs;
+  }
+
   // --- What is told --------------------------------------------------------------------------------------------------
 
   describe(): string {
@@ -208,13 +234,19 @@ export class World {
   }
 
   note(what: string): void {
-    this.trace.push(`${String(this.nowMs).padStart(7)} ${what}`);
+    this.trace.push(`${this.nowMs.toFixed(0).padStart(7)} ${what}`);
   }
 
   broken(invariant: string, what: string): never {
     this.note(`${invariant} BROKEN: ${what}`);
-    throw new InvariantBroken(
+    this.#broken ??= new InvariantBroken(
       `${invariant}: ${what}\n${this.describe()}\n${this.trace.slice(-TRACE_TOLD).join("\n")}`,
     );
+    throw this.#broken;
+  }
+
+  /** Production code may have caught it. */
+  throwWhatIsBroken(): void {
+    if (this.#broken !== null) throw this.#broken;
   }
 }

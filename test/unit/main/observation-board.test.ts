@@ -91,6 +91,22 @@ test("an earlier life that is heard of late, from somebody else, does not take t
   expect(seen(board)?.status.sequence).toBe(2);
 });
 
+test("a life that is counted is the present one whatever came late of the one before, and with whatever age", () => {
+  const board = new ObservationBoard(M1);
+  const lived = (life: number, sequence: number, ageMs: number) => ({
+    status: { ...status(M2, sequence, "idle", `life ${life}`), life },
+    ageMs,
+  });
+  // Read all at once by a process that was frozen: the ages are of when it was sent.
+  board.takeStatus(M2, lived(1, 90, 10), 9_000);
+  board.takeStatus(M2, lived(2, 1, 50), 9_000);
+  expect(seen(board)?.status).toMatchObject({ life: 2, sequence: 1 });
+  board.takeStatus(M2, lived(1, 91, 0), 9_100);
+  expect(seen(board)?.status).toMatchObject({ life: 2, sequence: 1 });
+  board.takeStatus(M2, lived(2, 2, 0), 9_200);
+  expect(seen(board)?.status).toMatchObject({ life: 2, sequence: 2 });
+});
+
 test("a joiner that replays the past does not forget who is connected", () => {
   const board = new ObservationBoard(M1);
   board.setLeader(M1);
