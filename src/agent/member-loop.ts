@@ -7,6 +7,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
+import type { BreakGlassStatus } from "../cluster/break-glass.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import { FEATURE_LEVEL } from "../cluster/feature-level.ts";
 import type { MemberStatus, Observation, PrimaryStatus, SynchronousStatus } from "../cluster/observation.ts";
@@ -40,6 +41,8 @@ export interface MemberLoopOptions {
   readonly local: LocalPostgres | null;
   /** Null: the host's owner has none. */
   readonly hooks: HooksPort | null;
+  /** Who is let in here for a while. Absent, or null: nobody. */
+  readonly breakGlass?: () => BreakGlassStatus | null;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -271,6 +274,7 @@ export class MemberLoop {
   #publish(look: LocalLook, plan: Plan): void {
     const { selfId, bootId, life, version, consensus, hooks, log } = this.#options;
     const pendingRestart = this.#checks?.pendingRestart ?? [];
+    const breakGlass = this.#options.breakGlass?.() ?? null;
     const access = accessStatus(consensus.state, look);
     const detail = this.#failure ?? plan.detail ?? access?.problem ?? null;
     this.#sequence += 1;
@@ -292,6 +296,7 @@ export class MemberLoop {
       disks: look.disks,
       lease: look.lease ?? null,
       ...(access === null ? {} : { access }),
+      ...(breakGlass === null ? {} : { breakGlass }),
       ...(look.postgresMajor == null ? {} : { postgresMajor: look.postgresMajor }),
       ...(this.#checks === null
         ? {}

@@ -2,6 +2,7 @@ import { Elysia } from "elysia";
 import { authorize, type Need, NOBODY, type Origin } from "./access.ts";
 import { accessRoutes } from "./access-routes.ts";
 import { auditRoutes } from "./audit-routes.ts";
+import { breakGlassRoutes } from "./break-glass-routes.ts";
 import { clusterRoutes } from "./cluster-routes.ts";
 import { consensusRoutes } from "./consensus-routes.ts";
 import { failoverRoutes } from "./failover-routes.ts";
@@ -130,6 +131,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
     .use(policyRoutes(ports))
     .use(parameterRoutes(ports))
     .use(accessRoutes(ports))
+    .use(breakGlassRoutes(ports))
     .use(failoverRoutes(ports))
     .use(memberRoutes(ports))
     .use(tokenRoutes(ports, tokenUse))

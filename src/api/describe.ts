@@ -1,6 +1,7 @@
 import { unreachable } from "../base/assert.ts";
 import type { MemberId } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
+import { expiresAtMs, isOpen } from "../cluster/break-glass.ts";
 import type { StoredEvent } from "../cluster/consensus.ts";
 import type { Member, MemberTags } from "../cluster/member.ts";
 import { type HookResult, type MemberStatus, positionOf } from "../cluster/observation.ts";
@@ -90,8 +91,23 @@ export function describeCluster(
   };
 }
 
-/** What the primary says of itself that its owner may not have meant. */
+/** What the primary says of itself that its owner may not have meant, and what must not be forgotten. */
 function describeWarnings(sight: Sight): ClusterDocument["warnings"] {
+  return [...describeUnguarded(sight), ...describeBreakGlass(sight.state)];
+}
+
+function describeBreakGlass({ breakGlass = [], tokens }: ClusterState): ClusterDocument["warnings"] {
+  return breakGlass.filter(isOpen).map((grant) => {
+    const who = tokens.find(({ id }) => id === grant.by)?.name ?? grant.by;
+    return {
+      code: "break-glass-open",
+      text: `Break-glass access is open for ${who} from ${grant.address} until ${toInstant(expiresAtMs(grant) ?? 0)}: ${grant.reason}`,
+      hint: `'guacamole break-glass revoke ${grant.id}' ends it.`,
+    };
+  });
+}
+
+function describeUnguarded(sight: Sight): ClusterDocument["warnings"] {
   const { reign, spec } = sight.state;
   const postgres = reign === null ? undefined : statusOf(sight, reign.primaryId)?.postgres;
   const unguarded = postgres?.kind === "primary" ? (postgres.unguarded ?? []) : [];

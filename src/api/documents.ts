@@ -193,7 +193,7 @@ export const DurabilitySchema = t.Union([QuorumDurabilitySchema, AsyncDurability
 
 const WarningSchema = t.Object(
   {
-    code: t.Literal("commits-unguarded"),
+    code: t.Union([t.Literal("commits-unguarded"), t.Literal("break-glass-open")]),
     text: t.String(),
     hint: t.String({ description: "What to do about it" }),
   },

@@ -1,4 +1,5 @@
 import { Elysia, t } from "elysia";
+import { type BreakGlassPolicy, breakGlassPolicyOf } from "../cluster/break-glass.ts";
 import {
   type ClusterSpec,
   type Durability,
@@ -9,6 +10,12 @@ import {
   votersMaxOf,
 } from "../cluster/spec.ts";
 import { type ClusterState, leaseMsOf, memberName } from "../cluster/state.ts";
+import {
+  type BreakGlassPolicyChange,
+  BreakGlassPolicyChangeSchema,
+  type BreakGlassPolicyDocument,
+  BreakGlassPolicySchema,
+} from "./break-glass-documents.ts";
 import { idempotent } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import { describeCohort, describeMember, describeTags, roleOf, toInstant } from "./describe.ts";
@@ -92,6 +99,48 @@ export function policyRoutes(ports: ApiPorts) {
         detail: describeRoute("viewer", "cluster", "What operators want of the cluster"),
       },
     )
+    .get(
+      "/v1/access/break-glass/policy",
+      async ({ query, set }) => {
+        const { state } = await lookWith(ports, query);
+        set.headers["etag"] = etagOf(state);
+        return describeBreakGlassPolicy(state);
+      },
+      {
+        query: consistencyQuery,
+        response: { 200: BreakGlassPolicySchema },
+        detail: describeRoute("viewer", "access", "What is asked of break-glass access"),
+      },
+    )
+    .patch(
+      "/v1/access/break-glass/policy",
+      async ({ body, request, headers, set }) => {
+        const wish = wishOf(
+          ports,
+          callerOf(request),
+          "break-glass-policy",
+          headers["idempotency-key"] ?? null,
+        );
+        const { state } = look(ports);
+        const generation = requireMatch(state, headers["if-match"] ?? null);
+        const spec = { ...state.spec, breakGlass: changedBreakGlass(state, body) };
+        await submit(ports, wish, { kind: "change-spec", generation, spec });
+        const now = look(ports).state;
+        set.headers["etag"] = etagOf(now);
+        return describeBreakGlassPolicy(now);
+      },
+      {
+        body: BreakGlassPolicyChangeSchema,
+        headers: specChangeHeaders,
+        response: { 200: BreakGlassPolicySchema },
+        detail: describeRoute(
+          "admin",
+          "access",
+          "Change what is asked of break-glass access",
+          "Only what is named changes, and only for what is asked for from then on.",
+        ),
+      },
+    )
     .get("/v1/pause", async ({ query }) => describePauses((await lookWith(ports, query)).state), {
       query: consistencyQuery,
       response: { 200: PausesSchema },
@@ -133,6 +182,27 @@ export function policyRoutes(ports: ApiPorts) {
         detail: describeRoute("operator", "cluster", "Take a reason back, or all of them"),
       },
     );
+}
+
+function describeBreakGlassPolicy({ spec, generation }: ClusterState): BreakGlassPolicyDocument {
+  const { approvals, durationMsDefault, durationMsMax } = breakGlassPolicyOf(spec);
+  return {
+    generation,
+    approvals,
+    defaultSeconds: durationMsDefault / 1_000,
+    maxSeconds: durationMsMax / 1_000,
+  };
+}
+
+/** @throws {ApiProblem} 422 where what is asked for by default would be more than is allowed. */
+function changedBreakGlass({ spec }: ClusterState, change: BreakGlassPolicyChange): BreakGlassPolicy {
+  const present = breakGlassPolicyOf(spec);
+  const { approvals = present.approvals, defaultSeconds, maxSeconds } = change;
+  const durationMsDefault = defaultSeconds === undefined ? present.durationMsDefault : defaultSeconds * 1_000;
+  const durationMsMax = maxSeconds === undefined ? present.durationMsMax : maxSeconds * 1_000;
+  if (durationMsDefault > durationMsMax)
+    throw contradiction("defaultSeconds", "it would be more than maxSeconds, which is the most there may be");
+  return { approvals, durationMsDefault, durationMsMax };
 }
 
 /** @throws {ApiProblem} 422 where the result would contradict itself, with the names that do. */

@@ -1,5 +1,6 @@
 import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { auditCommand } from "./audit-command.ts";
+import { breakGlassCommand } from "./break-glass-commands.ts";
 import { initCommand, statusCommand } from "./cluster-commands.ts";
 import { type CompletionCommand, renderCompletion } from "./completion.ts";
 import { configCommand } from "./config-commands.ts";
@@ -66,6 +67,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(topologyCommand(ports))
     .addCommand(configCommand(ports))
     .addCommand(hbaCommand(ports))
+    .addCommand(breakGlassCommand(ports))
     .addCommand(pauseCommand(ports))
     .addCommand(resumeCommand(ports))
     .addCommand(memberCommand(ports))

@@ -172,4 +172,33 @@ const REFUSALS: Readonly<Record<RefusalCode, { readonly message: string; readonl
     message: "There are as many tokens as there may be.",
     hint: "Revoke those that nobody uses: 'guacamole token list' shows when each was used last.",
   },
+  "too-many-break-glass": {
+    message: "As many break-glass grants stand as there may be.",
+    hint: "Revoke one: 'guacamole break-glass list' shows them.",
+  },
+  "break-glass-unknown": {
+    message: "There is no break-glass grant of this id.",
+    hint: "See 'guacamole break-glass list'.",
+  },
+  "break-glass-ended": {
+    message: "This break-glass access has ended.",
+    hint: "Ask for it anew: 'guacamole break-glass request'.",
+  },
+  "break-glass-open": {
+    message: "This break-glass access is open already; it needs no approval any more.",
+    hint: null,
+  },
+  "break-glass-not-approved": {
+    message: "This break-glass access is not open yet.",
+    hint: "Somebody else approves it: 'guacamole break-glass approve'.",
+  },
+  "break-glass-same-asker": {
+    message:
+      "Whoever asked cannot approve it: nor can a token that it made, one that was made since, or the same one twice.",
+    hint: "Somebody else does so, with an admin token of their own.",
+  },
+  "break-glass-too-long": {
+    message: "It would last longer than the policy allows.",
+    hint: "'guacamole break-glass policy' shows how long it may last, extensions included.",
+  },
 };

@@ -11,6 +11,12 @@ import { assert, unreachable } from "../base/assert.ts";
 import { EPOCH_ZERO, type Generation, type MemberId } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
 import { type Applied, accept, type ChangeOf, event, refuse, withMember } from "./applied.ts";
+import {
+  approveBreakGlass,
+  endBreakGlass,
+  extendBreakGlass,
+  requestBreakGlass,
+} from "./apply-break-glass.ts";
 import { noteHook } from "./apply-hooks.ts";
 import { addMember, createJoinToken, setMemberTags, setMemberVoting } from "./apply-members.ts";
 import { acceptLoss, changeSpec, pause, resume } from "./apply-policy.ts";
@@ -111,6 +117,14 @@ function applyFormed(
       return cancelSwitchover(state, command, change);
     case "note-hook":
       return noteHook(state, command, change);
+    case "request-break-glass":
+      return requestBreakGlass(state, command, change);
+    case "approve-break-glass":
+      return approveBreakGlass(state, command, change);
+    case "extend-break-glass":
+      return extendBreakGlass(state, command, change);
+    case "end-break-glass":
+      return endBreakGlass(state, command, change);
     case "abort-switchover":
       return abortSwitchover(state, command, change);
     case "progress-operation":

@@ -1,5 +1,6 @@
 import type { ClusterId, Epoch, Generation, MemberId } from "../base/ids.ts";
 import type { Position } from "../base/lsn.ts";
+import type { BreakGlassEnd } from "./break-glass.ts";
 import type { Member, MemberTags, VotingWish } from "./member.ts";
 import type { Ancestor, HookResult, TimelineEpoch } from "./observation.ts";
 import type { ClusterSpec } from "./spec.ts";
@@ -182,6 +183,20 @@ export type Change =
   | { readonly kind: "cancel-switchover"; readonly scheduleId: string; readonly reason: string | null }
   /** A program of a host's owner was run, and this came of it: for the record. */
   | ({ readonly kind: "note-hook"; readonly memberId: MemberId } & Omit<HookResult, "atMs">)
+  /** A superuser for whoever asks, for a while, from one address. The password stays with whoever asked. */
+  | {
+      readonly kind: "request-break-glass";
+      readonly grantId: string;
+      readonly role: string;
+      readonly verifier: string;
+      readonly reason: string;
+      readonly address: string;
+      readonly durationMs: number;
+    }
+  | { readonly kind: "approve-break-glass"; readonly grantId: string }
+  /** For so much longer. */
+  | { readonly kind: "extend-break-glass"; readonly grantId: string; readonly durationMs: number }
+  | { readonly kind: "end-break-glass"; readonly grantId: string; readonly why: BreakGlassEnd }
   | { readonly kind: "abort-switchover"; readonly operationId: string; readonly reason: string }
   | {
       readonly kind: "progress-operation";
@@ -240,7 +255,14 @@ export type RefusalCode =
   | "too-many-voters"
   | "token-unknown"
   | "token-name-taken"
-  | "too-many-tokens";
+  | "too-many-tokens"
+  | "too-many-break-glass"
+  | "break-glass-unknown"
+  | "break-glass-ended"
+  | "break-glass-open"
+  | "break-glass-not-approved"
+  | "break-glass-same-asker"
+  | "break-glass-too-long";
 
 /** Something that happened, for people and for `/v1/events`. */
 export interface ClusterEvent {

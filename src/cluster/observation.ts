@@ -1,5 +1,6 @@
 import type { Epoch, MemberId, TimelineId } from "../base/ids.ts";
 import type { Lsn, Position } from "../base/lsn.ts";
+import type { BreakGlassStatus } from "./break-glass.ts";
 
 /**
  * What a member says of itself. Travels between members as JSON, is kept in memory only, never in the log: only
@@ -44,6 +45,8 @@ export interface MemberStatus {
   readonly postgresMajor?: number;
   /** Which rules for connections PostgreSQL has. Absent: guacamole's defaults, and nothing else is wanted. */
   readonly access?: AccessStatus;
+  /** Who is let in here for a while. Absent: nobody is, or lately was. */
+  readonly breakGlass?: BreakGlassStatus;
   /** Under which lease PostgreSQL may reign now. Absent or null: none is held. */
   readonly lease?: { readonly epoch: Epoch; readonly remainingMs: number } | null;
 }

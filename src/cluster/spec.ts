@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../base/result.ts";
+import type { BreakGlassPolicy } from "./break-glass.ts";
 import type { AccessSpec } from "./hba-rule.ts";
 import type { ParameterLayers } from "./parameters.ts";
 
@@ -16,6 +17,8 @@ export interface ClusterSpec {
   readonly access?: AccessSpec;
   /** From feature level 4 on. Absent: PostgreSQL's base files say it all. */
   readonly postgres?: PostgresSpec;
+  /** Absent: `DEFAULT_BREAK_GLASS`. */
+  readonly breakGlass?: BreakGlassPolicy;
 }
 
 /** How PostgreSQL is configured, beside what guacamole owns. */

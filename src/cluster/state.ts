@@ -1,5 +1,6 @@
 import type { ClusterId, Epoch, Generation, MemberId, TimelineId } from "../base/ids.ts";
 import type { Position } from "../base/lsn.ts";
+import type { BreakGlassGrant } from "./break-glass.ts";
 import type { Member } from "./member.ts";
 import type { Ancestor, TimelineEpoch } from "./observation.ts";
 import type { ClusterSpec } from "./spec.ts";
@@ -47,6 +48,8 @@ export interface ClusterState {
   readonly acceptedLoss?: AcceptedLoss | null;
   /** A switchover that is to happen at a time. Absent or null: there is none. */
   readonly scheduledSwitchover?: ScheduledSwitchover | null;
+  /** Superusers for a while: those that stand, and the latest that have ended, oldest first. Absent: none ever was. */
+  readonly breakGlass?: readonly BreakGlassGrant[];
 }
 
 /** Done once, by whoever leads when its time has come; given up with a reason where it cannot be done then. */

@@ -25,13 +25,22 @@ import { chooseSuccessor } from "./choose-successor.ts";
 import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
 import { type ClusterView, dataMembers, heardStandby, isHeard, stayingDataMembers } from "./cluster-view.ts";
 import { crashLoop } from "./crash-loop.ts";
+import { decideEnd } from "./decide-break-glass.ts";
 import { decideCohort } from "./decide-cohort.ts";
 import { decideSchedule } from "./decide-schedule.ts";
 import { judgePrimary, type Lost, PROMOTION_MS_MAX } from "./suspicion.ts";
 
 export function decideCluster(view: ClusterView): ClusterDecision {
   const urgent = decideUrgent(view);
-  return urgent.kind === "propose" ? urgent : (decideSchedule(view, urgent) ?? urgent);
+  if (urgent.kind === "propose") return urgent;
+  return decideSchedule(view, urgent) ?? decideBreakGlassEnd(view) ?? urgent;
+}
+
+/** For the record: each member has ended it by then, or does. */
+function decideBreakGlassEnd({ state, observations, nowWallMs }: ClusterView): ClusterDecision | null {
+  const primary = state.reign === null ? undefined : observations.get(state.reign.primaryId);
+  const change = decideEnd(state.breakGlass ?? [], primary?.status.breakGlass, nowWallMs);
+  return change === null ? null : propose(change, "break-glass-over");
 }
 
 function decideUrgent(view: ClusterView): ClusterDecision {

@@ -51,6 +51,7 @@ export const REASONS = {
   "switchover-asking": "A scheduled switchover is due; the primary's host is asked whether it may hand over.",
   "switchover-given-up": "A scheduled switchover cannot be done at its time, and is given up.",
   "switchover-target-lost": "The switchover's target does not stream any more.",
+  "break-glass-over": "The time of a break-glass access is over.",
   "cohort-growing": "A standby streams and joins the synchronous standbys.",
   "cohort-shrinking": "A synchronous standby is lost and leaves the synchronous standbys.",
   "cohort-strengthening": "More standbys must acknowledge a commit, now that there are enough.",

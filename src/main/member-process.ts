@@ -8,6 +8,7 @@
  */
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
+import { BreakGlassLoop } from "../agent/break-glass-loop.ts";
 import { LeaderLoop } from "../agent/leader-loop.ts";
 import { LEASE_METHOD, type LeaseGrant, parseLeaseGrant } from "../agent/lease-grants.ts";
 import { MemberLoop } from "../agent/member-loop.ts";
@@ -43,6 +44,7 @@ import { DEFAULT_SPEC } from "../cluster/spec.ts";
 import { featureLevelOf, memberName } from "../cluster/state.ts";
 import { createAuthority, createKeyAndRequest, selfSigned, signMember } from "../peer/certificates.ts";
 import { commonNameOf } from "../peer/common-name.ts";
+import { BreakGlassRoles } from "../postgres/break-glass-roles.ts";
 import { Probe } from "../postgres/probe.ts";
 import { hashSettings } from "../postgres/render-config.ts";
 import { findInstallation, inspectInstallation } from "../postgres/versions.ts";
@@ -109,6 +111,7 @@ interface ControlPlane {
   readonly memberId: MemberId;
   readonly consensus: Consensus;
   readonly memberLoop: MemberLoop;
+  readonly breakGlass: BreakGlassLoop | null;
   readonly leaderLoop: LeaderLoop;
   readonly supervisor: SupervisorLink | null;
   readonly probe: Probe | null;
@@ -168,6 +171,7 @@ export class MemberProcess {
     const plane = this.#plane;
     if (plane !== null) {
       await plane.leaderLoop.stop();
+      await plane.breakGlass?.stop();
       await plane.memberLoop.stop();
       await plane.consensus.close();
       plane.supervisor?.close();
@@ -475,10 +479,23 @@ export class MemberProcess {
       leading: () => leaderLoop.decision,
       local,
       hooks,
+      breakGlass: () => breakGlass?.status ?? null,
       clock,
       log,
     });
-    this.#plane = { memberId, consensus, memberLoop, leaderLoop, supervisor, probe, hooks };
+    const breakGlass: BreakGlassLoop | null =
+      local === null
+        ? null
+        : new BreakGlassLoop({
+            selfId: memberId,
+            consensus,
+            supervisor: local.supervisor,
+            roles: new BreakGlassRoles(local.settings),
+            status: () => memberLoop.status,
+            clock,
+            log,
+          });
+    this.#plane = { memberId, consensus, memberLoop, breakGlass, leaderLoop, supervisor, probe, hooks };
     consensus.onCall(async (_from, method, payload) => {
       if (method === FORKS_METHOD) return { forks: await forksHere(supervisor) };
       const askable = { id: memberId, supervisor, probe };
@@ -491,6 +508,7 @@ export class MemberProcess {
       return {};
     });
     memberLoop.start();
+    breakGlass?.start();
     leaderLoop.start();
   }
 
@@ -532,6 +550,7 @@ export class MemberProcess {
     const { config, log } = this.#options;
     const plane = this.#plane;
     await plane?.leaderLoop.stop();
+    await plane?.breakGlass?.stop();
     await plane?.memberLoop.stop();
     if (config.postgres === null) return;
     const supervisor = plane?.supervisor ?? this.#supervisorLink(config.postgres, null);

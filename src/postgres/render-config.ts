@@ -185,11 +185,18 @@ export function renderPostgresqlConf(settings: ManagedSettings, places: ConfigPl
   ].join("\n");
 }
 
-/** Who may connect: the superuser from this host, members by certificate, and then whoever the rules let in. */
-export function renderHba(access: Pick<AccessLines, "hba"> | null): string {
+/**
+ * Who may connect: the superuser from this host, members by certificate, who is let in for a while, and then whoever the rules
+ * let in.
+ */
+export function renderHba(
+  access: Pick<AccessLines, "hba"> | null,
+  glassRules: readonly string[] = [],
+): string {
   return [
     "# Written by guacamole. Changes made here are lost.",
     ...OWN_RULES.map(renderRuleLine),
+    ...(glassRules.length === 0 ? [] : ["# Break-glass access.", ...glassRules]),
     "",
     ...(access === null ? DEFAULT_RULES.map(renderRuleLine) : access.hba),
     "",

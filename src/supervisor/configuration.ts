@@ -1,4 +1,5 @@
 import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Epoch } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
@@ -34,6 +35,8 @@ export interface ConfigurationOptions {
   readonly paths: StatePaths;
   readonly promises: PromiseBook;
   readonly access: AccessRules;
+  /** Lines for those who are let in for a while, before the rules of applications. */
+  readonly glassRules: () => readonly string[];
   /** Of the programs. */
   readonly major: number;
   readonly superuserSystemUsers: readonly string[];
@@ -109,7 +112,7 @@ export class Configuration {
     this.#arrangeUpstreamKeys(settings);
     const places = this.#places();
     const { superuserSystemUsers, access } = this.#options;
-    writeIfChanged(this.#paths.hbaFile, renderHba(access.inForce));
+    writeIfChanged(this.#paths.hbaFile, this.#hba());
     writeIfChanged(this.#paths.identFile, renderIdent(superuserSystemUsers, access.inForce));
     writeIfChanged(this.#paths.configFile, renderPostgresqlConf(settings, places));
     if (!existsSync(this.#paths.dataDirectory)) return;
@@ -117,6 +120,23 @@ export class Configuration {
     for (const name of found) this.#takenOut.add(name);
     if (found.length > 0)
       this.#options.log.warn("supervisor.alter-system.undone", { names: found.join(", ") });
+  }
+
+  /** The rules alone, never on the thread: it must not wait for a disk that hangs. Nothing where there are no settings yet. */
+  async applyRules(): Promise<void> {
+    if (this.effective === null) return;
+    const { hbaFile } = this.#paths;
+    let written: string | null = null;
+    // Whatever else wrote the file meanwhile may have been overtaken.
+    while (written !== this.#hba()) {
+      written = this.#hba();
+      await writeFile(`${hbaFile}.rules`, written, { mode: 0o600 });
+      await rename(`${hbaFile}.rules`, hbaFile);
+    }
+  }
+
+  #hba(): string {
+    return renderHba(this.#options.access.inForce, this.#options.glassRules());
   }
 
   /** What ALTER SYSTEM had said of what is settled here, since this process started. */

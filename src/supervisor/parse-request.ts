@@ -1,6 +1,8 @@
 import { type ClusterId, type Epoch, parseClusterId, type TimelineId } from "../base/ids.ts";
+import { parseIpNetwork } from "../base/ip-network.ts";
 import type { Lsn } from "../base/lsn.ts";
 import { err, ok, type Result } from "../base/result.ts";
+import { BREAK_GLASS_PREFIX, type GuardedGrant } from "../cluster/break-glass.ts";
 import type { AccessLines, ManagedSettings, Upstream } from "../cluster/managed-settings.ts";
 import type { TimelineEpoch } from "../cluster/observation.ts";
 import { type Parameters, parseParameterName } from "../cluster/parameters.ts";
@@ -45,6 +47,8 @@ function parseRequest(fields: Fields): SupervisorRequest {
       return { kind, parameters: parameters(fields["parameters"]) };
     case "try-access":
       return { kind, lines: accessLines(record(fields["lines"], "lines")) };
+    case "guard-break-glass":
+      return { kind, grants: guardedGrants(fields["grants"]) };
     case "install-certificates":
       return {
         kind,
@@ -146,6 +150,29 @@ function settings(fields: Fields): ManagedSettings {
     ...(fields["parameters"] === undefined ? {} : { parameters: parameters(fields["parameters"]) }),
     ...(fields["access"] === undefined ? {} : { access: accessLines(record(fields["access"], "access")) }),
   };
+}
+
+/** Roles and addresses become lines of pg_hba.conf, and roles stand in statements. */
+function guardedGrants(value: unknown): readonly GuardedGrant[] {
+  if (!Array.isArray(value)) throw new Error("grants must be a list");
+  return value.map((each) => {
+    const fields = record(each, "grants");
+    const role = text(fields["role"], "grants.role");
+    if (!role.startsWith(BREAK_GLASS_PREFIX) || !/^[a-z0-9_]{1,63}$/.test(role))
+      throw new Error(`grants.role: '${role}' is no role for break-glass access`);
+    const address = text(fields["address"], "grants.address");
+    const network = parseIpNetwork(address);
+    if (!network.ok) throw new Error(`grants.address: ${network.error}`);
+    return {
+      id: text(fields["id"], "grants.id"),
+      role,
+      address,
+      durationMs: duration(fields["durationMs"], "grants.durationMs"),
+      expiresAtMs: duration(fields["expiresAtMs"], "grants.expiresAtMs"),
+      isOver: fields["isOver"] === true,
+      knownMs: duration(fields["knownMs"], "grants.knownMs"),
+    };
+  });
 }
 
 function accessLines(fields: Fields): AccessLines {

@@ -1,6 +1,7 @@
 import type { ClusterId, Epoch, TimelineId } from "../base/ids.ts";
 import type { Lsn, Position } from "../base/lsn.ts";
 import type { AccessTrial } from "../cluster/access-trial.ts";
+import type { GuardedGrant, GuardedStatus } from "../cluster/break-glass.ts";
 import type { Fork } from "../cluster/fork.ts";
 import type { MachineRequest } from "../cluster/machine-request.ts";
 import type { AccessLines } from "../cluster/managed-settings.ts";
@@ -45,6 +46,11 @@ export type SupervisorRequest =
   | { readonly kind: "try-parameters"; readonly parameters: Parameters }
   /** Has PostgreSQL read rules for connections, beside the running server: the answer has `trial`. Nothing comes into force. */
   | { readonly kind: "try-access"; readonly lines: AccessLines }
+  /**
+   * Everybody who is let in for a while, all of them: until when each is, whatever becomes of the member, and which have ended.
+   * When it is answered, PostgreSQL has the rules, and the end is sure.
+   */
+  | { readonly kind: "guard-break-glass"; readonly grants: readonly GuardedGrant[] }
   /** What was kept before rewinds: the answer has `forks`. */
   | { readonly kind: "list-forks" }
   /** `fast` escalates to `immediate` after `deadlineMs`. Resolves once the postmaster is gone. */
@@ -80,6 +86,8 @@ export interface SupervisorLook {
   readonly needsClone: string | null;
   /** Which rules for connections are in force, and why not those that are wanted. Nulls: guacamole's defaults, and no problem. */
   readonly access?: AccessStatus;
+  /** Who is let in for a while, and what has ended. Absent: it is of a release that knows no such thing. */
+  readonly breakGlass?: readonly GuardedStatus[];
   /** The timeline history of `ancestorsOf`, oldest first (from `pg_wal/*.history`). */
   readonly ancestors: readonly Ancestor[];
   /** While PostgreSQL runs the newest timeline that has a history, else that of the control file. Null without data. */

@@ -18,6 +18,8 @@ export interface StatePaths {
   readonly promisesFile: string;
   /** Until when PostgreSQL may reign, where it needs a lease. */
   readonly leaseFile: string;
+  /** Who is let in for a while, and until when. */
+  readonly breakGlassFile: string;
   /** Names the postmaster that was told to promote. */
   readonly promotionFile: string;
   readonly socketFile: string;
@@ -54,6 +56,7 @@ export function statePaths(dataDirectory: string): StatePaths {
     accessFile: inside("access.json"),
     promisesFile: inside("promises.json"),
     leaseFile: inside("lease.json"),
+    breakGlassFile: inside("break-glass.json"),
     promotionFile: inside("promotion.json"),
     socketFile: inside("supervisor.sock"),
     lockFile: inside("supervisor.lock"),

@@ -111,7 +111,7 @@ export async function runSupervisor(options: RunSupervisorOptions): Promise<void
     const stopped = await supervisor.handle({ kind: "stop", mode: "fast", deadlineMs: CONTAINER_STOP_MS });
     if (!stopped.ok) options.log.error("supervisor.stop.failed", { message: stopped.message });
   }
-  await supervisor.guardLease(lock);
+  await supervisor.guardTerms(lock);
   await supervisor.close();
   undertaker.stop();
   lock.release();

@@ -12,6 +12,7 @@ import { AccessRules } from "./access-rules.ts";
 import { Cloning } from "./cloning.ts";
 import { Configuration } from "./configuration.ts";
 import { DiskWatch } from "./disk-watch.ts";
+import { GlassKeeper } from "./glass-keeper.ts";
 import type { HostTime } from "./host-time.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { LocalData } from "./local-data.ts";
@@ -66,6 +67,7 @@ export class Supervisor {
   readonly #rewinding: Rewinding;
   readonly #disks: DiskWatch;
   readonly #leases: LeaseKeeper;
+  readonly #glass: GlassKeeper;
   readonly #promotion: PromotionMark;
   #lastExit: SupervisorLook["lastExit"] = null;
 
@@ -79,10 +81,25 @@ export class Supervisor {
     this.#promises = promises;
     this.#access = new AccessRules({ paths, installation, superuserSystemUsers });
     this.#promotion = new PromotionMark(paths.promotionFile);
+    this.#glass = new GlassKeeper({
+      file: paths.breakGlassFile,
+      dataDirectory: paths.dataDirectory,
+      binDirectory: installation.binDirectory,
+      hostTime: options.hostTime,
+      wallMs: () => clock.wallMs(),
+      log,
+      isRunning: () => this.#postmaster.running !== null,
+      primarySocket: () => this.#primarySocket(),
+      applyRules: async () => {
+        await this.#configuration.applyRules();
+        this.#postmaster.reload();
+      },
+    });
     this.#configuration = new Configuration({
       paths,
       promises,
       access: this.#access,
+      glassRules: () => this.#glass.rules,
       major: installation.major,
       superuserSystemUsers,
       log,
@@ -133,12 +150,14 @@ export class Supervisor {
       onReigning: ({ durationMs }) => options.memberGuard?.consider(durationMs),
       onEnded: (epoch) => options.onEvent({ kind: "lease-ended", epoch }),
     });
+    this.#glass.start();
     this.#disks.start();
   }
 
   /** Ends what can be ended, waits for what cannot. PostgreSQL lives on. */
   async close(): Promise<void> {
     this.#leases.stopTicking();
+    this.#glass.stopTicking();
     this.#bench.stopAll();
     await this.#bench.idle();
     await this.#disks.stop(DISKS_STOP_MS);
@@ -146,13 +165,15 @@ export class Supervisor {
   }
 
   /**
-   * PostgreSQL must not be left alone under a lease: holds it to that until the next supervisor does, which has `lock` then,
-   * or until the lease is over.
+   * PostgreSQL must not be left alone under a lease, or while somebody is let in for a while: holds it to that until the next
+   * supervisor does, which has `lock` then, or until it is over.
    */
-  async guardLease(lock: StateLock): Promise<void> {
+  async guardTerms(lock: StateLock): Promise<void> {
     this.#leases.stopTicking();
-    while (this.#leases.isHolding && lock.take()) {
+    this.#glass.stopTicking();
+    while ((this.#leases.isHolding || this.#glass.isHolding) && lock.take()) {
       const isEnding = this.#leases.tick();
+      this.#glass.tick();
       if (!isEnding) lock.release();
       await this.#options.clock.sleep(GUARD_TICK_MS);
     }
@@ -208,6 +229,8 @@ export class Supervisor {
       case "extend-lease":
         refuseIf(refusePledged(this.#promises.current, request.epoch));
         return this.#leases.extend(request);
+      case "guard-break-glass":
+        return this.#glass.tell(request.grants);
       case "release-lease":
         refuseIf(refusePledged(this.#promises.current, request.epoch));
         return this.#leases.release(request.epoch);
@@ -357,12 +380,20 @@ export class Supervisor {
       ...(takenOut.length === 0 ? {} : { takenOut }),
       needsClone: this.#data.needsClone,
       access: this.#access.status,
+      breakGlass: this.#glass.statuses,
       ...(dataDirectory.kind === "present"
         ? this.#data.history(dataDirectory.timeline)
         : { ancestors: [], ancestorsOf: null }),
       lastExit: this.#lastExit,
       hasAside: existsSync(this.#paths.asideDirectory),
     };
+  }
+
+  #primarySocket(): { readonly directory: string; readonly port: number } | null {
+    const settings = this.#configuration.effective;
+    const isPrimary = this.#postmaster.running !== null && !isStandby(this.#paths.dataDirectory);
+    if (settings === null || !isPrimary) return null;
+    return { directory: settings.socketDirectory, port: settings.port };
   }
 
   #lookAtPostmaster(): SupervisorLook["postmaster"] {

@@ -64,6 +64,7 @@ describe("usage", () => {
       "operation",
       "events",
       "token",
+      "break-glass",
       "audit",
       "demo",
       "supervise",
