@@ -10,7 +10,13 @@ import type { Log } from "../base/log.ts";
 import type { BreakGlassStatus } from "../cluster/break-glass.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import { FEATURE_LEVEL } from "../cluster/feature-level.ts";
-import type { MemberStatus, Observation, PrimaryStatus, SynchronousStatus } from "../cluster/observation.ts";
+import type {
+  DeclaredStatus,
+  MemberStatus,
+  Observation,
+  PrimaryStatus,
+  SynchronousStatus,
+} from "../cluster/observation.ts";
 import { mayDegrade } from "../cluster/spec.ts";
 import { type ClusterState, leaseMsOf } from "../cluster/state.ts";
 import { decideMember } from "../decision/decide-member.ts";
@@ -43,6 +49,8 @@ export interface MemberLoopOptions {
   readonly hooks: HooksPort | null;
   /** Who is let in here for a while. Absent, or null: nobody. */
   readonly breakGlass?: () => BreakGlassStatus | null;
+  /** How many of what is declared of roles and databases are not so. Absent: nobody here looks. */
+  readonly declared?: () => DeclaredStatus | null;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -276,6 +284,7 @@ export class MemberLoop {
     const pendingRestart = this.#checks?.pendingRestart ?? [];
     const breakGlass = this.#options.breakGlass?.() ?? null;
     const access = accessStatus(consensus.state, look);
+    const declared = this.#options.declared?.() ?? null;
     const detail = this.#failure ?? plan.detail ?? access?.problem ?? null;
     this.#sequence += 1;
     this.#status = {
@@ -297,6 +306,7 @@ export class MemberLoop {
       lease: look.lease ?? null,
       ...(access === null ? {} : { access }),
       ...(breakGlass === null ? {} : { breakGlass }),
+      ...(declared === null ? {} : { declared }),
       ...(look.postgresMajor == null ? {} : { postgresMajor: look.postgresMajor }),
       ...(this.#checks === null
         ? {}

@@ -1,4 +1,5 @@
 /** What the loops ask of the world. `main` hands in the real thing, the simulator its model. */
+import type { CatalogFailure, CatalogStatement, ObservedCatalog } from "../cluster/catalog.ts";
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
 import type { HooksStatus, PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
 import type { PrimaryChange } from "../decision/primary-changes.ts";
@@ -41,6 +42,16 @@ export type ProbeLook =
   | { readonly kind: "starting"; readonly detail: string }
   /** It should answer and does not. */
   | { readonly kind: "unresponsive"; readonly detail: string };
+
+/** The catalogs of roles and databases of the local PostgreSQL, while it is primary. Each rejects where it cannot be asked. */
+export interface CatalogPort {
+  /** Equal as long as nothing of it changed. */
+  fingerprint(): Promise<string>;
+  read(): Promise<ObservedCatalog>;
+  /** In this order; for each why it failed, or null. */
+  run(statements: readonly CatalogStatement[]): Promise<readonly (CatalogFailure | null)[]>;
+  close(): Promise<void>;
+}
 
 /** Programs of the host's owner that want to know what the member does. */
 export interface HooksPort {

@@ -17,6 +17,7 @@ import { probeRoutes } from "./probe-routes.ts";
 import { ApiProblem, notReadyProblem } from "./problem.ts";
 import { readInTime } from "./request-body.ts";
 import { type Attempt, attemptOf, RequestWatch } from "./request-watch.ts";
+import { roleRoutes } from "./role-routes.ts";
 import { describeRoute, NEED_KEY, rememberCaller, TAKES_TEXT_KEY } from "./route-context.ts";
 import { RouteTable } from "./route-table.ts";
 import { setupRoutes } from "./setup-routes.ts";
@@ -132,6 +133,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
     .use(parameterRoutes(ports))
     .use(accessRoutes(ports))
     .use(breakGlassRoutes(ports))
+    .use(roleRoutes(ports))
     .use(failoverRoutes(ports))
     .use(memberRoutes(ports))
     .use(tokenRoutes(ports, tokenUse))

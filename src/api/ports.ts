@@ -4,6 +4,7 @@ import type { Log } from "../base/log.ts";
 import type { Position } from "../base/lsn.ts";
 import type { Result } from "../base/result.ts";
 import type { AccessTrial } from "../cluster/access-trial.ts";
+import type { DeclaredReport } from "../cluster/catalog.ts";
 import type { Asked } from "../cluster/command.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import type { Fork } from "../cluster/fork.ts";
@@ -56,10 +57,14 @@ export interface ApiPorts {
   ): Promise<Result<ServerSettings, string>>;
   /** Whether a member's PostgreSQL would start with these parameters. */
   tryParameters(memberId: MemberId, parameters: Parameters): Promise<TriedParameters>;
+  /** What a member found of roles and databases as they are declared; the error says why that cannot be told. */
+  declaredReport(memberId: MemberId): Promise<Result<DeclaredReport, string>>;
   /** A new UUID. */
   newId(): string;
   /** A new secret: at least 128 bits of chance, of A-Z, a-z, 0-9, `-` only. */
   newSecret(): string;
+  /** So many bytes of chance. */
+  newSalt(bytes: number): Uint8Array;
 }
 
 /** As `decision/explain.ts` says it. */

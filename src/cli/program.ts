@@ -12,6 +12,7 @@ import { pauseCommand, resumeCommand, topologyCommand } from "./policy-commands.
 import type { CliPorts } from "./ports.ts";
 import { demoCommand, runCommand, superviseCommand } from "./process-commands.ts";
 import { recoverCommand } from "./recover-commands.ts";
+import { roleCommand } from "./role-commands.ts";
 import { runCommandLine, settle } from "./run-command-line.ts";
 import { formCommand, joinCommand } from "./setup-commands.ts";
 import { backupStateCommand, consensusCommand } from "./state-commands.ts";
@@ -68,6 +69,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(configCommand(ports))
     .addCommand(hbaCommand(ports))
     .addCommand(breakGlassCommand(ports))
+    .addCommand(roleCommand(ports))
     .addCommand(pauseCommand(ports))
     .addCommand(resumeCommand(ports))
     .addCommand(memberCommand(ports))

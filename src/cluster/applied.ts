@@ -88,6 +88,10 @@ const REFUSALS: Readonly<Record<RefusalCode, { readonly message: string; readonl
     message: "Somebody else changed the settings meanwhile; nothing was done.",
     hint: "Read them again, and make your change to what they are now.",
   },
+  "too-many-declared": {
+    message: "As many roles and databases are declared as may be.",
+    hint: "Stop declaring those that nobody needs to be kept as they are: 'guacamole role list'.",
+  },
   "stale-loss": {
     message: "What was shown is not so any more, or too long ago; nothing was done.",
     hint: "Look at 'guacamole explain', and decide anew.",

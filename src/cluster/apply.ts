@@ -17,6 +17,7 @@ import {
   extendBreakGlass,
   requestBreakGlass,
 } from "./apply-break-glass.ts";
+import { declare, noteDeclared } from "./apply-declared.ts";
 import { noteHook } from "./apply-hooks.ts";
 import { addMember, createJoinToken, setMemberTags, setMemberVoting } from "./apply-members.ts";
 import { acceptLoss, changeSpec, pause, resume } from "./apply-policy.ts";
@@ -99,6 +100,10 @@ function applyFormed(
       return recordPhase(state, command, change);
     case "change-spec":
       return changeSpec(state, command, change);
+    case "declare":
+      return declare(state, command, change);
+    case "note-declared":
+      return noteDeclared(state, command, change);
     case "pause":
       return pause(state, command, change);
     case "resume":

@@ -1,6 +1,7 @@
 import type { ClusterId, Epoch, Generation, MemberId } from "../base/ids.ts";
 import type { Position } from "../base/lsn.ts";
 import type { BreakGlassEnd } from "./break-glass.ts";
+import type { DeclaredChanges } from "./declared.ts";
 import type { Member, MemberTags, VotingWish } from "./member.ts";
 import type { Ancestor, HookResult, TimelineEpoch } from "./observation.ts";
 import type { ClusterSpec } from "./spec.ts";
@@ -145,6 +146,13 @@ export type Change =
     }
   /** Changes what operators want; refused unless it was made for the present generation. */
   | { readonly kind: "change-spec"; readonly generation: Generation; readonly spec: ClusterSpec }
+  /**
+   * Changes single declarations: of thousands, only those that are named stand in the log. Refused unless it was made for the
+   * present generation.
+   */
+  | { readonly kind: "declare"; readonly generation: Generation; readonly changes: DeclaredChanges }
+  /** Whatever was declared up to this revision was in force on the primary. */
+  | { readonly kind: "note-declared"; readonly revision: number }
   /** No failover happens by itself until every reason is taken back. */
   | { readonly kind: "pause"; readonly reason: string }
   /** Takes a reason back; null: all of them. */
@@ -236,6 +244,7 @@ export type RefusalCode =
   | "stale-epoch"
   | "stale-generation"
   | "stale-loss"
+  | "too-many-declared"
   | "paused-already"
   | "not-paused"
   | "paused"

@@ -11,7 +11,7 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  * 4: tokens with names, an end and the scopes `health` and `access`;
  *    leases that last a third longer, and stand for as long as they were given for; the audit trail;
  *    stale reads that are refused; PostgreSQL's parameters; rules for connections;
- *    scheduled switchovers, and what came of hooks; break-glass access.
+ *    scheduled switchovers, and what came of hooks; break-glass access; declared roles.
  */
 export const FEATURE_LEVEL = 4;
 
@@ -35,6 +35,8 @@ const NEEDED_LEVELS: Partial<Readonly<Record<Change["kind"], number>>> = {
   "approve-break-glass": 4,
   "extend-break-glass": 4,
   "end-break-glass": 4,
+  declare: 4,
+  "note-declared": 4,
 };
 
 /** Whether every member can apply this change. Raising the level itself is for the leader, who has asked them all. */
@@ -45,6 +47,7 @@ export function isUnderstoodByAll(state: ClusterState, change: Change): boolean 
 function neededLevel(change: Change): number {
   if (change.kind === "change-spec" && change.spec.postgres !== undefined) return 4;
   if (change.kind === "change-spec" && change.spec.breakGlass !== undefined) return 4;
+  if (change.kind === "change-spec" && change.spec.declared !== undefined) return 4;
   const isNewWord = change.kind === "create-join-token" && change.replaces !== undefined;
   if (change.kind === "change-spec" && change.spec.access !== undefined) return 4;
   if (change.kind === "create-token" && namesNewToken(change)) return 4;

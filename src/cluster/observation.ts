@@ -47,6 +47,8 @@ export interface MemberStatus {
   readonly access?: AccessStatus;
   /** Who is let in here for a while. Absent: nobody is, or lately was. */
   readonly breakGlass?: BreakGlassStatus;
+  /** Only of a primary, where roles or databases are declared. */
+  readonly declared?: DeclaredStatus;
   /** Under which lease PostgreSQL may reign now. Absent or null: none is held. */
   readonly lease?: { readonly epoch: Epoch; readonly remainingMs: number } | null;
 }
@@ -59,6 +61,14 @@ export interface AccessStatus {
   readonly askedRevision?: number | null;
   /** Why those that are wanted are not in force. */
   readonly problem: string | null;
+}
+
+/** How many of what is declared are not as they should be on this primary, as of a revision of the declaration. */
+export interface DeclaredStatus {
+  readonly revision: number | null;
+  readonly impossible: number;
+  readonly drift: number;
+  readonly pending: number;
 }
 
 export interface HooksStatus {

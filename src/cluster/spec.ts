@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../base/result.ts";
 import type { BreakGlassPolicy } from "./break-glass.ts";
+import type { DeclaredSpec } from "./declared.ts";
 import type { AccessSpec } from "./hba-rule.ts";
 import type { ParameterLayers } from "./parameters.ts";
 
@@ -15,6 +16,8 @@ export interface ClusterSpec {
   readonly failover?: FailoverSpec;
   /** Who may connect besides members. Absent: applications by password (`hba-own.ts`). */
   readonly access?: AccessSpec;
+  /** Roles and databases that are as they are said to be. From feature level 4 on. Absent: none are. */
+  readonly declared?: DeclaredSpec;
   /** From feature level 4 on. Absent: PostgreSQL's base files say it all. */
   readonly postgres?: PostgresSpec;
   /** Absent: `DEFAULT_BREAK_GLASS`. */

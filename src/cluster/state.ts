@@ -46,6 +46,8 @@ export interface ClusterState {
   readonly pauses?: readonly Pause[];
   /** A person takes a loss, so that a reign can be ended whose commits cannot all be found. Absent or null: nobody does. */
   readonly acceptedLoss?: AcceptedLoss | null;
+  /** Whatever was declared up to this revision was in force on a primary once. Absent: nobody needs to know. */
+  readonly declaredInForce?: number;
   /** A switchover that is to happen at a time. Absent or null: there is none. */
   readonly scheduledSwitchover?: ScheduledSwitchover | null;
   /** Superusers for a while: those that stand, and the latest that have ended, oldest first. Absent: none ever was. */

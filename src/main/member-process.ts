@@ -6,9 +6,11 @@
  *                  └── form / join over the Unix socket ──────^
  * ```
  */
+import { randomBytes } from "node:crypto";
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { BreakGlassLoop } from "../agent/break-glass-loop.ts";
+import { CatalogLoop } from "../agent/catalog-loop.ts";
 import { LeaderLoop } from "../agent/leader-loop.ts";
 import { LEASE_METHOD, type LeaseGrant, parseLeaseGrant } from "../agent/lease-grants.ts";
 import { MemberLoop } from "../agent/member-loop.ts";
@@ -39,13 +41,14 @@ import { encodeCommand } from "../cluster/command-codec.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import { FEATURE_LEVEL, isUnderstoodByAll } from "../cluster/feature-level.ts";
 import type { Member } from "../cluster/member.ts";
-import type { HookResult } from "../cluster/observation.ts";
+import type { HookResult, PostgresStatus } from "../cluster/observation.ts";
 import { DEFAULT_SPEC } from "../cluster/spec.ts";
 import { featureLevelOf, memberName } from "../cluster/state.ts";
 import { createAuthority, createKeyAndRequest, selfSigned, signMember } from "../peer/certificates.ts";
 import { commonNameOf } from "../peer/common-name.ts";
 import { BreakGlassRoles } from "../postgres/break-glass-roles.ts";
-import { Probe } from "../postgres/probe.ts";
+import { Catalog } from "../postgres/catalog.ts";
+import { Probe, type ProbeOptions } from "../postgres/probe.ts";
 import { hashSettings } from "../postgres/render-config.ts";
 import { findInstallation, inspectInstallation } from "../postgres/versions.ts";
 import { bootstrapEntries } from "../raft/node.ts";
@@ -61,6 +64,9 @@ import { beginLife } from "./life.ts";
 import { readMemberTls, writeMemberTls } from "./member-files.ts";
 import {
   type AskablePostgres,
+  DECLARED_METHOD,
+  declaredHere,
+  declaredOn,
   FORKS_METHOD,
   forksHere,
   forksOf,
@@ -116,6 +122,7 @@ interface ControlPlane {
   readonly supervisor: SupervisorLink | null;
   readonly probe: Probe | null;
   readonly hooks: Hooks | null;
+  readonly catalogLoop: CatalogLoop | null;
 }
 
 /** A turn of the member's loop that takes longer than this means that the process hangs. */
@@ -173,6 +180,7 @@ export class MemberProcess {
       await plane.leaderLoop.stop();
       await plane.breakGlass?.stop();
       await plane.memberLoop.stop();
+      await plane.catalogLoop?.stop();
       await plane.consensus.close();
       plane.supervisor?.close();
       await plane.probe?.close();
@@ -254,11 +262,17 @@ export class MemberProcess {
         if (plane === null) return { kind: "unknown", why: "this member is starting" };
         return tryOn(plane.consensus, asAskable(plane), memberId, parameters);
       },
+      declaredReport: async (memberId) => {
+        const plane = this.#plane;
+        if (plane === null) return err("this member is starting");
+        return declaredOn(plane.consensus, { id: plane.memberId, loop: plane.catalogLoop }, memberId);
+      },
       form: (request) => this.#once(() => this.#form(request)),
       join: (request) => this.#once(() => this.#join(request)),
       admit: (request) => this.#admit(request),
       newId,
       newSecret,
+      newSalt: (bytes) => randomBytes(bytes),
     };
   }
 
@@ -480,6 +494,7 @@ export class MemberProcess {
       local,
       hooks,
       breakGlass: () => breakGlass?.status ?? null,
+      declared: () => catalogLoop?.status ?? null,
       clock,
       log,
     });
@@ -495,11 +510,23 @@ export class MemberProcess {
             clock,
             log,
           });
-    this.#plane = { memberId, consensus, memberLoop, breakGlass, leaderLoop, supervisor, probe, hooks };
+    const catalogLoop = this.#catalogLoop(consensus, memberId, () => memberLoop.status?.postgres ?? null);
+    this.#plane = {
+      memberId,
+      consensus,
+      memberLoop,
+      breakGlass,
+      leaderLoop,
+      supervisor,
+      probe,
+      hooks,
+      catalogLoop,
+    };
     consensus.onCall(async (_from, method, payload) => {
       if (method === FORKS_METHOD) return { forks: await forksHere(supervisor) };
       const askable = { id: memberId, supervisor, probe };
       if (method === SETTINGS_METHOD) return settingsHere(askable, payload);
+      if (method === DECLARED_METHOD) return declaredHere(catalogLoop);
       if (method === TRY_METHOD) return tryHere(askable, payload);
       if (method === TRY_ACCESS_METHOD) return { trial: await tryAccessHere(supervisor, payload) };
       if (method === HAND_OVER_METHOD) return mayHandOverHere(hooks, payload);
@@ -509,7 +536,26 @@ export class MemberProcess {
     });
     memberLoop.start();
     breakGlass?.start();
+    catalogLoop?.start();
     leaderLoop.start();
+  }
+
+  #catalogLoop(
+    consensus: Consensus,
+    memberId: MemberId,
+    postgres: () => PostgresStatus | null,
+  ): CatalogLoop | null {
+    const { config, clock, log } = this.#options;
+    if (config.postgres === null) return null;
+    return new CatalogLoop({
+      selfId: memberId,
+      consensus,
+      catalog: new Catalog(this.#serverHere(config.postgres)),
+      postgres,
+      noteInForce: (revision) => noteInForce(consensus, memberId, clock.wallMs(), revision, log),
+      clock,
+      log,
+    });
   }
 
   #beginLife(): number {
@@ -552,6 +598,7 @@ export class MemberProcess {
     await plane?.leaderLoop.stop();
     await plane?.breakGlass?.stop();
     await plane?.memberLoop.stop();
+    await plane?.catalogLoop?.stop();
     if (config.postgres === null) return;
     const supervisor = plane?.supervisor ?? this.#supervisorLink(config.postgres, null);
     try {
@@ -601,13 +648,17 @@ export class MemberProcess {
   }
 
   #probe(postgres: PostgresConfig): Probe {
-    return new Probe({
+    return new Probe(this.#serverHere(postgres));
+  }
+
+  #serverHere(postgres: PostgresConfig): ProbeOptions {
+    return {
       socketDirectory: postgres.socketDir,
       port: postgres.listen.port,
       user: "postgres",
       database: "postgres",
       clock: this.#options.clock,
-    });
+    };
   }
 
   #asMember(id: MemberId): Member {
@@ -667,6 +718,23 @@ async function noteHook(
     if (noted.kind !== "applied") log.warn("hook.not-recorded", { hook, why: noted.reason });
   } catch (error) {
     log.warn("hook.not-recorded", { hook, why: String(error) });
+  }
+}
+
+/** From then on what differs is drift. Where it cannot be agreed on now, it is tried at the next look. */
+async function noteInForce(
+  consensus: Consensus,
+  memberId: MemberId,
+  atMs: number,
+  revision: number,
+  log: Log,
+): Promise<void> {
+  const by = memberName(consensus.state, memberId);
+  const change = { kind: "note-declared", revision } as const;
+  try {
+    await consensus.propose({ id: newId(), atMs, by, change }, NOTE_DEADLINE_MS);
+  } catch (error) {
+    log.warn("declared.not-noted", { revision, why: String(error) });
   }
 }
 

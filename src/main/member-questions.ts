@@ -1,7 +1,10 @@
 /** What the API asks of one member, whichever member answers it: here, or by a call to another member's main thread. */
+
+import type { CatalogLoop } from "../agent/catalog-loop.ts";
 import { type MemberId, parseMemberName } from "../base/ids.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import type { AccessTrial } from "../cluster/access-trial.ts";
+import type { DeclaredReport } from "../cluster/catalog.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import type { Fork } from "../cluster/fork.ts";
 import type { AccessLines } from "../cluster/managed-settings.ts";
@@ -70,6 +73,32 @@ export async function tryAccessOn(
     const answer = await consensus.call(memberId, TRY_ACCESS_METHOD, { lines }, TRIAL_DEADLINE_MS);
     // A member of this cluster wrote it: its form is trusted, its content is data.
     return ok((answer as { readonly trial: AccessTrial }).trial);
+  } catch (error) {
+    return err(error instanceof Error ? error.message : String(error));
+  }
+}
+
+export const DECLARED_METHOD = "declared-report";
+
+const DECLARED_DEADLINE_MS = 3_000;
+
+/** What the loop here found. @throws {Error} where there is no PostgreSQL. */
+export function declaredHere(loop: CatalogLoop | null): DeclaredReport {
+  if (loop === null) throw new Error("this member has no PostgreSQL");
+  return loop.report;
+}
+
+/** What a member found of what is declared; the error says why that cannot be told. */
+export async function declaredOn(
+  consensus: Consensus,
+  self: { readonly id: MemberId; readonly loop: CatalogLoop | null },
+  memberId: MemberId,
+): Promise<Result<DeclaredReport, string>> {
+  try {
+    if (memberId === self.id) return ok(declaredHere(self.loop));
+    const answer = await consensus.call(memberId, DECLARED_METHOD, null, DECLARED_DEADLINE_MS);
+    // A member of this cluster wrote it: its form is trusted, its content is data.
+    return ok(answer as DeclaredReport);
   } catch (error) {
     return err(error instanceof Error ? error.message : String(error));
   }

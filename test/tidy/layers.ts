@@ -35,7 +35,7 @@ export const LAYERS: readonly Layer[] = [
   {
     folder: "supervisor",
     mayImport: ["postgres", "cluster", "base"],
-    except: ["postgres/probe.ts"],
+    except: ["postgres/probe.ts", "postgres/catalog.ts"],
     owns: [],
   },
   {

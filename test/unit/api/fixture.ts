@@ -16,6 +16,7 @@ import type { Lsn } from "../../../src/base/lsn.ts";
 import { err, ok, type Result } from "../../../src/base/result.ts";
 import type { AccessTrial } from "../../../src/cluster/access-trial.ts";
 import { apply } from "../../../src/cluster/apply.ts";
+import type { DeclaredReport } from "../../../src/cluster/catalog.ts";
 import type { Command, Outcome } from "../../../src/cluster/command.ts";
 import type { BarrierResult, Consensus, ProposeResult, StoredEvent } from "../../../src/cluster/consensus.ts";
 import type { Fork } from "../../../src/cluster/fork.ts";
@@ -179,6 +180,8 @@ export interface Fake {
   forks: readonly Fork[];
   /** What a member's PostgreSQL makes of rules. */
   tryAccess: (memberId: MemberId, lines: AccessLines) => Result<AccessTrial, string>;
+  /** What a member found of what is declared. */
+  declaredReport: (memberId: MemberId) => Result<DeclaredReport, string>;
   readonly logged: string[];
 }
 
@@ -210,6 +213,7 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
     backupPath: null,
     forks: [],
     tryAccess: () => ok({ kind: "good", version: "15.18" }),
+    declaredReport: () => ok({ revision: null, problems: [], corrected: [] }),
     commands: [],
     outcomes: new Map(),
     events: [],
@@ -250,6 +254,8 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
           recoveryEpoch: 0,
         }),
       newId: () => `00000000-0000-4000-9000-${String(++ids).padStart(12, "0")}`,
+      declaredReport: async (memberId) => fake.declaredReport(memberId),
+      newSalt: (bytes) => new Uint8Array(bytes),
       newSecret: () => "s".repeat(32),
       ...over,
     },

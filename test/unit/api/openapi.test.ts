@@ -38,6 +38,7 @@ describe("the OpenAPI document", () => {
     expect(operations.filter((each) => each.includes("/v1/")).toSorted()).toEqual([
       "delete /v1/access/break-glass/{id}",
       "delete /v1/access/hba",
+      "delete /v1/access/roles/{name}",
       "delete /v1/members/{name}",
       "delete /v1/pause",
       "delete /v1/switchover",
@@ -45,6 +46,8 @@ describe("the OpenAPI document", () => {
       "get /v1/access/break-glass",
       "get /v1/access/break-glass/policy",
       "get /v1/access/hba",
+      "get /v1/access/roles",
+      "get /v1/access/roles/{name}",
       "get /v1/audit",
       "get /v1/backup",
       "get /v1/ca",
@@ -67,6 +70,8 @@ describe("the OpenAPI document", () => {
       "get /v1/tokens",
       "get /v1/topology",
       "patch /v1/access/break-glass/policy",
+      "patch /v1/access/roles",
+      "patch /v1/access/roles/{name}",
       "patch /v1/members/{name}",
       "patch /v1/parameters",
       "patch /v1/topology",
@@ -86,6 +91,8 @@ describe("the OpenAPI document", () => {
       "post /v1/switchover",
       "post /v1/tokens",
       "put /v1/access/hba",
+      "put /v1/access/roles",
+      "put /v1/access/roles/{name}",
     ]);
   });
 

@@ -1,0 +1,262 @@
+/**
+ * Keeps roles and databases as they are declared, on the primary's member: what is done there replicates. Beside the member's
+ * own loop, so that a catalog that is locked holds up nothing else.
+ */
+import type { Clock } from "../base/clock.ts";
+import type { MemberId } from "../base/ids.ts";
+import type { Log } from "../base/log.ts";
+import type { CatalogFailure, CorrectedDrift, DeclaredProblem, DeclaredReport } from "../cluster/catalog.ts";
+import type { Consensus } from "../cluster/consensus.ts";
+import { type DeclaredSpec, wishOfRole } from "../cluster/declared.ts";
+import type { DeclaredStatus, PostgresStatus } from "../cluster/observation.ts";
+import { type CatalogPlan, type CatalogStep, planRoles } from "../decision/plan-roles.ts";
+import type { CatalogPort } from "./ports.ts";
+import { Turning } from "./turning.ts";
+
+export interface CatalogLoopOptions {
+  readonly selfId: MemberId;
+  readonly consensus: Consensus;
+  readonly catalog: CatalogPort;
+  /** What this member's PostgreSQL is, as last seen; null: it was not looked at yet. */
+  readonly postgres: () => PostgresStatus | null;
+  /** Has it agreed that everything of this revision was in force: what differs later is drift. Never rejects. */
+  readonly noteInForce: (revision: number) => Promise<void>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** How soon a change by hand is noticed. */
+const LOOK_MS = 5_000;
+/** While there is nothing to do; a change of what is agreed wakes the loop. */
+const IDLE_MS = 1_000;
+const PASSING_RETRY_MS = 2_000;
+/** Somebody may have mended what made it impossible, and no catalog of ours shows it. */
+const IMPOSSIBLE_RETRY_MS = 20_000;
+const CORRECTED_MAX = 20;
+/** So many names are told in one line of the log. */
+const NAMES_LOGGED = 10;
+
+interface Settled {
+  readonly revision: number;
+  readonly fingerprint: string;
+}
+
+interface Failed extends CatalogFailure {
+  readonly retryAtMs: number;
+}
+
+const NOTHING: DeclaredReport = { revision: null, problems: [], corrected: [] };
+
+export class CatalogLoop {
+  readonly #options: CatalogLoopOptions;
+  readonly #turning: Turning;
+  #unsubscribe: () => void = () => {};
+  #seen = "";
+  /** What was found when there was nothing to do any more: until one of the two changes, there is nothing again. */
+  #settled: Settled | null = null;
+  /** Everything that was said up to here was in force once: what differs now, somebody changed. */
+  #inForce = 0;
+  #failed = new Map<string, Failed>();
+  #report = NOTHING;
+  #complaint: string | null = null;
+
+  constructor(options: CatalogLoopOptions) {
+    this.#options = options;
+    this.#turning = new Turning(options.clock, () => this.#turn());
+  }
+
+  /** What was found last; only while this member's PostgreSQL is primary. */
+  get report(): DeclaredReport {
+    return this.#report;
+  }
+
+  /** Null: nothing is declared, or this member is not the one that cares for it. */
+  get status(): DeclaredStatus | null {
+    const { revision, problems } = this.#report;
+    if (!this.#isPrimary() || this.#options.consensus.state.spec.declared === undefined) return null;
+    const count = (state: DeclaredProblem["state"]) => problems.filter((each) => each.state === state).length;
+    return {
+      revision,
+      impossible: count("impossible"),
+      drift: count("drift"),
+      pending: count("pending"),
+    };
+  }
+
+  start(): void {
+    this.#unsubscribe = this.#options.consensus.onChange(() => {
+      const { spec, reign } = this.#options.consensus.state;
+      const seen = `${spec.declared?.revision} ${reign?.epoch} ${reign?.fence === null}`;
+      if (seen === this.#seen) return;
+      this.#seen = seen;
+      this.#turning.wake();
+    });
+    this.#turning.start();
+  }
+
+  async stop(): Promise<void> {
+    this.#unsubscribe();
+    await this.#turning.stop();
+    await this.#options.catalog.close();
+  }
+
+  #isPrimary(): boolean {
+    const { consensus, selfId, postgres } = this.#options;
+    const { reign } = consensus.state;
+    return reign?.primaryId === selfId && reign.fence === null && postgres()?.kind === "primary";
+  }
+
+  async #turn(): Promise<number> {
+    const { consensus, catalog, log } = this.#options;
+    const { declared } = consensus.state.spec;
+    if (!this.#isPrimary() || declared === undefined) {
+      if (this.#report !== NOTHING) await catalog.close();
+      this.#forget();
+      return IDLE_MS;
+    }
+    try {
+      const pauseMs = await this.#look(declared);
+      this.#complaint = null;
+      return pauseMs;
+    } catch (error) {
+      const complaint = error instanceof Error ? error.message : String(error);
+      if (complaint !== this.#complaint) log.warn("declared.look-failed", { error: complaint });
+      this.#complaint = complaint;
+      return PASSING_RETRY_MS;
+    }
+  }
+
+  /** @returns milliseconds until the next look. */
+  async #look(declared: DeclaredSpec): Promise<number> {
+    const { catalog, clock } = this.#options;
+    const fingerprint = await catalog.fingerprint();
+    const isSame = fingerprint === this.#settled?.fingerprint && declared.revision === this.#settled.revision;
+    if (isSame && clock.nowMs() < this.#retryAtMs()) return LOOK_MS;
+    const plan = planRoles(declared, await catalog.read());
+    const { due, drifted } = this.#sort(plan, declared);
+    const isDone = await this.#carryOut(due, declared);
+    this.#publish(plan, drifted, declared);
+    // What was read before is not what is there now: only a look that finds nothing to do is the last.
+    if (isDone) return 0;
+    this.#settled = { revision: declared.revision, fingerprint };
+    this.#inForce = declared.revision;
+    await this.#note(declared);
+    return LOOK_MS;
+  }
+
+  #retryAtMs(): number {
+    return Math.min(
+      Number.POSITIVE_INFINITY,
+      ...[...this.#failed.values()].map(({ retryAtMs }) => retryAtMs),
+    );
+  }
+
+  #sort(
+    { steps }: CatalogPlan,
+    declared: DeclaredSpec,
+  ): { readonly due: readonly CatalogStep[]; readonly drifted: readonly CatalogStep[] } {
+    const { clock, consensus } = this.#options;
+    const keys = new Set(steps.map((step) => keyOf(step, declared)));
+    for (const key of this.#failed.keys()) if (!keys.has(key)) this.#failed.delete(key);
+    const isReported = declared.drift === "report";
+    const told = consensus.state.declaredInForce ?? 0;
+    const drifted = isReported ? steps.filter((step) => sinceOf(step, declared) <= told) : [];
+    const isHeld = new Set(drifted);
+    const nowMs = clock.nowMs();
+    const due = steps.filter((step) => {
+      const failed = this.#failed.get(keyOf(step, declared));
+      return !isHeld.has(step) && (failed === undefined || failed.retryAtMs <= nowMs);
+    });
+    return { due, drifted };
+  }
+
+  /** @returns whether anything was changed. */
+  async #carryOut(due: readonly CatalogStep[], declared: DeclaredSpec): Promise<boolean> {
+    if (due.length === 0) return false;
+    const { catalog, clock, log } = this.#options;
+    const results = await catalog.run(due.map(({ statement }) => statement));
+    const done: CatalogStep[] = [];
+    for (const [index, step] of due.entries()) {
+      const failure = results[index] ?? null;
+      const key = keyOf(step, declared);
+      if (failure === null) {
+        this.#failed.delete(key);
+        done.push(step);
+        continue;
+      }
+      const pauseMs = failure.isPassing ? PASSING_RETRY_MS : IMPOSSIBLE_RETRY_MS;
+      const isNews = this.#failed.get(key)?.message !== failure.message;
+      this.#failed.set(key, { ...failure, retryAtMs: clock.nowMs() + pauseMs });
+      if (isNews) log.warn("declared.failed", { ...step.item, what: step.what, why: failure.message });
+    }
+    this.#tell(done, declared);
+    return done.length > 0;
+  }
+
+  /** What was done, and what of it somebody had changed. */
+  #tell(done: readonly CatalogStep[], declared: DeclaredSpec): void {
+    const { clock, log } = this.#options;
+    if (done.length === 0) return;
+    const troubled = new Set(this.#report.problems.map(({ name }) => name));
+    const drift = done.filter(
+      (step) => sinceOf(step, declared) <= this.#inForce && !troubled.has(step.item.name),
+    );
+    const corrected: readonly CorrectedDrift[] = drift.map(({ item, what }) => ({
+      ...item,
+      what,
+      atMs: clock.wallMs(),
+    }));
+    for (const { name, what } of corrected.slice(0, NAMES_LOGGED))
+      log.warn("declared.drift-corrected", { role: name, what });
+    this.#report = {
+      ...this.#report,
+      corrected: [...this.#report.corrected, ...corrected].slice(-CORRECTED_MAX),
+    };
+    const names = [...new Set(done.map(({ item }) => item.name))];
+    log.info("declared.applied", { statements: done.length, names: names.slice(0, NAMES_LOGGED) });
+  }
+
+  #publish(
+    { steps, impossible }: CatalogPlan,
+    drifted: readonly CatalogStep[],
+    declared: DeclaredSpec,
+  ): void {
+    const held = drifted.map(({ item, what }) => ({
+      ...item,
+      state: "drift" as const,
+      reason: `Not as declared: ${what}.`,
+    }));
+    const failed = steps.flatMap((step): readonly DeclaredProblem[] => {
+      const failure = this.#failed.get(keyOf(step, declared));
+      if (failure === undefined) return [];
+      return [{ ...step.item, state: failure.isPassing ? "pending" : "impossible", reason: failure.message }];
+    });
+    this.#report = {
+      ...this.#report,
+      revision: declared.revision,
+      problems: [...impossible, ...failed, ...held],
+    };
+  }
+
+  async #note({ drift, revision }: DeclaredSpec): Promise<void> {
+    const { consensus, noteInForce } = this.#options;
+    const isDue = drift === "report" && (consensus.state.declaredInForce ?? 0) < revision;
+    if (isDue && this.#report.problems.every(({ state }) => state !== "pending")) await noteInForce(revision);
+  }
+
+  #forget(): void {
+    this.#settled = null;
+    this.#inForce = 0;
+    this.#failed.clear();
+    this.#report = NOTHING;
+  }
+}
+
+function sinceOf({ item }: CatalogStep, declared: DeclaredSpec): number {
+  return wishOfRole(declared, item.name)?.since ?? 0;
+}
+
+/** A wish that is said again is tried again. */
+function keyOf(step: CatalogStep, declared: DeclaredSpec): string {
+  return `${sinceOf(step, declared)} ${JSON.stringify(step.statement)}`;
+}

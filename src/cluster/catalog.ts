@@ -1,0 +1,106 @@
+/** What a server's catalogs say of roles and databases, and what is done to them: data, as the primary's member reads and writes it. */
+import type { RoleFlag } from "./declared.ts";
+
+export interface ObservedCatalog {
+  /** Of the server. */
+  readonly major: number;
+  /** All there are, by name. */
+  readonly roles: ReadonlyMap<string, ObservedRole>;
+  /** Names of all there are. */
+  readonly databases: ReadonlySet<string>;
+}
+
+export interface ObservedRole extends Readonly<Record<RoleFlag, boolean>> {
+  readonly connectionLimit: number;
+  /** UTC with milliseconds; null: for ever. */
+  readonly validUntil: string | null;
+  /** As `pg_authid` has it; null: none. */
+  readonly password: string | null;
+  /** Roles that this one is a member of. One may be given several times, by several grantors. */
+  readonly memberOf: readonly ObservedMembership[];
+  readonly settings: ReadonlyMap<string, string>;
+  /** By database. */
+  readonly databaseSettings: ReadonlyMap<string, ReadonlyMap<string, string>>;
+}
+
+export interface ObservedMembership {
+  readonly role: string;
+  readonly isAdmin: boolean;
+  readonly grantor: string;
+}
+
+/** What may be changed of a role in one statement. */
+export interface RoleAttributes extends Partial<Readonly<Record<RoleFlag, boolean>>> {
+  readonly connectionLimit?: number;
+  readonly validUntil?: string | null;
+  readonly password?: string | null;
+}
+
+/** One statement, before it is SQL. */
+export type CatalogStatement =
+  | { readonly kind: "create-role"; readonly role: string; readonly attributes: RoleAttributes }
+  | { readonly kind: "alter-role"; readonly role: string; readonly attributes: RoleAttributes }
+  | { readonly kind: "drop-role"; readonly role: string }
+  | {
+      readonly kind: "grant-role";
+      readonly role: string;
+      readonly member: string;
+      readonly isAdmin: boolean;
+    }
+  | {
+      readonly kind: "revoke-role";
+      readonly role: string;
+      readonly member: string;
+      /** Whose grant is meant; null: before PostgreSQL 16 there is one. */
+      readonly grantor: string | null;
+      /** It stays a member, and makes nobody else one. */
+      readonly isAdminOnly: boolean;
+    }
+  | {
+      readonly kind: "set-role";
+      readonly role: string;
+      /** Null: in every database. */
+      readonly database: string | null;
+      readonly name: string;
+      /** Null: none of its own any more. */
+      readonly value: string | null;
+    };
+
+/** Why a statement was not carried out. */
+export interface CatalogFailure {
+  /** It may work another time: something stood in the way for now. */
+  readonly isPassing: boolean;
+  /** In PostgreSQL's words, without any secret. */
+  readonly message: string;
+}
+
+/** What a wish is for. */
+export interface DeclaredItem {
+  readonly kind: "role";
+  readonly name: string;
+}
+
+/** Why a wish is not as it should be on the primary. */
+export interface DeclaredProblem extends DeclaredItem {
+  /** `impossible`: it cannot be; `drift`: somebody changed it, and that is only told; `pending`: it will be tried again. */
+  readonly state: "impossible" | "drift" | "pending";
+  /** A sentence or several. */
+  readonly reason: string;
+}
+
+/** What somebody had changed by hand, and was put back. */
+export interface CorrectedDrift extends DeclaredItem {
+  readonly what: string;
+  /** By the wall clock of the primary's host. */
+  readonly atMs: number;
+}
+
+/** What the primary's member found when it looked last. */
+export interface DeclaredReport {
+  /** Of the declaration that was held against the catalogs; null: none yet. */
+  readonly revision: number | null;
+  /** Whatever is declared and not among these is in force. */
+  readonly problems: readonly DeclaredProblem[];
+  /** The latest, oldest first. */
+  readonly corrected: readonly CorrectedDrift[];
+}

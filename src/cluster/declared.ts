@@ -1,0 +1,129 @@
+/**
+ * What PostgreSQL's catalogs shall say of roles and databases (`roadmap/0007-declared-roles.md`). Only what is named is wanted:
+ * whatever a declaration does not name stays as it is on the server.
+ */
+export interface DeclaredSpec {
+  /** The generation that said so last: what the primary's member reports to have looked at. */
+  readonly revision: number;
+  /** Somebody changed by hand what is in force. Absent: it is put back at the next look; `report`: it is only told. */
+  readonly drift?: "report";
+  /** By name. */
+  readonly roles?: Readonly<Record<string, RoleWish>>;
+}
+
+/** What is wanted of one role. */
+export interface RoleWish {
+  /** The generation that said so last. */
+  readonly since: number;
+  /** Somebody with the scope `admin` said it: it may concern what is as powerful as a superuser. */
+  readonly isTrusted?: true;
+  /** There shall be no such role. Nothing else is named then. */
+  readonly isAbsent?: true;
+  readonly login?: boolean;
+  readonly superuser?: boolean;
+  readonly createdb?: boolean;
+  readonly createrole?: boolean;
+  readonly replication?: boolean;
+  readonly bypassrls?: boolean;
+  readonly inherit?: boolean;
+  /** -1: as many as there may be. */
+  readonly connectionLimit?: number;
+  /** UTC with milliseconds, as `Date.toISOString` writes it; null: for ever. */
+  readonly validUntil?: string | null;
+  /** A verifier (`base/scram.ts`), never a password; null: none, so that nobody logs in by password. */
+  readonly password?: string | null;
+  /** By the name of the other role. */
+  readonly memberOf?: Readonly<Record<string, Membership>>;
+  /** By parameter; null: the role has none of its own. */
+  readonly settings?: RoleSettings;
+  /** The same in single databases, by their names. */
+  readonly databaseSettings?: Readonly<Record<string, RoleSettings>>;
+}
+
+/** `admin`: a member, and may make others members. */
+export type Membership = "member" | "admin" | "none";
+
+export type RoleSettings = Readonly<Record<string, string | null>>;
+
+/** What is switched on or off of a role. */
+export const ROLE_FLAGS = [
+  "login",
+  "superuser",
+  "createdb",
+  "createrole",
+  "replication",
+  "bypassrls",
+  "inherit",
+] as const;
+
+export type RoleFlag = (typeof ROLE_FLAGS)[number];
+
+/** Who has one of these can do what a superuser can, or reads and writes past every rule: only `admin` may give it. */
+export const POWERS: readonly RoleFlag[] = ["superuser", "createrole", "replication", "bypassrls"];
+
+/** Roles of PostgreSQL's own whose members can do the same. */
+export const POWERFUL_ROLES: ReadonlySet<string> = new Set([
+  "pg_checkpoint",
+  "pg_create_subscription",
+  "pg_execute_server_program",
+  "pg_read_all_data",
+  "pg_read_server_files",
+  "pg_write_all_data",
+  "pg_write_server_files",
+]);
+
+/** More are refused: all of them are part of each member's memory, and of every snapshot. */
+export const DECLARED_MAX = 20_000;
+
+/** What changes at once in a declaration: null takes it out, so that nothing is wanted of it any more. */
+export interface DeclaredChanges {
+  readonly roles?: Readonly<Record<string, Omit<RoleWish, "since"> | null>>;
+  readonly drift?: "correct" | "report";
+}
+
+/** The declaration after a change, as of `revision`. What is empty is absent; null: nothing is declared. */
+export function changedDeclaration(
+  present: DeclaredSpec | undefined,
+  changes: DeclaredChanges,
+  revision: number,
+): DeclaredSpec | null {
+  const roles = changed(present?.roles, changes.roles, revision);
+  const drift = changes.drift ?? present?.drift ?? "correct";
+  if (roles === null && drift === "correct") return null;
+  return {
+    revision,
+    ...(drift === "report" ? { drift } : {}),
+    ...(roles === null ? {} : { roles }),
+  };
+}
+
+function changed<Wish extends object>(
+  present: Readonly<Record<string, Wish & { readonly since: number }>> = {},
+  changes: Readonly<Record<string, Wish | null>> = {},
+  since: number,
+): Readonly<Record<string, Wish & { readonly since: number }>> | null {
+  const names = Object.keys(changes);
+  if (names.length === 0) return Object.keys(present).length === 0 ? null : present;
+  const after = new Map(Object.entries(present));
+  for (const name of names) {
+    const wish = changes[name] ?? null;
+    if (wish === null) after.delete(name);
+    else after.set(name, { ...wish, since });
+  }
+  return after.size === 0 ? null : Object.fromEntries([...after].sort(byName));
+}
+
+function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** How many roles and databases are declared. */
+export function countDeclared(declared: DeclaredSpec | null): number {
+  return Object.keys(declared?.roles ?? {}).length;
+}
+
+/** The wish for a role; a role may be called `constructor`. */
+export function wishOfRole(declared: DeclaredSpec | undefined, name: string): RoleWish | null {
+  const roles = declared?.roles ?? {};
+  return Object.hasOwn(roles, name) ? (roles[name] ?? null) : null;
+}

@@ -1,0 +1,200 @@
+/**
+ * From what is declared of roles and what the primary's catalogs say to what is to be done, in order. Pure: the same two give
+ * the same plan, and a plan that was carried out leaves nothing to do.
+ */
+import type {
+  CatalogStatement,
+  DeclaredItem,
+  DeclaredProblem,
+  ObservedCatalog,
+  ObservedMembership,
+  ObservedRole,
+  RoleAttributes,
+} from "../cluster/catalog.ts";
+import {
+  type DeclaredSpec,
+  POWERFUL_ROLES,
+  POWERS,
+  ROLE_FLAGS,
+  type RoleSettings,
+  type RoleWish,
+  wishOfRole,
+} from "../cluster/declared.ts";
+import { isSameSetting } from "../cluster/setting-list.ts";
+
+export interface CatalogStep {
+  readonly item: DeclaredItem;
+  readonly statement: CatalogStatement;
+  /** What is not as it should be: names only, and never a secret. */
+  readonly what: string;
+}
+
+export interface CatalogPlan {
+  /** In the order in which they have to be done. */
+  readonly steps: readonly CatalogStep[];
+  /** Wishes that cannot be fulfilled: nothing is done about any part of them. */
+  readonly impossible: readonly DeclaredProblem[];
+}
+
+/** The grantor of whatever guacamole grants (from PostgreSQL 16 on there may be others'). */
+const GRANTORS_FROM = 16;
+
+/** What is to be done so that roles are as declared. */
+export function planRoles(declared: DeclaredSpec, observed: ObservedCatalog): CatalogPlan {
+  const wishes = Object.entries(declared.roles ?? {});
+  const powerful = powerfulRoles(observed, declared.roles);
+  const isKnown = (name: string) => {
+    const wish = wishOfRole(declared, name);
+    return wish === null ? observed.roles.has(name) : wish.isAbsent !== true;
+  };
+  const impossible: DeclaredProblem[] = [];
+  const attributes: CatalogStep[] = [];
+  const memberships: CatalogStep[] = [];
+  const settings: CatalogStep[] = [];
+  const drops: CatalogStep[] = [];
+  for (const [name, wish] of wishes) {
+    const why = whyImpossible({ name, wish, observed, powerful, isKnown });
+    if (why !== null) {
+      impossible.push({ kind: "role", name, state: "impossible", reason: why });
+      continue;
+    }
+    const role = observed.roles.get(name);
+    if (wish.isAbsent === true) {
+      if (role !== undefined) drops.push(step(name, { kind: "drop-role", role: name }, "it exists"));
+      continue;
+    }
+    attributes.push(...attributeSteps(name, wish, role));
+    memberships.push(...membershipSteps(name, wish, role, observed.major));
+    settings.push(...settingSteps(name, wish, role));
+  }
+  return { steps: [...attributes, ...memberships, ...settings, ...drops], impossible };
+}
+
+interface Wished {
+  readonly name: string;
+  readonly wish: RoleWish;
+  readonly observed: ObservedCatalog;
+  readonly powerful: ReadonlySet<string>;
+  readonly isKnown: (name: string) => boolean;
+}
+
+function whyImpossible({ name, wish, observed, powerful, isKnown }: Wished): string | null {
+  const joined = Object.entries(wish.memberOf ?? {}).flatMap(([role, membership]) =>
+    membership === "none" ? [] : [role],
+  );
+  const missing = joined.find((role) => !isKnown(role));
+  if (missing !== undefined) return `There is no role ${missing}: declare it, or make it.`;
+  const nowhere = Object.keys(wish.databaseSettings ?? {}).find((each) => !observed.databases.has(each));
+  if (nowhere !== undefined) return `There is no database ${nowhere}.`;
+  if (wish.isTrusted === true) return null;
+  if (powerful.has(name))
+    return "On the server this role is a superuser, or can become as powerful as one: only a token of scope 'admin' may declare it.";
+  const guarded = joined.find((role) => powerful.has(role));
+  return guarded === undefined
+    ? null
+    : `${guarded} is as powerful as a superuser: only a token of scope 'admin' may make others its members.`;
+}
+
+/** Those that can do what a superuser can, or are to, by themselves or by what they are members of. */
+function powerfulRoles({ roles }: ObservedCatalog, wishes: DeclaredSpec["roles"] = {}): ReadonlySet<string> {
+  const found = new Set(POWERFUL_ROLES);
+  const members = new Map<string, string[]>();
+  const join = (group: string, name: string) => {
+    const all = members.get(group);
+    if (all === undefined) members.set(group, [name]);
+    else all.push(name);
+  };
+  for (const [name, role] of roles) {
+    if (POWERS.some((power) => role[power])) found.add(name);
+    for (const { role: group } of role.memberOf) join(group, name);
+  }
+  for (const [name, wish] of Object.entries(wishes)) {
+    if (wish.isTrusted !== true) continue;
+    if (POWERS.some((power) => wish[power] === true)) found.add(name);
+    for (const [group, membership] of Object.entries(wish.memberOf ?? {}))
+      if (membership !== "none") join(group, name);
+  }
+  const queue = [...found];
+  for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
+    for (const member of members.get(next) ?? []) {
+      if (found.has(member)) continue;
+      found.add(member);
+      queue.push(member);
+    }
+  }
+  return found;
+}
+
+function attributeSteps(
+  name: string,
+  wish: RoleWish,
+  role: ObservedRole | undefined,
+): readonly CatalogStep[] {
+  const { connectionLimit, validUntil, password } = wish;
+  const flags = ROLE_FLAGS.filter((flag) => wish[flag] !== undefined && wish[flag] !== role?.[flag]);
+  const attributes: RoleAttributes = {
+    ...Object.fromEntries(flags.map((flag) => [flag, wish[flag]])),
+    ...(connectionLimit === undefined || connectionLimit === role?.connectionLimit
+      ? {}
+      : { connectionLimit }),
+    ...(validUntil === undefined || validUntil === role?.validUntil ? {} : { validUntil }),
+    ...(password === undefined || password === role?.password ? {} : { password }),
+  };
+  if (role === undefined)
+    return [step(name, { kind: "create-role", role: name, attributes }, "it is missing")];
+  const named = Object.keys(attributes);
+  if (named.length === 0) return [];
+  return [step(name, { kind: "alter-role", role: name, attributes }, named.join(", "))];
+}
+
+function membershipSteps(
+  name: string,
+  wish: RoleWish,
+  role: ObservedRole | undefined,
+  major: number,
+): readonly CatalogStep[] {
+  return Object.entries(wish.memberOf ?? {}).flatMap(([group, membership]) => {
+    const present = (role?.memberOf ?? []).filter((each) => each.role === group);
+    const revoke = (isAdminOnly: boolean) => (each: ObservedMembership) =>
+      step(
+        name,
+        {
+          kind: "revoke-role",
+          role: group,
+          member: name,
+          grantor: major >= GRANTORS_FROM ? each.grantor : null,
+          isAdminOnly,
+        },
+        `memberOf ${group}`,
+      );
+    if (membership === "none") return present.map(revoke(false));
+    const admins = present.filter(({ isAdmin }) => isAdmin);
+    const isAdmin = membership === "admin";
+    if (!isAdmin && admins.length > 0) return admins.map(revoke(true));
+    if (isAdmin ? admins.length > 0 : present.length > 0) return [];
+    return [step(name, { kind: "grant-role", role: group, member: name, isAdmin }, `memberOf ${group}`)];
+  });
+}
+
+const NO_SETTINGS: ReadonlyMap<string, string> = new Map();
+
+function settingSteps(name: string, wish: RoleWish, role: ObservedRole | undefined): readonly CatalogStep[] {
+  const in_ = (database: string | null, wanted: RoleSettings, present: ReadonlyMap<string, string>) =>
+    Object.entries(wanted).flatMap(([parameter, value]) => {
+      const now = present.get(parameter) ?? null;
+      const isSame = value === null || now === null ? value === now : isSameSetting(parameter, value, now);
+      if (isSame) return [];
+      const what = database === null ? `settings ${parameter}` : `settings ${parameter} in ${database}`;
+      return [step(name, { kind: "set-role", role: name, database, name: parameter, value }, what)];
+    });
+  return [
+    ...in_(null, wish.settings ?? {}, role?.settings ?? NO_SETTINGS),
+    ...Object.entries(wish.databaseSettings ?? {}).flatMap(([database, settings]) =>
+      in_(database, settings, role?.databaseSettings.get(database) ?? NO_SETTINGS),
+    ),
+  ];
+}
+
+function step(name: string, statement: CatalogStatement, what: string): CatalogStep {
+  return { item: { kind: "role", name }, statement, what };
+}

@@ -1,0 +1,123 @@
+import type { ObservedCatalog, ObservedMembership, ObservedRole } from "../cluster/catalog.ts";
+
+/**
+ * Changes with every row that is added, changed or taken out of the catalogs of roles and databases, and costs milliseconds for
+ * ten thousand of them. Rows are known by their place and the transaction that wrote them.
+ */
+export const FINGERPRINT_QUERY = `
+  SELECT concat_ws(' ',
+    (SELECT count(*) || ':' || coalesce(sum(hashint8((oid::bigint << 32) # xmin::text::bigint)), 0) FROM pg_authid),
+    (SELECT count(*) || ':' || coalesce(sum(hashtext(ctid::text) # hashint8(xmin::text::bigint)), 0) FROM pg_auth_members),
+    (SELECT count(*) || ':' || coalesce(sum(hashtext(ctid::text) # hashint8(xmin::text::bigint)), 0) FROM pg_db_role_setting),
+    (SELECT count(*) || ':' || coalesce(sum(hashint8((oid::bigint << 32) # xmin::text::bigint)), 0) FROM pg_database)
+  ) AS fingerprint`;
+
+/** Everything that declarations of roles are held against, in one row. */
+export const CATALOG_QUERY = `
+  SELECT
+    current_setting('server_version_num')::int / 10000 AS major,
+    (SELECT json_agg(datname) FROM pg_database) AS databases,
+    (SELECT json_agg(json_build_array(
+        rolname, rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolinherit, rolconnlimit,
+        CASE WHEN isfinite(rolvaliduntil)
+          THEN to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') END,
+        rolpassword))
+      FROM pg_authid) AS roles,
+    (SELECT json_agg(json_build_array(
+        pg_get_userbyid(member), pg_get_userbyid(roleid), admin_option, pg_get_userbyid(grantor)))
+      FROM pg_auth_members) AS members,
+    (SELECT json_agg(json_build_array(rolname, datname, setconfig))
+      FROM pg_db_role_setting
+        LEFT JOIN pg_authid ON pg_authid.oid = setrole
+        LEFT JOIN pg_database ON pg_database.oid = setdatabase) AS settings`;
+
+type RoleRow = readonly [
+  name: string,
+  login: boolean,
+  superuser: boolean,
+  createdb: boolean,
+  createrole: boolean,
+  replication: boolean,
+  bypassrls: boolean,
+  inherit: boolean,
+  connectionLimit: number,
+  validUntil: string | null,
+  password: string | null,
+];
+
+/** The row of `CATALOG_QUERY`. */
+export interface CatalogRow {
+  readonly major: number;
+  readonly databases: readonly string[];
+  readonly roles: readonly RoleRow[];
+  readonly members:
+    | readonly (readonly [member: string, role: string, isAdmin: boolean, grantor: string])[]
+    | null;
+  readonly settings:
+    | readonly (readonly [role: string | null, database: string | null, lines: readonly string[]])[]
+    | null;
+}
+
+/** What the catalogs say, from that row. */
+export function parseCatalogRow(row: CatalogRow): ObservedCatalog {
+  const memberOf = new Map<string, ObservedMembership[]>();
+  for (const [member, role, isAdmin, grantor] of row.members ?? []) {
+    const all = memberOf.get(member) ?? [];
+    all.push({ role, isAdmin, grantor });
+    memberOf.set(member, all);
+  }
+  const settings = new Map<string, Map<string | null, ReadonlyMap<string, string>>>();
+  for (const [role, database, lines] of row.settings ?? []) {
+    if (role === null) continue;
+    const all = settings.get(role) ?? new Map<string | null, ReadonlyMap<string, string>>();
+    all.set(database, parseSettings(lines));
+    settings.set(role, all);
+  }
+  const roles = new Map<string, ObservedRole>();
+  for (const [
+    name,
+    login,
+    superuser,
+    createdb,
+    createrole,
+    replication,
+    bypassrls,
+    inherit,
+    ...rest
+  ] of row.roles) {
+    const [connectionLimit, validUntil, password] = rest;
+    const flags = { login, superuser, createdb, createrole, replication, bypassrls, inherit };
+    const own = settings.get(name);
+    roles.set(name, {
+      ...flags,
+      connectionLimit,
+      validUntil,
+      password,
+      memberOf: memberOf.get(name) ?? [],
+      settings: own?.get(null) ?? NO_SETTINGS,
+      databaseSettings: own === undefined ? NO_DATABASES : inDatabases(own),
+    });
+  }
+  return { major: row.major, roles, databases: new Set(row.databases) };
+}
+
+const NO_SETTINGS: ReadonlyMap<string, string> = new Map();
+const NO_DATABASES: ReadonlyMap<string, ReadonlyMap<string, string>> = new Map();
+
+function inDatabases(
+  all: ReadonlyMap<string | null, ReadonlyMap<string, string>>,
+): ReadonlyMap<string, ReadonlyMap<string, string>> {
+  return new Map(
+    [...all].flatMap(([database, each]) => (database === null ? [] : [[database, each] as const])),
+  );
+}
+
+/** `name=value` lines; names are written as the server has them (`DateStyle`). */
+function parseSettings(lines: readonly string[]): ReadonlyMap<string, string> {
+  return new Map(
+    lines.map((line) => {
+      const at = line.indexOf("=");
+      return [line.slice(0, at).toLowerCase(), line.slice(at + 1)] as const;
+    }),
+  );
+}
