@@ -12,9 +12,12 @@ import {
   type GuardedStatus,
   isOpen,
 } from "../cluster/break-glass.ts";
+import type { Change } from "../cluster/command.ts";
 import type { Consensus } from "../cluster/consensus.ts";
+import { isUnderstoodByAll } from "../cluster/feature-level.ts";
+import type { LocalAccess } from "../cluster/local-access.ts";
 import type { MemberStatus } from "../cluster/observation.ts";
-import { type BreakGlassStep, decideBreakGlass } from "../decision/decide-break-glass.ts";
+import { type BreakGlassStep, decideBreakGlass, decideLocalAccess } from "../decision/decide-break-glass.ts";
 import type { SupervisorPort } from "./ports.ts";
 import { Turning } from "./turning.ts";
 
@@ -41,6 +44,7 @@ const ATTENTIVE_MS = 500;
 /** A role may have come with a clone, a restored backup or a hand that made it: it is looked for this often. */
 const CALM_MS = 10_000;
 const SUPERVISOR_DEADLINE_MS = 5_000;
+const NOTE_DEADLINE_MS = 10_000;
 
 export class BreakGlassLoop {
   readonly #options: BreakGlassLoopOptions;
@@ -100,6 +104,8 @@ export class BreakGlassLoop {
     this.#failure = null;
     try {
       const guarded = await this.#guarded();
+      // One of an older release knows neither word.
+      if (guarded !== null) await this.#noteLocalAccess();
       const steps = await this.#decide(guarded);
       for (const step of steps) await this.#perform(step);
       const after = steps.length === 0 ? guarded : await this.#guarded();
@@ -114,6 +120,37 @@ export class BreakGlassLoop {
     const isStanding = breakGlass.some(({ ended }) => ended === null);
     const isCalm = !isStanding && !this.#isLookOwed && this.#status?.problem == null;
     return isCalm ? CALM_MS : ATTENTIVE_MS;
+  }
+
+  /** Who came in on this host while nobody could be asked. The file keeps each line until it is agreed. */
+  async #noteLocalAccess(): Promise<void> {
+    const { consensus, selfId, log } = this.#options;
+    try {
+      const { told, changes } = decideLocalAccess(consensus.state, selfId, await this.#localAccess([]));
+      if (told.length > 0) await this.#localAccess(told);
+      for (const change of changes) await this.#propose(change);
+    } catch (error) {
+      log.warn("break-glass.local-not-noted", { error: String(error) });
+    }
+  }
+
+  async #localAccess(told: readonly string[]): Promise<readonly LocalAccess[]> {
+    const request = { kind: "list-local-access", told } as const;
+    const response = await this.#options.supervisor.request(request, SUPERVISOR_DEADLINE_MS);
+    if (!response.ok) throw new Error(response.message);
+    return response.localAccess ?? [];
+  }
+
+  /** By an id of its own: proposed again by whomever, it happens once. */
+  async #propose(change: Change): Promise<void> {
+    const { consensus, clock, log } = this.#options;
+    if (change.kind !== "note-local-access" || !isUnderstoodByAll(consensus.state, change)) return;
+    const { id, what } = change.access;
+    const asked = { address: null, request: `LOCAL break-glass ${what}` };
+    const command = { id: `local-access-${id}`, atMs: clock.wallMs(), by: "local", change, asked };
+    const noted = await consensus.propose(command, NOTE_DEADLINE_MS);
+    if (noted.kind === "applied") this.#turning.wake();
+    else log.info("break-glass.local-not-noted", { why: noted.reason });
   }
 
   #note(grants: readonly GuardedStatus[], problem: string | null): void {

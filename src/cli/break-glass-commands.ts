@@ -13,7 +13,7 @@ import { renderTable, withoutControls } from "./render-table.ts";
 const PATH = "/v1/access/break-glass";
 
 /** `guacamole break-glass …` */
-export function breakGlassCommand(ports: CliPorts) {
+export function breakGlassCommand(ports: CliPorts, finish: (exitCode: number) => void) {
   return new Command("break-glass")
     .summary("a superuser for a person, for a while, that ends by itself")
     .description(
@@ -26,7 +26,8 @@ its rule is taken out of pg_hba.conf and the role is removed, although the leade
     .addCommand(approveCommand(ports))
     .addCommand(extendCommand(ports))
     .addCommand(revokeCommand(ports))
-    .addCommand(policyCommand(ports));
+    .addCommand(policyCommand(ports))
+    .addCommand(localCommand(ports, finish));
 }
 
 function requestCommand(ports: CliPorts) {
@@ -161,6 +162,48 @@ function policyCommand(ports: CliPorts) {
           `  max        ${durationText(each.maxSeconds)}`,
           "",
         ].join("\n"),
+      );
+    });
+}
+
+function localCommand(ports: CliPorts, finish: (exitCode: number) => void) {
+  return new Command("local")
+    .summary("on a host, with nobody there to be asked: psql as the superuser, and a trace")
+    .description(
+      `Runs psql as PostgreSQL's superuser on this host, over its Unix socket: for the day on which the control plane is down.
+Run it as root or as PostgreSQL's system user. It asks no member. A file in <data directory>.guacamole/local-access/
+says who came, why, and when they left; the member takes it into the audit trail once it is back. Statements are logged.`,
+    )
+    .requiredOption("--reason <text>", "why: it stands in the audit trail")
+    .option("--who <name>", "who you are (default: whoever ran sudo, or the system user)")
+    .option(
+      "--start",
+      "where PostgreSQL does not run, start it as a standby: it can be read, and nobody else can be harmed",
+    )
+    .option("--config <file>", "this host's guacamole.toml (default: /etc/guacamole/guacamole.toml)")
+    .argument("[psql-arguments...]", "after --: what psql is given")
+    .addHelpText(
+      "after",
+      '\nExamples:\n  sudo -u postgres guacamole break-glass local --reason "INC-4711: no leader"\n  sudo guacamole break-glass local --reason INC-4711 --start -- -c "SELECT pg_last_wal_replay_lsn()"\n\nIt never makes a primary: that is for the control plane, or for \'guacamole recover\' where a majority is gone for good.',
+    )
+    .action(async (parameters, { reason, who, start, config }) => {
+      const fault =
+        reason.trim().length < 3 ||
+        reason.length > 500 ||
+        withoutControls(reason + (who ?? "")) !== reason + (who ?? "");
+      if (fault)
+        throw new CliError(
+          EXIT.usage,
+          "--reason is one line of 3 to 500 characters, --who one of at most 100.",
+        );
+      finish(
+        await ports.accessLocally({
+          configPath: config ?? null,
+          reason: reason.trim(),
+          who: who?.slice(0, 100) ?? null,
+          mayStart: start === true,
+          arguments: parameters,
+        }),
       );
     });
 }

@@ -20,9 +20,23 @@ export interface CliPorts {
   /** The offline tools. */
   readonly recover: RecoverPorts;
   /** Each resolves with the exit code once the process should end. */
+  accessLocally(options: LocalAccessOptions): Promise<number>;
   run(options: RunOptions): Promise<number>;
   supervise(options: SuperviseOptions): Promise<number>;
   demo(options: DemoOptions): Promise<number>;
+}
+
+/** Superuser access on this host, without asking anybody. */
+export interface LocalAccessOptions {
+  /** Null: no `--config` was given. */
+  readonly configPath: string | null;
+  readonly reason: string;
+  /** Null: whoever the system says it is. */
+  readonly who: string | null;
+  /** Where PostgreSQL does not run, it may be started as a standby. */
+  readonly mayStart: boolean;
+  /** Of psql. */
+  readonly arguments: readonly string[];
 }
 
 export interface RunOptions {

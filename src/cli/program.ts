@@ -68,7 +68,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(topologyCommand(ports))
     .addCommand(configCommand(ports))
     .addCommand(hbaCommand(ports))
-    .addCommand(breakGlassCommand(ports))
+    .addCommand(breakGlassCommand(ports, finish))
     .addCommand(roleCommand(ports))
     .addCommand(pauseCommand(ports))
     .addCommand(resumeCommand(ports))

@@ -201,6 +201,10 @@ const REFUSALS: Readonly<Record<RefusalCode, { readonly message: string; readonl
       "Whoever asked cannot approve it: nor can a token that it made, one that was made since, or the same one twice.",
     hint: "Somebody else does so, with an admin token of their own.",
   },
+  "noted-already": {
+    message: "This was noted before.",
+    hint: null,
+  },
   "break-glass-too-long": {
     message: "It would last longer than the policy allows.",
     hint: "'guacamole break-glass policy' shows how long it may last, extensions included.",

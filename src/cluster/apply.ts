@@ -19,6 +19,7 @@ import {
 } from "./apply-break-glass.ts";
 import { declare, noteDeclared } from "./apply-declared.ts";
 import { noteHook } from "./apply-hooks.ts";
+import { noteLocalAccess } from "./apply-local-access.ts";
 import { addMember, createJoinToken, setMemberTags, setMemberVoting } from "./apply-members.ts";
 import { acceptLoss, changeSpec, pause, resume } from "./apply-policy.ts";
 import { forgetMember, removeMember, stayAfterAll } from "./apply-removal.ts";
@@ -128,6 +129,8 @@ function applyFormed(
       return approveBreakGlass(state, command, change);
     case "extend-break-glass":
       return extendBreakGlass(state, command, change);
+    case "note-local-access":
+      return noteLocalAccess(state, command, change);
     case "end-break-glass":
       return endBreakGlass(state, command, change);
     case "abort-switchover":

@@ -2,6 +2,7 @@ import type { ClusterId, Epoch, Generation, MemberId } from "../base/ids.ts";
 import type { Position } from "../base/lsn.ts";
 import type { BreakGlassEnd } from "./break-glass.ts";
 import type { DeclaredChanges } from "./declared.ts";
+import type { NotedLocalAccess } from "./local-access.ts";
 import type { Member, MemberTags, VotingWish } from "./member.ts";
 import type { Ancestor, HookResult, TimelineEpoch } from "./observation.ts";
 import type { ClusterSpec } from "./spec.ts";
@@ -204,6 +205,8 @@ export type Change =
   | { readonly kind: "approve-break-glass"; readonly grantId: string }
   /** For so much longer. */
   | { readonly kind: "extend-break-glass"; readonly grantId: string; readonly durationMs: number }
+  /** Found on a host: somebody came in, or left, while nobody could be asked. */
+  | { readonly kind: "note-local-access"; readonly access: NotedLocalAccess }
   | { readonly kind: "end-break-glass"; readonly grantId: string; readonly why: BreakGlassEnd }
   | { readonly kind: "abort-switchover"; readonly operationId: string; readonly reason: string }
   | {
@@ -271,7 +274,8 @@ export type RefusalCode =
   | "break-glass-open"
   | "break-glass-not-approved"
   | "break-glass-same-asker"
-  | "break-glass-too-long";
+  | "break-glass-too-long"
+  | "noted-already";
 
 /** Something that happened, for people and for `/v1/events`. */
 export interface ClusterEvent {

@@ -37,6 +37,7 @@ const NEEDED_LEVELS: Partial<Readonly<Record<Change["kind"], number>>> = {
   "end-break-glass": 4,
   declare: 4,
   "note-declared": 4,
+  "note-local-access": 4,
 };
 
 /** Whether every member can apply this change. Raising the level itself is for the leader, who has asked them all. */

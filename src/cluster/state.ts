@@ -1,6 +1,7 @@
 import type { ClusterId, Epoch, Generation, MemberId, TimelineId } from "../base/ids.ts";
 import type { Position } from "../base/lsn.ts";
 import type { BreakGlassGrant } from "./break-glass.ts";
+import type { NotedLocalAccess } from "./local-access.ts";
 import type { Member } from "./member.ts";
 import type { Ancestor, TimelineEpoch } from "./observation.ts";
 import type { ClusterSpec } from "./spec.ts";
@@ -52,6 +53,8 @@ export interface ClusterState {
   readonly scheduledSwitchover?: ScheduledSwitchover | null;
   /** Superusers for a while: those that stand, and the latest that have ended, oldest first. Absent: none ever was. */
   readonly breakGlass?: readonly BreakGlassGrant[];
+  /** Who came in on a host without asking anybody, and left; the latest, oldest first. Absent: nobody, as far as is known. */
+  readonly localAccess?: readonly NotedLocalAccess[];
 }
 
 /** Done once, by whoever leads when its time has come; given up with a reason where it cannot be done then. */

@@ -4,6 +4,8 @@
  * The order is what makes it safe. Nobody is let in before the supervisor holds the end of it in its hands, and a role without a
  * grant that stands here and now is removed, whoever made it and wherever it came from.
  */
+
+import type { MemberId } from "../base/ids.ts";
 import {
   APPROVAL_MS_MAX,
   type BreakGlassGrant,
@@ -15,6 +17,8 @@ import {
   isOpen,
 } from "../cluster/break-glass.ts";
 import type { Change } from "../cluster/command.ts";
+import type { LocalAccess } from "../cluster/local-access.ts";
+import type { ClusterState } from "../cluster/state.ts";
 
 export interface BreakGlassView {
   readonly grants: readonly BreakGlassGrant[];
@@ -128,4 +132,19 @@ export function decideEnd(
       return { kind: "end-break-glass", grantId: grant.id, why: "expired" };
   }
   return null;
+}
+
+/** Of what was found on a host: what is agreed by now, and what is to be. */
+export function decideLocalAccess(
+  { localAccess = [] }: ClusterState,
+  memberId: MemberId,
+  found: readonly LocalAccess[],
+): { readonly told: readonly string[]; readonly changes: readonly Change[] } {
+  const isNoted = ({ id }: LocalAccess) => localAccess.some((noted) => noted.id === id);
+  return {
+    told: found.filter(isNoted).map(({ id }) => id),
+    changes: found
+      .filter((access) => !isNoted(access))
+      .map((access) => ({ kind: "note-local-access", access: { ...access, memberId } })),
+  };
 }

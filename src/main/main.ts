@@ -31,6 +31,7 @@ const ports: CliPorts = {
     forceNewGroup: async (request) => (await import("./recover-command.ts")).forceNewGroup(request),
     restore: async (request) => (await import("./recover-command.ts")).restore(request),
   },
+  accessLocally: async (options) => (await import("./local-access-command.ts")).accessLocally(options),
   run: async (options) => (await import("./run-command.ts")).run(options),
   supervise: async (options) => (await import("./supervise-command.ts")).supervise(options),
   demo: async (options) => {

@@ -47,6 +47,8 @@ function parseRequest(fields: Fields): SupervisorRequest {
       return { kind, parameters: parameters(fields["parameters"]) };
     case "try-access":
       return { kind, lines: accessLines(record(fields["lines"], "lines")) };
+    case "list-local-access":
+      return { kind, told: texts(fields["told"], "told") };
     case "guard-break-glass":
       return { kind, grants: guardedGrants(fields["grants"]) };
     case "install-certificates":

@@ -3,6 +3,7 @@ import type { Lsn, Position } from "../base/lsn.ts";
 import type { AccessTrial } from "../cluster/access-trial.ts";
 import type { GuardedGrant, GuardedStatus } from "../cluster/break-glass.ts";
 import type { Fork } from "../cluster/fork.ts";
+import type { LocalAccess } from "../cluster/local-access.ts";
 import type { MachineRequest } from "../cluster/machine-request.ts";
 import type { AccessLines } from "../cluster/managed-settings.ts";
 import type {
@@ -51,6 +52,8 @@ export type SupervisorRequest =
    * When it is answered, PostgreSQL has the rules, and the end is sure.
    */
   | { readonly kind: "guard-break-glass"; readonly grants: readonly GuardedGrant[] }
+  /** Who came in on this host without asking anybody: the answer has `localAccess`. `told` names what need not be told again. */
+  | { readonly kind: "list-local-access"; readonly told: readonly string[] }
   /** What was kept before rewinds: the answer has `forks`. */
   | { readonly kind: "list-forks" }
   /** `fast` escalates to `immediate` after `deadlineMs`. Resolves once the postmaster is gone. */
@@ -135,6 +138,7 @@ export type SupervisorResponse =
       /** Where they were asked for. */
       readonly forks?: readonly Fork[];
       readonly trial?: AccessTrial;
+      readonly localAccess?: readonly LocalAccess[];
     }
   | { readonly ok: false; readonly code: SupervisorErrorCode; readonly message: string };
 

@@ -20,6 +20,8 @@ export interface StatePaths {
   readonly leaseFile: string;
   /** Who is let in for a while, and until when. */
   readonly breakGlassFile: string;
+  /** Who came in on this host without asking anybody. */
+  readonly localAccessDirectory: string;
   /** Names the postmaster that was told to promote. */
   readonly promotionFile: string;
   readonly socketFile: string;
@@ -57,6 +59,7 @@ export function statePaths(dataDirectory: string): StatePaths {
     promisesFile: inside("promises.json"),
     leaseFile: inside("lease.json"),
     breakGlassFile: inside("break-glass.json"),
+    localAccessDirectory: inside("local-access"),
     promotionFile: inside("promotion.json"),
     socketFile: inside("supervisor.sock"),
     lockFile: inside("supervisor.lock"),

@@ -16,6 +16,7 @@ import { GlassKeeper } from "./glass-keeper.ts";
 import type { HostTime } from "./host-time.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { LocalData } from "./local-data.ts";
+import { moveTold, readTrace } from "./local-trace.ts";
 import type { MemberGuard } from "./member-guard.ts";
 import { Postmaster, type PostmasterExit } from "./postmaster.ts";
 import { processState } from "./process-table.ts";
@@ -187,6 +188,7 @@ export class Supervisor {
         const trial = await this.#access.try(request.lines);
         return { ok: true, look: await this.#look(), trial };
       }
+      if (request.kind === "list-local-access") return await this.#listLocalAccess(request.told);
       await this.#carryOut(request);
       return { ok: true, look: await this.#look() };
     } catch (error) {
@@ -203,8 +205,14 @@ export class Supervisor {
     return { ok: true, look: await this.#look(), forks };
   }
 
+  async #listLocalAccess(told: readonly string[]): Promise<SupervisorResponse> {
+    const { localAccessDirectory } = this.#paths;
+    if (told.length > 0) moveTold(localAccessDirectory, new Set(told));
+    return { ok: true, look: await this.#look(), localAccess: readTrace(localAccessDirectory) };
+  }
+
   #carryOut(
-    request: Exclude<SupervisorRequest, { kind: "list-forks" | "try-access" }>,
+    request: Exclude<SupervisorRequest, { kind: "list-forks" | "try-access" | "list-local-access" }>,
   ): Promise<void> | void {
     const { stopCount } = this.#bench;
     switch (request.kind) {

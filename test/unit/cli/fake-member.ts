@@ -88,6 +88,7 @@ export async function startFakeMember(): Promise<FakeMember> {
         socketPathOf: async () => ok(socketPath),
         readLine: async () => null,
         recover: NOTHING_TO_RECOVER,
+        accessLocally: start,
         run: start,
         supervise: start,
         demo: start,
