@@ -53,6 +53,10 @@ export class ClusterLife {
     remember(cluster);
   }
 
+  get binDirectory(): string {
+    return this.cluster.binDirectory;
+  }
+
   /** From nothing to a control plane of all members. PostgreSQL is untouched. */
   async form(name = "e2e"): Promise<void> {
     await Promise.all(this.cluster.members.map((member) => this.cluster.start(member)));

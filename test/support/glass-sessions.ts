@@ -5,6 +5,14 @@ import type { LocalMember } from "../../src/demo/local-cluster.ts";
 import type { ClusterLife } from "./cluster-life.ts";
 import { bareEnvironment } from "./tested-binary.ts";
 
+/** Where it plays. */
+export interface Stage {
+  readonly binDirectory: string;
+  until(what: string, condition: () => Promise<boolean>): Promise<void>;
+  /** As the superuser over the Unix socket. */
+  sql(member: LocalMember, text: string): Promise<string>;
+}
+
 export type Key = Pick<NewBreakGlassDocument, "id" | "role" | "password">;
 
 /** Asks through one member for a grant for whoever comes from 127.0.0.1, or from somewhere else. */
@@ -25,15 +33,15 @@ export async function list(life: ClusterLife, through: LocalMember): Promise<rea
   return JSON.parse(stdout) as readonly BreakGlassDocument[];
 }
 
-function psql(life: ClusterLife, member: LocalMember, { role, password }: Key, sql: string): string[] {
+function psql(stage: Stage, member: LocalMember, { role, password }: Key, sql: string): string[] {
   const place = `host=${member.host.address} port=${member.postgresPort} user=${role} dbname=postgres`;
   const conninfo = `${place} sslmode=require password=${password} connect_timeout=5`;
-  return [join(life.cluster.binDirectory, "psql"), "-XAtwqc", sql, conninfo];
+  return [join(stage.binDirectory, "psql"), "-XAtwqc", sql, conninfo];
 }
 
 /** What becomes of a login: `superuser`, `rejected` by the rules, `unknown` where there is no such role or password. */
-export function logIn(life: ClusterLife, member: LocalMember, key: Key, sql = "SHOW is_superuser"): string {
-  const run = Bun.spawnSync(psql(life, member, key, sql), { env: bareEnvironment() });
+export function logIn(stage: Stage, member: LocalMember, key: Key, sql = "SHOW is_superuser"): string {
+  const run = Bun.spawnSync(psql(stage, member, key, sql), { env: bareEnvironment() });
   const said = `${run.stdout.toString()}${run.stderr.toString()}`.trim();
   if (said === "on") return "superuser";
   if (said.includes("pg_hba.conf rejects")) return "rejected";
@@ -47,21 +55,21 @@ export interface Session {
 }
 
 /** A session that goes on for an hour unless it is ended; resolves once it is in. */
-export async function openSession(life: ClusterLife, member: LocalMember, key: Key): Promise<Session> {
-  await life.until(`${key.role} is let in`, async () => logIn(life, member, key) === "superuser");
-  const run = Bun.spawn(psql(life, member, key, "SELECT pg_sleep(3600)"), {
+export async function openSession(stage: Stage, member: LocalMember, key: Key): Promise<Session> {
+  await stage.until(`${key.role} is let in`, async () => logIn(stage, member, key) === "superuser");
+  const run = Bun.spawn(psql(stage, member, key, "SELECT pg_sleep(3600)"), {
     env: bareEnvironment(),
     stdout: "ignore",
     stderr: "pipe",
   });
   const sleeping = `SELECT count(*) FROM pg_stat_activity WHERE usename = '${key.role}' AND query LIKE '%pg_sleep%'`;
-  await life.until("its session is seen", async () => (await life.sql(member, sleeping)) === "1");
+  await stage.until("its session is seen", async () => (await stage.sql(member, sleeping)) === "1");
   return { ended: run.stderr.text(), isOpen: () => run.exitCode === null };
 }
 
 /** The roles of break-glass access that a server has. */
-export function rolesOf(life: ClusterLife, member: LocalMember): Promise<string> {
-  return life.sql(
+export function rolesOf(stage: Stage, member: LocalMember): Promise<string> {
+  return stage.sql(
     member,
     "SELECT rolname FROM pg_roles WHERE starts_with(rolname, 'guacamole_bg_') ORDER BY 1",
   );
