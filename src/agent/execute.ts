@@ -52,6 +52,7 @@ function deadlineMs(action: SupervisorAction): number {
     case "initdb":
       return HOUR_MS;
     case "stop":
+    case "restart-in-place":
       return 60 * SECOND_MS;
     case "configure":
     case "start":

@@ -24,6 +24,7 @@ import { type ConfigDecision, decideConfig, type GroupView } from "../decision/d
 import { decideMembership, isStopping } from "../decision/decide-membership.ts";
 import { REASONS, type Reason } from "../decision/reasons.ts";
 import { NO_REIGN_SEEN, type ReignSeen, seeReign } from "../decision/reign-seen.ts";
+import { NO_RESTART_SEEN, type RestartSeen, seeRestart } from "../decision/restart-seen.ts";
 import { type LeaseGrant, LeaseGrants } from "./lease-grants.ts";
 import { Turning } from "./turning.ts";
 
@@ -65,6 +66,7 @@ export class LeaderLoop {
   #currentLeaderId: MemberId | null = null;
   #reign: ReignSeen = NO_REIGN_SEEN;
   #handOver: HandOver | null = null;
+  #restart: RestartSeen = NO_RESTART_SEEN;
   readonly #grants: LeaseGrants;
   #decision: { readonly reason: Reason; readonly detail: string | null } | null = null;
 
@@ -123,10 +125,12 @@ export class LeaderLoop {
       this.#config = null;
       this.#isConfigWanted = false;
       this.#handOver = null;
+      this.#restart = NO_RESTART_SEEN;
       this.#grants.forget();
       return IDLE_MS;
     }
     this.#grants.consider(raft.leadingSinceMs);
+    this.#restart = seeRestart(this.#restart, state.restart?.step ?? null, consensus.observations, nowMs);
     const view: ClusterView = {
       state,
       selfId,
@@ -142,6 +146,7 @@ export class LeaderLoop {
       primaryLsn: this.#grants.primaryLsn,
       formerLeaderId: this.#formerLeaderId,
       handOver: this.#handOver,
+      restartSeen: this.#restart,
     };
     const group: GroupView = {
       state,

@@ -25,6 +25,8 @@ export interface LocalLook {
   readonly settingsHash: string | null;
   readonly hasStandbySignal: boolean;
   readonly postmasterState: PostmasterState | null;
+  /** Names the server that runs; null: none does, or that is not known. */
+  readonly instance: string | null;
   readonly disks: readonly DiskStatus[];
   readonly lease: MemberStatus["lease"];
   readonly stampMs: number | null;
@@ -68,6 +70,7 @@ export async function lookAt(local: LocalPostgres, watch: WatchPrimary): Promise
     settingsHash: supervisor.settingsHash,
     hasStandbySignal: supervisor.hasStandbySignal ?? true,
     postmasterState: supervisor.postmaster?.state ?? null,
+    instance: instanceOf(supervisor),
     disks: supervisor.disks ?? [],
     lease: supervisor.lease ?? null,
     // The first: all that is seen came after it.
@@ -77,6 +80,12 @@ export async function lookAt(local: LocalPostgres, watch: WatchPrimary): Promise
       ? Number.parseInt(supervisor.postgresVersion, 10)
       : null,
   };
+}
+
+/** Ids of processes are used again: with the moment of its start it names one server. */
+function instanceOf({ postmaster }: SupervisorLook): string | null {
+  if (postmaster === null) return null;
+  return `${postmaster.pid}-${postmaster.startTicks ?? postmaster.startedAtMs}`;
 }
 
 async function lookAtSupervisor(
@@ -198,6 +207,7 @@ function unknown(detail: string): LocalLook {
     settingsHash: null,
     hasStandbySignal: true,
     postmasterState: null,
+    instance: null,
     disks: [],
     lease: null,
     stampMs: null,

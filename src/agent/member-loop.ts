@@ -74,12 +74,17 @@ const IMPATIENT_MS = 100;
 const PATIENCE_MS = 1_000;
 const RESIGNED_MS = 10_000;
 
+interface Running {
+  readonly plan: Plan;
+  readonly promise: Promise<void>;
+}
+
 export class MemberLoop {
   readonly #options: MemberLoopOptions;
   readonly #turning: Turning;
   readonly #retryLater = new RetryLater();
   readonly #unsubscribe: (() => void)[] = [];
-  #running: { readonly plan: Plan; readonly promise: Promise<void> } | null = null;
+  #running: Running | null = null;
   #synchronous: SynchronousStatus | null = null;
   readonly #watch = new PrimaryWatch();
   readonly #checks: HealthChecks | null;
@@ -97,6 +102,8 @@ export class MemberLoop {
     pace: "calm",
     sinceMs: 0,
   };
+  /** What the running plan is at. */
+  #acting: Action["kind"] | null = null;
   #reason = "";
   #sequence = 0;
   #status: MemberStatus | null = null;
@@ -222,6 +229,7 @@ export class MemberLoop {
       fenceKnownMs: this.#reign.fenceSinceMs === null ? null : nowMs - this.#reign.fenceSinceMs,
       failedStarts: this.#failedStarts,
       settingsHash: look.settingsHash,
+      instance: look.instance,
       takesAccess: look.access !== undefined,
       hashSettings: local.hashSettings,
       local: local.settings,
@@ -281,7 +289,6 @@ export class MemberLoop {
 
   #publish(look: LocalLook, plan: Plan): void {
     const { selfId, bootId, life, version, consensus, hooks, log } = this.#options;
-    const pendingRestart = this.#checks?.pendingRestart ?? [];
     const breakGlass = this.#options.breakGlass?.() ?? null;
     const access = accessStatus(consensus.state, look);
     const declared = this.#options.declared?.() ?? null;
@@ -310,8 +317,9 @@ export class MemberLoop {
       ...(look.postgresMajor == null ? {} : { postgresMajor: look.postgresMajor }),
       ...(this.#checks === null
         ? {}
-        : { checks: this.#checks.consider(look.postgres, look.postmasterState) }),
-      ...(pendingRestart.length === 0 ? {} : { pendingRestart }),
+        : { checks: this.#checks.consider(look.postgres, look.postmasterState, look.instance) }),
+      ...this.#waitingForStart(),
+      ...(look.instance === null ? {} : { instance: look.instance }),
       ...(hooks === null ? {} : { hooks: hooks.status }),
       ...(this.#isLeased() && look.stampMs !== null ? { leaseStampMs: look.stampMs } : {}),
     };
@@ -333,6 +341,15 @@ export class MemberLoop {
     consensus.publish(this.#status);
   }
 
+  /** What the running server said of its parameters, as far as it was asked. */
+  #waitingForStart(): Pick<MemberStatus, "pendingRestart" | "limits"> {
+    const { pendingRestart = [], limits = null } = this.#checks ?? {};
+    return {
+      ...(pendingRestart.length === 0 ? {} : { pendingRestart }),
+      ...(limits === null ? {} : { limits }),
+    };
+  }
+
   /** This member reigns, or is about to, and only under a lease. */
   #isLeased(): boolean {
     const { state } = this.#options.consensus;
@@ -344,7 +361,7 @@ export class MemberLoop {
   #carryOut(plan: Plan, local: LocalPostgres): number {
     const paceMs = this.#paceMs(plan);
     if (plan.actions.length === 0) return paceMs;
-    if (this.#running !== null && !mayOvertake(plan, this.#running.plan)) return BUSY_MS;
+    if (this.#running !== null && !mayOvertake(plan, this.#running.plan, this.#acting)) return BUSY_MS;
     const key = JSON.stringify(plan.actions);
     const delayMs = this.#retryLater.delayMs(key, this.#options.clock.nowMs());
     if (delayMs > 0) return Math.min(delayMs, paceMs);
@@ -390,10 +407,14 @@ export class MemberLoop {
     let current: Action["kind"] | null = null;
     try {
       for (const action of plan.actions) {
+        // Decided before something that could not wait for its checkpoint: another look decides whether it still holds.
+        if (plan.reason === "restarting" && current !== null && this.#running?.plan !== plan) break;
         current = action.kind;
+        if (this.#running === null || this.#running.plan === plan) this.#acting = current;
         await perform(action, local);
         // Other data: what the old could not do says nothing of it.
         if (action.kind === "clone") this.#failedStarts = 0;
+        if (action.kind === "reload") this.#checks?.noteReload();
       }
       this.#failure = null;
       log.info("member.acted", {
@@ -413,8 +434,9 @@ export class MemberLoop {
 }
 
 /** A promise never waits behind long work (the supervisor ends that work), and nothing waits behind a checkpoint. */
-function mayOvertake(plan: Plan, running: Plan): boolean {
-  if (running.reason === "checkpointing") return plan.reason !== "checkpointing";
+function mayOvertake(plan: Plan, running: Plan, acting: Action["kind"] | null): boolean {
+  const isCheckpointing = running.reason === "checkpointing" || running.reason === "restarting";
+  if (isCheckpointing && acting === "checkpoint") return plan.reason !== running.reason;
   const isPromise = plan.reason === "pledging" || plan.reason === "superseded";
   return isPromise && running.reason !== plan.reason;
 }
@@ -428,6 +450,7 @@ const WITNESS: LocalLook = {
   settingsHash: null,
   hasStandbySignal: true,
   postmasterState: null,
+  instance: null,
   disks: [],
   lease: null,
   stampMs: null,

@@ -1,7 +1,7 @@
 /** What the loops ask of the world. `main` hands in the real thing, the simulator its model. */
 import type { CatalogFailure, CatalogStatement, ObservedCatalog } from "../cluster/catalog.ts";
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
-import type { HooksStatus, PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
+import type { HooksStatus, PrimaryStatus, ServerLimits, StandbyStatus } from "../cluster/observation.ts";
 import type { PrimaryChange } from "../decision/primary-changes.ts";
 import type { ServedRole } from "../decision/served-role.ts";
 import type { SupervisorEvent, SupervisorRequest, SupervisorResponse } from "../supervisor/protocol.ts";
@@ -19,7 +19,13 @@ export interface ProbePort {
   provision(deadlineMs: number): Promise<void>;
   checkpoint(deadlineMs: number): Promise<void>;
   /** Opens a new connection and, on a primary that writes nothing else, writes a little WAL. Never rejects. */
-  check(isPrimary: boolean, deadlineMs: number): Promise<CheckResult>;
+  check(question: CheckQuestion, deadlineMs: number): Promise<CheckResult>;
+}
+
+export interface CheckQuestion {
+  readonly isPrimary: boolean;
+  /** Also what waits for a start, for which every parameter is read. */
+  readonly withParameters: boolean;
 }
 
 /** `unknown`: not asked, or the server said itself why it did not (it is there, then). */
@@ -30,6 +36,8 @@ export interface CheckResult {
   readonly detail: string | null;
   /** Parameters that wait for PostgreSQL to be started again. Absent: not asked this time. */
   readonly pendingRestart?: readonly string[];
+  /** Told together with it. */
+  readonly limits?: ServerLimits;
 }
 
 export type ProbeLook =

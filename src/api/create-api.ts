@@ -17,6 +17,7 @@ import { probeRoutes } from "./probe-routes.ts";
 import { ApiProblem, notReadyProblem } from "./problem.ts";
 import { readInTime } from "./request-body.ts";
 import { type Attempt, attemptOf, RequestWatch } from "./request-watch.ts";
+import { restartRoutes } from "./restart-routes.ts";
 import { roleRoutes } from "./role-routes.ts";
 import { describeRoute, NEED_KEY, rememberCaller, TAKES_TEXT_KEY } from "./route-context.ts";
 import { RouteTable } from "./route-table.ts";
@@ -129,6 +130,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
     .use(probeRoutes(ports))
     .use(clusterRoutes(ports))
     .use(switchoverRoutes(ports))
+    .use(restartRoutes(ports))
     .use(policyRoutes(ports))
     .use(parameterRoutes(ports))
     .use(accessRoutes(ports))

@@ -351,12 +351,31 @@ export function describeOperation(sight: Sight, operation: Operation): Operation
     startedAt: toInstant(operation.startedAtMs),
     finishedAt: operation.finishedAtMs === null ? null : toInstant(operation.finishedAtMs),
     log: operation.log.map(({ atMs, message }) => ({ at: toInstant(atMs), message })),
+    ...describeRestart(sight, operation),
     work: !isRunning
       ? []
       : sight.state.members.flatMap((member) => {
           const work = statusOf(sight, member.id)?.work ?? null;
           return work === null ? [] : [{ member: member.name, work }];
         }),
+  };
+}
+
+function describeRestart(sight: Sight, { id }: Operation): Pick<OperationDocument, "restart"> {
+  const { restart } = sight.state;
+  if (restart?.operationId !== id) return {};
+  const { strategy, isPaused = false, step, targets } = restart;
+  return {
+    restart: {
+      strategy,
+      isPaused,
+      members: targets.map(({ memberId, instance, restarts }) => {
+        const runs = statusOf(sight, memberId)?.instance;
+        const isDone = restarts > 0 || (runs !== undefined && runs !== instance);
+        const state = step?.memberId === memberId ? "restarting" : isDone ? "restarted" : "waiting";
+        return { member: memberName(sight.state, memberId), state };
+      }),
+    },
   };
 }
 

@@ -8,7 +8,7 @@ import { ParameterLayersSchema } from "./parameter-documents.ts";
  * them. A `title` gives a shape its name in OpenAPI.
  */
 
-const closed = { additionalProperties: false } as const;
+export const closed = { additionalProperties: false } as const;
 const orNull = <T extends Parameters<typeof t.Union>[0][number]>(schema: T) => t.Union([schema, t.Null()]);
 const instant = t.String({ format: "date-time", description: "ISO 8601, UTC" });
 
@@ -273,6 +273,21 @@ export const OperationSchema = t.Object(
     startedAt: instant,
     finishedAt: orNull(instant),
     log: t.Array(t.Object({ at: instant, message: t.String() })),
+    restart: t.Optional(
+      t.Object(
+        {
+          strategy: t.String(),
+          isPaused: t.Boolean(),
+          members: t.Array(
+            t.Object({
+              member: t.String(),
+              state: t.Union([t.Literal("waiting"), t.Literal("restarting"), t.Literal("restarted")]),
+            }),
+          ),
+        },
+        { description: "Of a planned restart that goes on: how far each member is" },
+      ),
+    ),
     work: t.Array(t.Object({ member: t.String(), work: WorkSchema }), {
       description: "What members are doing for it at this moment",
     }),
@@ -533,7 +548,7 @@ export const SpecSchema = t.Object(
   { title: "Spec" },
 );
 
-const memberName = t.String({ pattern: "^[a-z][a-z0-9_-]{0,39}$", description: "Name of a member" });
+export const memberName = t.String({ pattern: "^[a-z][a-z0-9_-]{0,39}$", description: "Name of a member" });
 
 /** What `initdb --wal-segsize` takes. */
 const WAL_SEGMENT_SIZES_MB = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024] as const;

@@ -46,6 +46,8 @@ export interface ApiPorts {
   reasonOf(reason: string): { readonly text: string; readonly wayOut: string | null } | null;
   /** What a member wrote after a successor had turned off, and keeps; the error says why it cannot be told. */
   forks(memberId: MemberId): Promise<Result<readonly Fork[], string>>;
+  /** Has a member's PostgreSQL read its settings again; the error says why it was not told to. */
+  reload(memberId: MemberId): Promise<Result<null, string>>;
   /** Has a member's PostgreSQL read rules for connections, beside its running server; the error says why it was not asked. */
   tryAccess(memberId: MemberId, lines: AccessLines): Promise<Result<AccessTrial, string>>;
   /** Asks the hook of the primary's host whether it may hand over to the member of this name; the error says why not. */

@@ -1,10 +1,13 @@
 import { Command, Option } from "@commander-js/extra-typings";
+import type { MemberDocument } from "../api/documents.ts";
 import type { ParametersChange, ParametersDocument } from "../api/parameter-documents.ts";
 import type { ApiClient } from "./client.ts";
 import { clientCommand, openClient, printResult } from "./client-command.ts";
+import { finish } from "./cluster-commands.ts";
 import { CliError, EXIT } from "./exit-code.ts";
 import type { CliPorts } from "./ports.ts";
 import { renderParameters } from "./render-parameters.ts";
+import { beginRestart } from "./restart-commands.ts";
 
 /** `guacamole config` */
 export function configCommand(ports: CliPorts) {
@@ -54,6 +57,10 @@ function setCommand(ports: CliPorts) {
     .argument("<values...>", "name=value, as PostgreSQL's files have it")
     .addOption(roleOption())
     .addOption(memberOption())
+    .option(
+      "--restart",
+      "then start PostgreSQL again where that is waited for, as 'guacamole restart --pending-only'",
+    )
     .addHelpText(
       "after",
       "\nExamples:\n  guacamole config set work_mem=64MB log_min_duration_statement=1s\n  guacamole config set max_standby_streaming_delay=5min --role standby\n  guacamole config set effective_cache_size=12GB --member m2\n\nWhat runs programs or loads code (archive_command, shared_preload_libraries, …) needs a token of scope admin.",
@@ -61,6 +68,7 @@ function setCommand(ports: CliPorts) {
     .action(async (values, options) => {
       const changes = Object.fromEntries(values.map(parseAssignment));
       await change(ports, options, inLayer(options, changes));
+      if (options.restart === true) await restartWhatWaits(ports, options);
     });
 }
 
@@ -153,6 +161,28 @@ async function change(
   printResult(ports, options.output, shown, (seen) => renderParameters(seen, { isDetailed: false }));
 }
 
+/** A server tells within seconds that something waits. */
+const PENDING_MS_MAX = 10_000;
+
+/** Starts PostgreSQL again where something waits for it; where nothing does, it says so. */
+async function restartWhatWaits(
+  ports: CliPorts,
+  options: Parameters<typeof openClient>[1] & { readonly output: "table" | "json" | "yaml" },
+): Promise<void> {
+  const client = await openClient(ports, options);
+  const untilMs = ports.clock.nowMs() + PENDING_MS_MAX;
+  while (ports.clock.nowMs() < untilMs) {
+    const members = await client.get<MemberDocument[]>("/v1/members");
+    if (members.some(({ pendingRestart }) => pendingRestart.length > 0)) break;
+    await ports.clock.sleep(RELOAD_LOOK_MS);
+  }
+  // Each member tells at its own time: those that do so a moment later are not to be left out.
+  await ports.clock.sleep(PENDING_SPREAD_MS);
+  const begun = await beginRestart(ports, client, { onlyIfPending: true });
+  await finish(ports, client, begun, { ...options, wait: true });
+}
+
+const PENDING_SPREAD_MS = 3_000;
 const RELOAD_MS_MAX = 5_000;
 const RELOAD_LOOK_MS = 250;
 

@@ -5,11 +5,12 @@ import { finish } from "./cluster-commands.ts";
 import { changeCommand, demoteCommand, promoteCommand } from "./member-change-commands.ts";
 import type { CliPorts } from "./ports.ts";
 import { renderForks, renderMemberList } from "./render-members.ts";
+import { memberReloadCommand, memberRestartCommand } from "./restart-commands.ts";
 
 /** `guacamole member …` */
 export function memberCommand(ports: CliPorts) {
   return new Command("member")
-    .summary("list, add, remove, replace and rebuild members")
+    .summary("list, add, remove, replace, restart and rebuild members")
     .description("Lists members, admits new ones, removes or replaces one, changes what one is wanted for.")
     .addCommand(listCommand(ports))
     .addCommand(addCommand(ports))
@@ -18,6 +19,8 @@ export function memberCommand(ports: CliPorts) {
     .addCommand(promoteCommand(ports))
     .addCommand(demoteCommand(ports))
     .addCommand(changeCommand(ports))
+    .addCommand(memberRestartCommand(ports))
+    .addCommand(memberReloadCommand(ports))
     .addCommand(reinitCommand(ports))
     .addCommand(forksCommand(ports));
 }

@@ -7,6 +7,7 @@ import { pause } from "./follow-operation.ts";
 import type { CliPorts } from "./ports.ts";
 import { renderOperation } from "./render-status.ts";
 import { renderTable, withoutControls } from "./render-table.ts";
+import { steerCommand } from "./restart-commands.ts";
 import { readServerSentEvents } from "./server-sent-events.ts";
 
 const RECONNECT_MS = 1_000;
@@ -34,10 +35,15 @@ export function operationCommand(ports: CliPorts) {
       printResult(ports, options.output, operation, renderOperation);
     });
   return new Command("operation")
-    .summary("long work: what runs, and how it ended")
-    .description("Shows long work: what runs, and how it ended.")
+    .summary("long work: what runs, and how it ended; hold or end a planned restart")
+    .description(
+      "Shows long work: what runs, and how it ended. A planned restart can be held, let go on and ended.",
+    )
     .addCommand(list)
-    .addCommand(show);
+    .addCommand(show)
+    .addCommand(steerCommand(ports, "pause"))
+    .addCommand(steerCommand(ports, "resume"))
+    .addCommand(steerCommand(ports, "cancel"));
 }
 
 function renderOperations(operations: readonly OperationDocument[]): string {

@@ -12,6 +12,7 @@ import { pauseCommand, resumeCommand, topologyCommand } from "./policy-commands.
 import type { CliPorts } from "./ports.ts";
 import { demoCommand, runCommand, superviseCommand } from "./process-commands.ts";
 import { recoverCommand } from "./recover-commands.ts";
+import { restartCommand } from "./restart-commands.ts";
 import { roleCommand } from "./role-commands.ts";
 import { runCommandLine, settle } from "./run-command-line.ts";
 import { formCommand, joinCommand } from "./setup-commands.ts";
@@ -61,6 +62,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(initCommand(ports))
     .addCommand(statusCommand(ports))
     .addCommand(switchoverCommand(ports))
+    .addCommand(restartCommand(ports))
     .addCommand(failoverCommand(ports))
     .addCommand(hooksCommand(ports))
     .addCommand(explainCommand(ports))

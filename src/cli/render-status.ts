@@ -92,7 +92,8 @@ export function renderScheduled({ from, to, at, by }: ScheduledSwitchoverDocumen
 export function renderOperation(operation: OperationDocument): string {
   const head = `${operation.kind} of ${operation.member}: ${operation.status}, ${operation.phase} (operation ${operation.id}, by ${operation.by})`;
   const log = operation.log.map(({ at, message }) => `  ${at}  ${message}`);
-  return `${[head, ...log].map(withoutControls).join("\n")}\n`;
+  const members = (operation.restart?.members ?? []).map(({ member, state }) => `  ${member}: ${state}`);
+  return `${[head, ...log, ...members].map(withoutControls).join("\n")}\n`;
 }
 
 /** What is going on in an operation at this moment, in one line. */

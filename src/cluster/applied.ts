@@ -124,6 +124,10 @@ const REFUSALS: Readonly<Record<RefusalCode, { readonly message: string; readonl
     message: "This operation has ended.",
     hint: null,
   },
+  "not-steerable": {
+    message: "This operation can be neither held nor ended: once begun, it comes to its end.",
+    hint: "A planned restart can be: 'guacamole operation list' shows the kinds.",
+  },
   "operation-running": {
     message: "Another operation of this kind is running.",
     hint: "See 'guacamole operation list'.",

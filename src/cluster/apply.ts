@@ -23,6 +23,7 @@ import { noteLocalAccess } from "./apply-local-access.ts";
 import { addMember, createJoinToken, setMemberTags, setMemberVoting } from "./apply-members.ts";
 import { acceptLoss, changeSpec, pause, resume } from "./apply-policy.ts";
 import { forgetMember, removeMember, stayAfterAll } from "./apply-removal.ts";
+import { beginRestartStep, endRestartStep, planRestart, steerRestart } from "./apply-restart.ts";
 import { cancelSwitchover, scheduleSwitchover } from "./apply-schedule.ts";
 import { createToken, noteTokenUse, revokeToken } from "./apply-tokens.ts";
 import { audited } from "./audit.ts";
@@ -133,6 +134,14 @@ function applyFormed(
       return noteLocalAccess(state, command, change);
     case "end-break-glass":
       return endBreakGlass(state, command, change);
+    case "plan-restart":
+      return planRestart(state, command, change);
+    case "begin-restart-step":
+      return beginRestartStep(state, command, change);
+    case "end-restart-step":
+      return endRestartStep(state, command, change);
+    case "steer-restart":
+      return steerRestart(state, command, change);
     case "abort-switchover":
       return abortSwitchover(state, command, change);
     case "progress-operation":
@@ -439,7 +448,7 @@ function beginSwitchover(
   if (reign === null) return refuse(state, "not-initialized");
   if (target === undefined) return refuse(state, "member-unknown");
   if (reign.epoch !== change.epoch || reign.fence !== null) return refuse(state, "stale-epoch");
-  if (state.switchover !== null) return refuse(state, "operation-running");
+  if (state.switchover !== null || state.restart?.step != null) return refuse(state, "operation-running");
   // A primary whose promotion is not recorded yet would be waited for as one that is still being promoted.
   if (reign.lineage === null && featureLevelOf(state) >= 3) return refuse(state, "stale-epoch");
   if (target.id === reign.primaryId || target.kind !== "data") return refuse(state, "member-unsuitable");
@@ -506,8 +515,9 @@ function finishOperation(
   // An initialisation that came to nothing may be begun again; one that made a PostgreSQL may not (F7).
   const isUndone =
     operation.kind === "initialize" && change.status === "failed" && state.systemIdentifier === null;
+  const ended = closed.restart?.operationId === change.operationId ? { ...closed, restart: null } : closed;
   return accept(
-    isUndone ? { ...closed, initialization: null } : closed,
+    isUndone ? { ...ended, initialization: null } : ended,
     event(command, `operation.${change.status}`, `${operation.kind}: ${change.message}`, {
       operation: change.operationId,
       kind: operation.kind,

@@ -86,12 +86,6 @@ function checkWish(wish: Wish, after: ParameterLayers, server: AskedServer): Par
   if (!normalized.ok) return invalid(name, normalized.error);
   if (name === "wal_level" && normalized.value === "minimal")
     return invalid(name, "must be replica or logical: standbys need the WAL");
-  if (isStandbyLimit(name) && server.isPrimary && Number(normalized.value) < Number(setting.setting)) {
-    return invalid(
-      name,
-      `must be at least ${setting.setting}, what the primary runs with: a server that starts as a standby refuses less, and every server starts as one`,
-    );
-  }
   return null;
 }
 
@@ -152,7 +146,7 @@ export function noticesOf(change: ParameterLayersChange, servers: readonly Asked
     ...(limits === ""
       ? []
       : [
-          `${limits}: start every standby again before the primary (a switchover starts the former primary). A standby with less than its primary stops replaying until it is started again; less than the data needs is raised to it at each start.`,
+          `${limits}: a standby must not have less than its primary. Started again in the wrong order it stops replaying, or keeps the greater value; 'guacamole restart --pending-only' knows the order.`,
         ]),
     ...(atConnect === "" ? [] : [`${atConnect}: connections that stand keep what they have.`]),
     ...(loaded.length === 0

@@ -5,6 +5,7 @@ import type { DeclaredChanges } from "./declared.ts";
 import type { NotedLocalAccess } from "./local-access.ts";
 import type { Member, MemberTags, VotingWish } from "./member.ts";
 import type { Ancestor, HookResult, TimelineEpoch } from "./observation.ts";
+import type { RestartStep, RestartStrategy } from "./restart.ts";
 import type { ClusterSpec } from "./spec.ts";
 import type {
   ApiToken,
@@ -208,6 +209,28 @@ export type Change =
   /** Found on a host: somebody came in, or left, while nobody could be asked. */
   | { readonly kind: "note-local-access"; readonly access: NotedLocalAccess }
   | { readonly kind: "end-break-glass"; readonly grantId: string; readonly why: BreakGlassEnd }
+  /** PostgreSQL is to be started again on these members; `instance`: the server that runs there now. */
+  | {
+      readonly kind: "plan-restart";
+      readonly operationId: string;
+      readonly strategy: RestartStrategy;
+      readonly isPendingOnly: boolean;
+      readonly mayStall: boolean;
+      readonly timeoutMs: number;
+      readonly targets: readonly { readonly memberId: MemberId; readonly instance: string }[];
+    }
+  | ({ readonly kind: "begin-restart-step"; readonly operationId: string } & RestartStep)
+  | {
+      readonly kind: "end-restart-step";
+      readonly operationId: string;
+      readonly memberId: MemberId;
+      readonly message: string;
+    }
+  | {
+      readonly kind: "steer-restart";
+      readonly operationId: string;
+      readonly wish: "pause" | "resume" | "cancel";
+    }
   | { readonly kind: "abort-switchover"; readonly operationId: string; readonly reason: string }
   | {
       readonly kind: "progress-operation";
@@ -255,6 +278,7 @@ export type RefusalCode =
   | "not-scheduled"
   | "time-passed"
   | "stale-operation"
+  | "not-steerable"
   | "operation-running"
   | "feature-level-low"
   | "feature-level-reached"

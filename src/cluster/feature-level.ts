@@ -11,7 +11,7 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  * 4: tokens with names, an end and the scopes `health` and `access`;
  *    leases that last a third longer, and stand for as long as they were given for; the audit trail;
  *    stale reads that are refused; PostgreSQL's parameters; rules for connections;
- *    scheduled switchovers, and what came of hooks; break-glass access; declared roles.
+ *    scheduled switchovers, and what came of hooks; break-glass access; declared roles; planned restarts.
  */
 export const FEATURE_LEVEL = 4;
 
@@ -38,6 +38,10 @@ const NEEDED_LEVELS: Partial<Readonly<Record<Change["kind"], number>>> = {
   declare: 4,
   "note-declared": 4,
   "note-local-access": 4,
+  "plan-restart": 4,
+  "begin-restart-step": 4,
+  "end-restart-step": 4,
+  "steer-restart": 4,
 };
 
 /** Whether every member can apply this change. Raising the level itself is for the leader, who has asked them all. */

@@ -47,8 +47,18 @@ export type MachineRequest =
       /** A primary is to acknowledge alone from now on: refused (`no-lease`) unless a lease of this epoch stands. */
       readonly needsLease?: boolean;
     }
-  /** Starts the postmaster, always as a standby. Resolves once the process runs, not when it is ready. */
+  /** Starts the postmaster, as a standby. Resolves once the process runs, not when it is ready. */
   | { readonly kind: "start"; readonly epoch: Epoch }
+  /**
+   * Ends the primary of `epoch` cleanly and starts it again as the primary of that very reign. Refused, and left to be a
+   * standby that waits to be appointed, where it did not end cleanly in `withinMs`, or its reign was pledged away meanwhile.
+   */
+  | {
+      readonly kind: "restart-in-place";
+      readonly epoch: Epoch;
+      readonly withinMs: number;
+      readonly needsLease: boolean;
+    }
   | { readonly kind: "reload" }
   /** `promote` file + SIGUSR1. Resolves once signalled. */
   | {

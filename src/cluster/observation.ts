@@ -1,6 +1,7 @@
 import type { Epoch, MemberId, TimelineId } from "../base/ids.ts";
 import type { Lsn, Position } from "../base/lsn.ts";
 import type { BreakGlassStatus } from "./break-glass.ts";
+import type { StandbyLimit } from "./parameter-rules.ts";
 
 /**
  * What a member says of itself. Travels between members as JSON, is kept in memory only, never in the log: only
@@ -37,6 +38,10 @@ export interface MemberStatus {
   readonly checks?: Checks;
   /** Parameters that wait for PostgreSQL to be started again. Absent: none are known to. */
   readonly pendingRestart?: readonly string[];
+  /** Names the server that runs: another one after each start. Absent: none runs, or that is not known. */
+  readonly instance?: string;
+  /** What the running server has of the limits that standbys share with their primary, and would have after a start. */
+  readonly limits?: ServerLimits;
   /** The host's own time of this look, in its own words: the leader hands it back as a lease. Only of a leased primary. */
   readonly leaseStampMs?: number;
   /** Programs that the host's owner has run at turns. Absent: there are none. */
@@ -52,6 +57,11 @@ export interface MemberStatus {
   /** Under which lease PostgreSQL may reign now. Absent or null: none is held. */
   readonly lease?: { readonly epoch: Epoch; readonly remainingMs: number } | null;
 }
+
+/** Absent from `MemberStatus` until this very server was asked, which tells that `pendingRestart` is of it too. */
+export type ServerLimits = Readonly<
+  Record<StandbyLimit, { readonly running: number; readonly wanted: number }>
+>;
 
 /** Revisions are those of `AccessSpec`; null: guacamole's defaults. */
 export interface AccessStatus {

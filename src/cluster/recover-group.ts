@@ -50,6 +50,7 @@ export function recoverGroup(
     members: [staying],
     joinTokens: [],
     switchover: null,
+    ...(alone.restart == null ? {} : { restart: null }),
     initialization: keepInitialization(state, survivor.id),
     reign: recoverReign(state.reign, command, survivor.id, change.makePrimary),
     epochFloor: ((state.epochFloor ?? state.reign?.epoch ?? 0) + EPOCHS_SKIPPED) as Epoch,

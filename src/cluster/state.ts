@@ -4,6 +4,7 @@ import type { BreakGlassGrant } from "./break-glass.ts";
 import type { NotedLocalAccess } from "./local-access.ts";
 import type { Member } from "./member.ts";
 import type { Ancestor, TimelineEpoch } from "./observation.ts";
+import type { PlannedRestart } from "./restart.ts";
 import type { ClusterSpec } from "./spec.ts";
 
 /**
@@ -55,6 +56,8 @@ export interface ClusterState {
   readonly breakGlass?: readonly BreakGlassGrant[];
   /** Who came in on a host without asking anybody, and left; the latest, oldest first. Absent: nobody, as far as is known. */
   readonly localAccess?: readonly NotedLocalAccess[];
+  /** PostgreSQL is being started again on members, one after another. Absent or null: it is not. */
+  readonly restart?: PlannedRestart | null;
 }
 
 /** Done once, by whoever leads when its time has come; given up with a reason where it cannot be done then. */
@@ -249,7 +252,7 @@ export interface Switchover {
   readonly targetId: MemberId;
 }
 
-export type OperationKind = "initialize" | "switchover" | "reinitialize" | "remove" | "recover";
+export type OperationKind = "initialize" | "switchover" | "reinitialize" | "remove" | "recover" | "restart";
 
 export interface Operation {
   readonly id: string;

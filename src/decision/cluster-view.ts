@@ -4,6 +4,7 @@ import type { Result } from "../base/result.ts";
 import type { Member } from "../cluster/member.ts";
 import type { Observation, StandbyStatus } from "../cluster/observation.ts";
 import { type ClusterState, memberById } from "../cluster/state.ts";
+import type { RestartSeen } from "./restart-seen.ts";
 
 /** All that the leader may use for a decision. */
 export interface ClusterView {
@@ -30,6 +31,8 @@ export interface ClusterView {
   readonly formerLeaderId: MemberId | null;
   /** What the owner of the primary's host says of a scheduled switchover. Absent or null: nobody was asked. */
   readonly handOver?: HandOver | null;
+  /** How long the present step of a planned restart has been taking, as this leader saw it. Absent: none was seen. */
+  readonly restartSeen?: RestartSeen;
 }
 
 /** Whether a primary may hand over to this member now, as was scheduled. */

@@ -9,6 +9,7 @@ import { EPOCH_ZERO } from "../base/ids.ts";
 import { hasPhase, recordOf } from "../cluster/failover-history.ts";
 import type { Member } from "../cluster/member.ts";
 import { type PrimaryStatus, positionOf } from "../cluster/observation.ts";
+import { inPlaceStep } from "../cluster/restart.ts";
 import { isLeased, synchronousStandbysOf } from "../cluster/spec.ts";
 import {
   type ClusterState,
@@ -27,13 +28,14 @@ import { type ClusterView, dataMembers, heardStandby, isHeard, stayingDataMember
 import { crashLoop } from "./crash-loop.ts";
 import { decideEnd } from "./decide-break-glass.ts";
 import { decideCohort } from "./decide-cohort.ts";
+import { awaitInPlace, awaitStreams, decideRestart, giveUpInPlace } from "./decide-restart.ts";
 import { decideSchedule } from "./decide-schedule.ts";
 import { judgePrimary, type Lost, PROMOTION_MS_MAX } from "./suspicion.ts";
 
 export function decideCluster(view: ClusterView): ClusterDecision {
   const urgent = decideUrgent(view);
   if (urgent.kind === "propose") return urgent;
-  return decideSchedule(view, urgent) ?? decideBreakGlassEnd(view) ?? urgent;
+  return decideSchedule(view, urgent) ?? decideBreakGlassEnd(view) ?? decideRestart(view, urgent) ?? urgent;
 }
 
 /** For the record: each member has ended it by then, or does. */
@@ -132,7 +134,16 @@ function decideEndOfReign(view: ClusterView, reign: Reign): ClusterDecision | nu
   const judgement = judgePrimary(view, reign);
   if (judgement.kind === "healthy") return null;
   if (judgement.kind === "suspect") return hold(judgement.reason, judgement.detail, judgement.atMs);
-  return whyNotNow(view) ?? fence(view, reign, judgement);
+  return decideInPlace(view, judgement) ?? whyNotNow(view) ?? fence(view, reign, judgement);
+}
+
+/** The primary is away as planned: it is awaited for a while, and then given up as planned work, so that it can be fenced. */
+function decideInPlace(view: ClusterView, { reason }: Lost): ClusterDecision | null {
+  const step = inPlaceStep(view.state);
+  if (step === null || view.state.restart == null) return null;
+  const awaited = reason === "postmaster-died" ? awaitInPlace(view, step) : null;
+  const status = view.observations.get(step.memberId)?.status;
+  return awaited ?? giveUpInPlace(view.state.restart, memberName(view.state, step.memberId), status);
 }
 
 function fence(view: ClusterView, { epoch }: Reign, judgement: Lost): ClusterDecision {
@@ -237,6 +248,8 @@ function decideReign(view: ClusterView, reign: Reign): ClusterDecision {
       "promotion-seen",
     );
   }
+  const streams = awaitStreams(view, reign, primary);
+  if (streams !== null) return streams;
   const cohort = decideCohort(view, reign, primary);
   if (cohort?.kind === "propose") return cohort;
   return (
@@ -348,6 +361,8 @@ function decideOperation(
     // Removals are led by `decide-membership.ts`; a recovery is over as soon as it is written.
     case "remove":
     case "recover":
+    // Led by `decide-restart.ts`.
+    case "restart":
       return null;
     default:
       return unreachable(operation.kind);

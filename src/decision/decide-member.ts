@@ -2,12 +2,14 @@
  * A member's side: what to do with the PostgreSQL on this machine. Pure, and level-triggered: it looks at what is agreed
  * and what is there, and says the next step; nothing is remembered between two looks.
  *
- * PostgreSQL always starts as a standby, and only an appointment for the newest epoch makes it a primary (F4).
+ * PostgreSQL starts as a standby, and only an appointment for the newest epoch makes it a primary (F4). A primary that is
+ * started again as planned goes on under the appointment that it has.
  */
 import { unreachable } from "../base/assert.ts";
 import { formatLsn } from "../base/lsn.ts";
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
 import type { PostgresStatus, PrimaryStatus, StandbyStatus } from "../cluster/observation.ts";
+import { restartStepOf } from "../cluster/restart.ts";
 import { isNamedByReign, memberById, type Reign } from "../cluster/state.ts";
 import { desiredSynchronousStandbyNames, isWritable } from "../cluster/writable.ts";
 import { cloneSource } from "./clone-source.ts";
@@ -60,7 +62,7 @@ function isOtherSystem({ state, postgres }: MemberView): boolean {
 /** What comes before all else: a reign that is being ended, and a PostgreSQL that reigns without being appointed. */
 function decidePromise(view: MemberView): Plan | null {
   const { reign } = view.state;
-  const mayReign = view.postgres.kind === "primary" || isMutePrimary(view);
+  const mayReign = view.postgres.kind === "primary" || isMutePrimary(view) || isStartingPrimary(view);
   if (reign?.fence && view.promises.pledgedEpoch < reign.epoch) {
     const pledge: Action = { kind: "pledge", epoch: reign.epoch };
     if (mayReign) return act("pledging", endOfReign(reign), pledge);
@@ -98,6 +100,11 @@ function mayStillReceive({ primary, fenceKnownMs, postgres }: MemberView, reign:
 /** It does not answer, and it was promoted: frozen, it would go on where it was as soon as it thaws. */
 function isMutePrimary({ postgres, hasStandbySignal }: MemberView): boolean {
   return postgres.kind === "unresponsive" && !hasStandbySignal;
+}
+
+/** It was being started again in place: it would take writes as soon as it is up. */
+function isStartingPrimary({ postgres, hasStandbySignal, instance }: MemberView): boolean {
+  return postgres.kind === "starting" && !hasStandbySignal && instance != null;
 }
 
 /** How long a standby may hang before it is started anew. */
@@ -279,7 +286,30 @@ function decideStandby(view: MemberView, postgres: StandbyStatus): Plan {
   }
   const replacement = whyReplace(view);
   if (replacement !== null) return decideClone(view, replacement);
-  return decideFollow(view, reign, postgres);
+  return isToRestart(view, "standby") ? restartStandby(view, reign) : decideFollow(view, reign, postgres);
+}
+
+/** A planned restart has come to this member, and the server that it is about still runs. */
+function isToRestart({ state, selfId, instance }: MemberView, method: "standby" | "in-place"): boolean {
+  const step = restartStepOf(state, selfId);
+  if (step === null || step.method !== method || step.instance !== instance) return false;
+  return method === "standby" || step.epoch === state.reign?.epoch;
+}
+
+/** How long a standby may write out what it has replayed: else it would have to replay it again, from farther back. */
+const STANDBY_STOP_MS_MAX = 20_000;
+
+function restartStandby(view: MemberView, reign: Reign): Plan {
+  const { walEpoch, pledgedEpoch } = view.promises;
+  const mayFollow = walEpoch === reign.epoch && pledgedEpoch < reign.epoch;
+  const settings = standbySettings(view, mayFollow ? upstreamOf(view.state, reign.primaryId) : null);
+  return act(
+    "restarting",
+    { kind: "checkpoint" },
+    { kind: "stop", mode: "fast", withinMs: STANDBY_STOP_MS_MAX },
+    { kind: "configure", ...reignOf(reign), settings },
+    { kind: "start", epoch: reign.epoch },
+  );
 }
 
 /** A promotion that was asked for and did not come by then is asked for again: the signal may have been lost. */
@@ -404,10 +434,28 @@ function decidePrimary(view: MemberView, postgres: PrimaryStatus): Plan {
   if (postgres.checkpointTimeline !== postgres.timeline && mayCheckpoint(view, postgres)) {
     return act("checkpointing", { kind: "checkpoint" });
   }
+  if (isToRestart(view, "in-place")) return restartInPlace(view, reign);
   if (view.hasAside) return act("cleaning-up", { kind: "discard-aside" });
   // Until its cohort is settled, a reign leans on the rules of others: what the standbys have flushed is awaited.
   const isSettled = reign.pendingCohort === null && reign.inheritedRules.length === 0;
   return isSettled ? wait("serving") : wait("serving", null, "soon");
+}
+
+/** How long a primary may take to end cleanly: what it has not ended by then it is not started again from, but failed over. */
+const IN_PLACE_STOP_MS_MAX = 5_000;
+
+/** Most is written out before, while it serves. */
+function restartInPlace(view: MemberView, { epoch }: Reign): Plan {
+  return act(
+    "restarting",
+    { kind: "checkpoint" },
+    {
+      kind: "restart-in-place",
+      epoch,
+      withinMs: IN_PLACE_STOP_MS_MAX,
+      needsLease: needsLease(view.state),
+    },
+  );
 }
 
 /** How long the first checkpoint of a reign waits for its first commits. */

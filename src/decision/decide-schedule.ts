@@ -6,13 +6,11 @@
  * late by as much; the command that begins it ends the schedule, so that no two leaders do it twice.
  */
 import type { MemberId } from "../base/ids.ts";
-import { comparePositions } from "../base/lsn.ts";
-import type { Member } from "../cluster/member.ts";
-import { positionOf } from "../cluster/observation.ts";
 import { type ClusterState, memberById, memberName, type ScheduledSwitchover } from "../cluster/state.ts";
 import { isWritable } from "../cluster/writable.ts";
 import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
-import { type ClusterView, heardStandby, stayingDataMembers } from "./cluster-view.ts";
+import type { ClusterView } from "./cluster-view.ts";
+import { agreedObjection, askFirst, chooseTarget } from "./hand-over.ts";
 import { REASONS } from "./reasons.ts";
 
 /** So late, it is not done any more: whoever wanted a change at three does not want it at five. */
@@ -36,7 +34,8 @@ export function decideSchedule(view: ClusterView, otherwise: ClusterDecision): C
   if (notNow !== null) return otherwise.reason === "steady" ? hold("switchover-due", notNow) : null;
   const chosen = chooseTarget(view, scheduled);
   if ("why" in chosen) return isPatient ? hold("switchover-due", chosen.why) : giveUp(scheduled, chosen.why);
-  return askFirst(view, scheduled, chosen.id) ?? begin(view, scheduled, chosen.id);
+  const asking = askFirst(view, scheduled, chosen.id, (why) => giveUp(scheduled, why));
+  return asking ?? begin(view, scheduled, chosen.id);
 }
 
 function begin(view: ClusterView, { id }: ScheduledSwitchover, targetId: MemberId): ClusterDecision | null {
@@ -80,77 +79,8 @@ function whyNotNow({ state, observations }: ClusterView, otherwise: ClusterDecis
     otherwise.reason !== "removal-would-block"
   )
     return `${REASONS[otherwise.reason]}${otherwise.detail === null ? "" : ` (${otherwise.detail})`}`;
+  if (state.restart?.step != null) return "a member is being started again, as planned";
   const primary = reign === null ? undefined : observations.get(reign.primaryId)?.status.postgres;
   const serves = reign !== null && primary?.kind === "primary" && isWritable(state, reign.primaryId, primary);
   return serves ? null : "the primary does not take writes";
-}
-
-/** The named member if it can take over now; of several the one that would be chosen, as for a switchover at once. */
-function chooseTarget(
-  view: ClusterView,
-  { id, targetId }: ScheduledSwitchover,
-): { readonly id: MemberId } | { readonly why: string } {
-  const { reign } = view.state;
-  const others = stayingDataMembers(view.state).filter((member) => member.id !== reign?.primaryId);
-  const asked = view.handOver?.question.scheduleId === id ? view.handOver.question.targetId : null;
-  const wanted = others.filter((member) => targetId === null || member.id === targetId);
-  const able = wanted.filter((member) => objectionTo(view, member) === null);
-  const best = able.toSorted(
-    (a, b) =>
-      // Whoever the host's owner was asked about stays the one.
-      Number(b.id === asked) - Number(a.id === asked) ||
-      b.tags.failoverPriority - a.tags.failoverPriority ||
-      compareProgress(view, b.id, a.id),
-  )[0];
-  if (best !== undefined) return { id: best.id };
-  const objections = wanted.map((member) => `${member.name} ${objectionTo(view, member)}`);
-  return { why: objections.length === 0 ? "there is no other data member" : objections.join("; ") };
-}
-
-function compareProgress(view: ClusterView, a: MemberId, b: MemberId): number {
-  const [one, other] = [a, b].map((id) => {
-    const postgres = heardStandby(view, id);
-    return postgres === null ? null : positionOf(postgres);
-  });
-  return one == null || other == null ? 0 : comparePositions(one, other);
-}
-
-/** The end of a sentence that begins with the member's name. */
-function objectionTo(view: ClusterView, member: Member): string | null {
-  const agreed = agreedObjection(member);
-  if (agreed !== null) return agreed;
-  const { reign } = view.state;
-  const rules = reign === null ? [] : [reign.cohort, ...(reign.pendingCohort ? [reign.pendingCohort] : [])];
-  const isIn = rules.every((rule) => rule.isLeased === true || rule.standbyIds.includes(member.id));
-  if (!isIn) return "is not in the cohort";
-  const standby = heardStandby(view, member.id);
-  if (standby === null) return "is not heard as a standby";
-  return standby.walReceiver?.status === "streaming" ? null : "does not stream";
-}
-
-function agreedObjection({ kind, isLeaving, tags }: Member): string | null {
-  if (kind === "witness") return "has no PostgreSQL";
-  if (isLeaving) return "is being removed";
-  return tags.isNoFailover ? "has the tag no-failover" : null;
-}
-
-/** Where the host's owner wants a say before it hands over; null: there is nothing (more) to ask. */
-function askFirst(
-  view: ClusterView,
-  scheduled: ScheduledSwitchover,
-  targetId: MemberId,
-): ClusterDecision | null {
-  const { primaryId, id: scheduleId } = scheduled;
-  if (view.observations.get(primaryId)?.status.hooks?.guardsSwitchover !== true) return null;
-  const { question, answer = null } = view.handOver ?? {};
-  if (question?.scheduleId !== scheduleId || question.targetId !== targetId)
-    return {
-      kind: "ask-hand-over",
-      question: { scheduleId, primaryId, targetId },
-      reason: "switchover-asking",
-    };
-  if (answer === null) return hold("switchover-asking", memberName(view.state, primaryId));
-  if (answer.ok) return null;
-  const name = memberName(view.state, primaryId);
-  return giveUp(scheduled, `the hook before-switchover of ${name} refuses: ${answer.error}`);
 }

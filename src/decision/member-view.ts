@@ -29,6 +29,8 @@ export interface MemberView {
   readonly failedStarts: number;
   /** Hash of the settings that PostgreSQL's files were rendered from, or null. */
   readonly settingsHash: string | null;
+  /** Names the server that runs. Absent or null: none does, or that is not known. */
+  readonly instance?: string | null;
   /** The supervisor knows rules for applications. Absent: it does; one of an older release does not. */
   readonly takesAccess?: boolean;
   /** Pure: the hash of settings. Handed in, since rendering belongs to `postgres/`. */

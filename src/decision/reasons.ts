@@ -35,6 +35,15 @@ export const REASONS = {
   "standbys-pledging": "The standbys that are heard are given the time to pledge: the furthest shall follow.",
   "successor-too-far-behind":
     "Whoever could follow lacks more than `maxLagBytes` of what the primary was seen to have.",
+  "primary-started-again": "The primary is being started again in place, as planned.",
+  "restart-waiting": "A planned restart waits until the cluster is well.",
+  "restart-under-way": "A member is being started again, as planned.",
+  "restart-member": "The next member of a planned restart is started again.",
+  "restart-member-back": "A member of a planned restart is back.",
+  "restart-by-switchover":
+    "The primary of a planned restart hands over: that interrupts less than its own start.",
+  "restart-ended": "A planned restart has come to its end.",
+  restarting: "PostgreSQL is being started again, as planned.",
   operator: "A person ended the reign.",
   recovered: "The group was recovered from one survivor.",
   "loss-accepted": "A person took the loss of what the successor lacks.",

@@ -5,6 +5,9 @@ export const WAYS_OUT: Partial<Readonly<Record<Reason, string>>> = {
   "not-initialized": "'guacamole init' builds the PostgreSQL cluster.",
   initializing: "It goes on by itself; 'guacamole operation list' shows how far it is.",
   "promotion-under-way": "It goes on by itself; a promotion that hangs is given up after 30 s.",
+  "primary-started-again": "It goes on by itself, or is given up after 30 s: then the failover rules decide.",
+  "restart-waiting": "It goes on by itself; 'guacamole operation pause|cancel' holds or ends it.",
+  "restart-under-way": "It goes on by itself, or is given up by itself.",
   "primary-silent": "The next look decides, in less than a second.",
   "primary-silent-but-streaming":
     "Look at the primary's member: is it frozen, or cut off from the leader? 'guacamole failover' ends the reign by hand.",

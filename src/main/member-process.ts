@@ -73,6 +73,9 @@ import {
   HAND_OVER_METHOD,
   mayHandOver,
   mayHandOverHere,
+  RELOAD_METHOD,
+  reloadHere,
+  reloadOn,
   SETTINGS_METHOD,
   settingsHere,
   settingsOf,
@@ -240,6 +243,11 @@ export class MemberProcess {
         const plane = this.#plane;
         if (plane === null) return err("this member is starting");
         return forksOf(plane.consensus, { id: plane.memberId, supervisor: plane.supervisor }, memberId);
+      },
+      reload: async (memberId) => {
+        const plane = this.#plane;
+        if (plane === null) return err("this member is starting");
+        return reloadOn(plane.consensus, { id: plane.memberId, supervisor: plane.supervisor }, memberId);
       },
       tryAccess: async (memberId, lines) => {
         const plane = this.#plane;
@@ -524,6 +532,7 @@ export class MemberProcess {
     };
     consensus.onCall(async (_from, method, payload) => {
       if (method === FORKS_METHOD) return { forks: await forksHere(supervisor) };
+      if (method === RELOAD_METHOD) return reloadHere(supervisor);
       const askable = { id: memberId, supervisor, probe };
       if (method === SETTINGS_METHOD) return settingsHere(askable, payload);
       if (method === DECLARED_METHOD) return declaredHere(catalogLoop);

@@ -43,6 +43,33 @@ export async function forksOf(
   }
 }
 
+export const RELOAD_METHOD = "reload";
+
+const RELOAD_DEADLINE_MS = 5_000;
+
+/** Has the PostgreSQL here read its settings again. @throws {Error} where there is none. */
+export async function reloadHere(supervisor: SupervisorLink | null): Promise<object> {
+  if (supervisor === null) throw new Error("there is no PostgreSQL");
+  const answer = await supervisor.request({ kind: "reload" }, RELOAD_DEADLINE_MS);
+  if (!answer.ok) throw new Error(answer.message);
+  return {};
+}
+
+/** Has a member's PostgreSQL read its settings again; the error says why it was not told to. */
+export async function reloadOn(
+  consensus: Consensus,
+  self: { readonly id: MemberId; readonly supervisor: SupervisorLink | null },
+  memberId: MemberId,
+): Promise<Result<null, string>> {
+  try {
+    if (memberId === self.id) await reloadHere(self.supervisor);
+    else await consensus.call(memberId, RELOAD_METHOD, null, RELOAD_DEADLINE_MS);
+    return ok(null);
+  } catch (error) {
+    return err(error instanceof Error ? error.message : String(error));
+  }
+}
+
 export const TRY_ACCESS_METHOD = "try-access";
 
 /** PostgreSQL reads rules in a tenth of a second; one trial may wait for another. */

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type ClusterId, parseClusterId } from "../base/ids.ts";
 import { writeDurably } from "./durable-file.ts";
@@ -68,6 +68,11 @@ export function markDataDirectory(dataDirectory: string, clusterId: ClusterId): 
 export function ensureStandbySignal(dataDirectory: string): void {
   const file = join(dataDirectory, "standby.signal");
   if (!existsSync(file)) writeDurably(file, "", 0o600);
+}
+
+/** For the one start that is none of a standby: of a primary that has just ended cleanly, under the same reign. */
+export function removeStandbySignal(dataDirectory: string): void {
+  rmSync(join(dataDirectory, "standby.signal"), { force: true });
 }
 
 /** True from a start on until a promotion is complete: PostgreSQL removes the file itself. */

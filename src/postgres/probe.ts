@@ -1,9 +1,11 @@
 import postgres from "postgres";
 import type { Clock } from "../base/clock.ts";
+import type { ServerLimits } from "../cluster/observation.ts";
+import { STANDBY_LIMITS } from "../cluster/parameter-rules.ts";
 import type { ServerSettings } from "../cluster/server-settings.ts";
 import { LOOK_QUERY, type LookRow, PROVISION_STATEMENTS, WRITE_STATEMENTS } from "./probe-query.ts";
 import { type ProbedServer, parseLookRow } from "./probe-row.ts";
-import { PENDING_QUERY, SETTINGS_QUERY, type SettingsRow } from "./settings-query.ts";
+import { PENDING_QUERY, type PendingRow, SETTINGS_QUERY, type SettingsRow } from "./settings-query.ts";
 
 export interface ProbeOptions {
   readonly socketDirectory: string;
@@ -19,6 +21,7 @@ export interface ProbeCheck {
   readonly write: "works" | "failed" | "unknown";
   readonly detail: string | null;
   readonly pendingRestart?: readonly string[];
+  readonly limits?: ServerLimits;
 }
 
 export type ProbeResult =
@@ -40,9 +43,6 @@ const STALE = new Set([
   "ECONNRESET",
   "EPIPE",
 ]);
-
-/** Of so many checks one asks what waits for a start. */
-const CHECKS_PER_PENDING = 4;
 
 /** What people want of their sessions must not end ours: a look that is cancelled would look like a server that hangs. */
 const OWN_SESSION: Readonly<Record<string, string>> = {
@@ -70,7 +70,6 @@ export class Probe {
   #working: postgres.Sql | null = null;
   /** Where WAL ended at the last check. */
   #flushedLsn: string | null = null;
-  #checkCount = 0;
 
   constructor(options: ProbeOptions) {
     this.#options = options;
@@ -113,9 +112,12 @@ export class Probe {
 
   /**
    * Opens a connection of its own, as a client does, and where `isPrimary` has a little WAL written unless others wrote some
-   * since the check before. Never rejects. A server that answers with an error is there: what it says is not a failure.
+   * since the check before; `withParameters` also asks what waits for a start. Never rejects. A server that answers with an error is there: what it says is not a failure.
    */
-  async check(isPrimary: boolean, deadlineMs: number): Promise<ProbeCheck> {
+  async check(
+    { isPrimary, withParameters }: { readonly isPrimary: boolean; readonly withParameters: boolean },
+    deadlineMs: number,
+  ): Promise<ProbeCheck> {
     const untilMs = this.#options.clock.nowMs() + deadlineMs;
     const sql = this.#connect(5);
     let connection: ProbeCheck["connection"] = "failed";
@@ -128,7 +130,8 @@ export class Probe {
         if (isIdle) await this.#within(untilMs, writeLittle(sql));
       }
       const write = isPrimary ? "works" : "unknown";
-      return { connection, write, detail: null, ...(await this.#pendingRestart(sql, untilMs)) };
+      const pending = withParameters ? await this.#pendingRestart(sql, untilMs) : {};
+      return { connection, write, detail: null, ...pending };
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
       const isAnswer = error instanceof postgres.PostgresError || NOT_ACCEPTING.has(errorCode(error));
@@ -141,16 +144,15 @@ export class Probe {
     }
   }
 
-  /** Now and then, since it reads every parameter. That it is not told is no failure of the server. */
+  /** That it is not told is no failure of the server. */
   async #pendingRestart(
     sql: postgres.Sql,
     untilMs: number,
-  ): Promise<{ readonly pendingRestart?: readonly string[] }> {
-    this.#checkCount += 1;
-    if (this.#checkCount % CHECKS_PER_PENDING !== 1) return {};
+  ): Promise<Pick<ProbeCheck, "pendingRestart" | "limits">> {
     try {
-      const [row] = await this.#within(untilMs, sql.unsafe<{ names: string[] }[]>(PENDING_QUERY));
-      return row === undefined ? {} : { pendingRestart: row.names };
+      const asked = sql.unsafe<PendingRow[]>(PENDING_QUERY, [JSON.stringify(STANDBY_LIMITS)]);
+      const [row] = await this.#within(untilMs, asked);
+      return row === undefined ? {} : { pendingRestart: row.names, limits: row.limits };
     } catch {
       // The next check tells whether something is wrong.
       return {};

@@ -1,3 +1,4 @@
+import type { ServerLimits } from "../cluster/observation.ts";
 import type { ServerSettings } from "../cluster/server-settings.ts";
 
 /**
@@ -33,6 +34,22 @@ export interface SettingsRow {
   readonly file_errors: ServerSettings["fileErrors"];
 }
 
-/** What waits for a start. */
-export const PENDING_QUERY =
-  "SELECT coalesce(json_agg(name ORDER BY name), '[]') AS names FROM pg_settings WHERE pending_restart";
+/**
+ * What waits for a start; and of the limits that a standby shares with its primary (names in `$1`, as a JSON list), what the
+ * server runs with and what its files say. The files are read only where one of them waits.
+ */
+export const PENDING_QUERY = `
+  SELECT
+    (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM pg_settings WHERE pending_restart) AS names,
+    (SELECT json_object_agg(s.name, json_build_object('running', s.setting::bigint, 'wanted', CASE
+        WHEN NOT s.pending_restart THEN s.setting
+        ELSE coalesce((SELECT substring(f.setting from '^[0-9]+$') FROM pg_file_settings f
+          WHERE lower(f.name) = s.name ORDER BY f.seqno DESC LIMIT 1), s.boot_val)
+      END::bigint))
+      FROM pg_settings s WHERE s.name IN (SELECT json_array_elements_text($1::text::json))) AS limits`;
+
+/** One row of `PENDING_QUERY`. */
+export interface PendingRow {
+  readonly names: readonly string[];
+  readonly limits: ServerLimits;
+}

@@ -118,6 +118,13 @@ function parseRequest(fields: Fields): SupervisorRequest {
         pid: whole(fields["pid"], "pid"),
         startTicks: whole(fields["startTicks"], "startTicks"),
       };
+    case "restart-in-place":
+      return {
+        kind,
+        epoch: epoch(fields["epoch"]),
+        withinMs: whole(fields["withinMs"], "withinMs"),
+        needsLease: fields["needsLease"] === true,
+      };
     case "start":
     case "release-lease":
     case "pledge":

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { err, ok, type Result } from "../base/result.ts";
-import { ensureStandbySignal, resolvedDirectory } from "../postgres/data-directory.ts";
+import { ensureStandbySignal, removeStandbySignal, resolvedDirectory } from "../postgres/data-directory.ts";
 import { programEnvironment } from "../postgres/program.ts";
 import { hasProcessEnded, openProcess } from "./libc.ts";
 import {
@@ -112,10 +112,13 @@ export class Postmaster {
   /**
    * Starts PostgreSQL as a standby and waits until its process runs with its sockets bound (not until it takes
    * connections). `isWanted` is asked last thing before the spawn: a stop may have come in between.
+   *
+   * @param role `primary` only for the very primary that has just ended cleanly (`restarting.ts`).
    */
   async start(
     command: readonly string[],
     isWanted: () => boolean,
+    role: "standby" | "primary" = "standby",
   ): Promise<Result<void, "unwanted" | { readonly message: string }>> {
     this.adopt();
     if (this.#running !== null) return ok(undefined);
@@ -128,7 +131,8 @@ export class Postmaster {
     removeStalePidFile(dataDirectory);
     rmSync(join(dataDirectory, "promote"), { force: true });
     rmSync(join(dataDirectory, "recovery.signal"), { force: true });
-    ensureStandbySignal(dataDirectory);
+    if (role === "primary") removeStandbySignal(dataDirectory);
+    else ensureStandbySignal(dataDirectory);
     if (fileSize(logFile) > LOG_ROTATE_BYTES) renameSync(logFile, `${logFile}.1`);
     const output = openSync(logFile, "a", 0o600);
     this.#logStart = fileSize(logFile);

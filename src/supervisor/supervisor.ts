@@ -24,6 +24,7 @@ import { PromiseBook, refusePledged, refuseStale, withNewest, withPledge, withWa
 import { PromotionMark } from "./promotion-mark.ts";
 import type { SupervisorEvent, SupervisorLook, SupervisorRequest, SupervisorResponse } from "./protocol.ts";
 import { notRunning, RequestRefused, refuseIf } from "./refused.ts";
+import { Restarting } from "./restarting.ts";
 import { Rewinding } from "./rewinding.ts";
 import type { StateLock, StatePaths } from "./state-directory.ts";
 import type { Watchdog } from "./watchdog.ts";
@@ -69,6 +70,7 @@ export class Supervisor {
   readonly #disks: DiskWatch;
   readonly #leases: LeaseKeeper;
   readonly #glass: GlassKeeper;
+  readonly #restarting: Restarting;
   readonly #promotion: PromotionMark;
   #lastExit: SupervisorLook["lastExit"] = null;
 
@@ -152,6 +154,12 @@ export class Supervisor {
       onEnded: (epoch) => options.onEvent({ kind: "lease-ended", epoch }),
     });
     this.#glass.start();
+    this.#restarting = new Restarting({
+      ...parts,
+      installation,
+      postmaster: this.#postmaster,
+      leases: this.#leases,
+    });
     this.#disks.start();
   }
 
@@ -252,6 +260,10 @@ export class Supervisor {
         return this.#bench.enqueue(() => this.#rewinding.rewind(request));
       case "start":
         return this.#bench.enqueue(() => this.#start(request.epoch, stopCount));
+      case "restart-in-place":
+        return this.#bench.enqueue(() =>
+          this.#restarting.restartInPlace(request, () => this.#access.recheck()),
+        );
       case "discard-aside":
         return this.#bench.enqueue(() => this.#cloning.discardAside());
       default:
@@ -283,6 +295,8 @@ export class Supervisor {
   }
 
   async #configure(request: Extract<SupervisorRequest, { kind: "configure" }>): Promise<void> {
+    if (this.#restarting.isUnderWay)
+      throw new RequestRefused("unavailable", "PostgreSQL is just being started again with what it has");
     // A reign may have ended long ago without this host knowing: only a lease that stands says that it has not (F6).
     if (request.needsLease === true) await this.#leases.beginReign(request.epoch);
     // What its PostgreSQL cannot read it does not get, and all else it does: no rule holds up a promotion.

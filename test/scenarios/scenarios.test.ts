@@ -25,6 +25,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   // A member's name, and in how many seconds.
   schedule: (world, [name, seconds]) => world.schedule(name ?? "", Number(seconds)),
   unschedule: (world) => world.unschedule(),
+  // Members' names; none: all.
+  restart: (world, args) => world.restart(args),
+  "restart-in-place": (world, args) => world.restart(args, "in-place"),
+  steer: (world, [wish]) => world.steer(wish === "pause" || wish === "resume" ? wish : "cancel"),
+  "want-connections": (world, [count]) => world.wantConnections(Number(count)),
   // Words that say why.
   pause: (world, words) => world.pause(words.join(" ")),
   resume: (world) => world.resume(),

@@ -7,11 +7,13 @@ import type { Lsn } from "../../src/base/lsn.ts";
 import type { ManagedSettings } from "../../src/cluster/managed-settings.ts";
 import type {
   Ancestor,
+  MemberStatus,
   PostgresStatus,
   Promises,
   StandbyConnection,
   SynchronousStatus,
 } from "../../src/cluster/observation.ts";
+import { STANDBY_LIMITS } from "../../src/cluster/parameter-rules.ts";
 import { renderSynchronousStandbyNames } from "../../src/cluster/synchronous-standby-names.ts";
 import type { Action } from "../../src/decision/plan.ts";
 
@@ -39,6 +41,11 @@ export class ScriptedPostgres {
   readonly name: string;
   readonly memberId: MemberId;
   readonly #world: ScriptedSurroundings;
+  /** Counts the servers that ran here. */
+  server = 0;
+  /** What is wanted of its connections, and what the running server has. */
+  wantedConnections = 100;
+  runningConnections = 100;
   kind: "absent" | "stopped" | "standby" | "primary" = "absent";
   isUp = true;
   promises: Promises = NO_PROMISES;
@@ -175,7 +182,10 @@ export class ScriptedPostgres {
         this.kind = "standby";
         this.isFinal = false;
         this.effective = this.settings;
+        this.#beginServer(this.neededConnections);
         return true;
+      case "restart-in-place":
+        return this.#restartInPlace(action.epoch);
       case "stop":
         if (action.mode === "fast") this.#stopFast();
         else this.crash();
@@ -205,6 +215,22 @@ export class ScriptedPostgres {
     }
   }
 
+  /** Less than the data needs is raised to it. */
+  #beginServer(needed: number): void {
+    this.server += 1;
+    this.runningConnections = Math.max(this.wantedConnections, needed);
+  }
+
+  #restartInPlace(epoch: Epoch): boolean {
+    const isItsReign = this.promises.walEpoch === epoch && this.promises.pledgedEpoch < epoch;
+    if (this.kind !== "primary" || !isItsReign) return false;
+    this.#stopFast();
+    this.kind = "primary";
+    this.isFinal = false;
+    this.#beginServer(0);
+    return true;
+  }
+
   #reload(): void {
     if (this.kind === "absent" || this.kind === "stopped") return;
     this.effective = this.settings;
@@ -226,6 +252,27 @@ export class ScriptedPostgres {
     if (this.kind !== "primary") return;
     for (const standby of this.standbys)
       if (standby.isReceivingFrom(this)) standby.receive(Number.POSITIVE_INFINITY);
+  }
+
+  /** Names the server that runs; null: none does. */
+  get instance(): string | null {
+    const isUp = this.isUp && (this.kind === "standby" || this.kind === "primary");
+    return isUp ? `${this.name}-${this.server}` : null;
+  }
+
+  /** What its member says of its parameters. */
+  get parameters(): Partial<MemberStatus> {
+    const { instance, runningConnections: running, wantedConnections: wanted } = this;
+    if (instance === null) return {};
+    const others = STANDBY_LIMITS.map((name) => [name, { running: 10, wanted: 10 }]);
+    const limits = { ...Object.fromEntries(others), max_connections: { running, wanted } };
+    return { instance, limits, ...(running === wanted ? {} : { pendingRestart: ["max_connections"] }) };
+  }
+
+  /** What its data needs at least, to be started as a standby: what the primary that it followed last had. */
+  get neededConnections(): number {
+    const upstream = this.standbys.find((each) => this.isReceivingFrom(each) || each.kind === "primary");
+    return upstream?.kind === "primary" ? upstream.runningConnections : this.runningConnections;
   }
 
   standbys: readonly ScriptedPostgres[] = [];

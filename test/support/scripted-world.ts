@@ -13,6 +13,7 @@ import type { GroupConfig } from "../../src/cluster/consensus.ts";
 import { FEATURE_LEVEL } from "../../src/cluster/feature-level.ts";
 import type { VotingWish } from "../../src/cluster/member.ts";
 import type { MemberStatus, Observation, PostgresStatus } from "../../src/cluster/observation.ts";
+import type { RestartStrategy } from "../../src/cluster/restart.ts";
 import {
   type ClusterState,
   longestLeaseMs,
@@ -31,6 +32,7 @@ import { leaseEndMs } from "../../src/decision/lease.ts";
 import type { Action, Plan } from "../../src/decision/plan.ts";
 import { REASONS } from "../../src/decision/reasons.ts";
 import { NO_REIGN_SEEN, type ReignSeen, seeReign } from "../../src/decision/reign-seen.ts";
+import { NO_RESTART_SEEN, type RestartSeen, seeRestart } from "../../src/decision/restart-seen.ts";
 import { ScriptedPostgres, type WalRecord } from "./scripted-postgres.ts";
 import { clusterState, id, member } from "./situation.ts";
 
@@ -40,6 +42,8 @@ const ELECTION_MS = 600;
 /** Nothing new for this long is rest: longer than any patience but that with a promotion. */
 const REST_MS = 5_000;
 const SETTLE_MS_MAX = 300_000;
+/** How long a member may take in a planned restart. */
+const RESTART_MS_MAX = 60_000;
 /** Before a silent voter is replaced: shorter than the real one, so that a story does not take as long. */
 const VOTER_SILENT_MS_MAX = 20_000;
 
@@ -87,6 +91,7 @@ export class ScriptedWorld {
   #leadingSinceMs = 0;
   #leaderlessSinceMs: number | null = null;
   #reignSeen: ReignSeen = NO_REIGN_SEEN;
+  #restartSeen: RestartSeen = NO_RESTART_SEEN;
   #holding = "";
   #nowMs = 100_000;
   #toldFromMs = 100_000;
@@ -203,6 +208,28 @@ export class ScriptedWorld {
   unschedule(): void {
     const scheduleId = this.#latest().scheduledSwitchover?.id ?? "";
     this.#ask({ kind: "cancel-switchover", scheduleId, reason: null });
+  }
+
+  /** PostgreSQL is to be started again everywhere, or on those that are named. */
+  restart(names: readonly string[], strategy: RestartStrategy = "auto"): void {
+    const { members } = this.#latest();
+    const wanted = members.filter(({ name }) => names.length === 0 || names.includes(name));
+    const targets = wanted.map(({ id: memberId, name }) => {
+      return { memberId, instance: this.#host(name).postgres.instance ?? "" };
+    });
+    const operationId = `restart-${this.#states.length}`;
+    const how = { strategy, isPendingOnly: false, mayStall: false, timeoutMs: RESTART_MS_MAX };
+    this.#ask({ kind: "plan-restart", operationId, targets, ...how });
+  }
+
+  steer(wish: "pause" | "resume" | "cancel"): void {
+    const operationId = this.#latest().restart?.operationId ?? "";
+    this.#ask({ kind: "steer-restart", operationId, wish });
+  }
+
+  /** What every configuration says of `max_connections` from now on; running servers keep what they have. */
+  wantConnections(count: number): void {
+    for (const { postgres } of this.#hosts) postgres.wantedConnections = count;
   }
 
   pause(reason: string): void {
@@ -402,6 +429,7 @@ export class ScriptedWorld {
       leading: null,
       version: "model",
       featureLevel: FEATURE_LEVEL,
+      ...host.postgres.parameters,
     };
     return { status, statusAtMs: this.#nowMs, heardAtMs: this.#nowMs, isConnected: true };
   }
@@ -440,6 +468,8 @@ export class ScriptedWorld {
   #view(): ClusterView {
     const state = this.#latest();
     this.#reignSeen = seeReign(this.#reignSeen, state.reign, this.#nowMs);
+    const step = state.restart?.step ?? null;
+    this.#restartSeen = seeRestart(this.#restartSeen, step, this.#leader.observations, this.#nowMs);
     return {
       state,
       selfId: this.#leader.id,
@@ -454,6 +484,7 @@ export class ScriptedWorld {
       leaseUntilMs: leaseEndMs(this.#leadingSinceMs, null, longestLeaseMs(state)),
       primaryLsn: null,
       formerLeaderId: this.#formerLeaderId,
+      restartSeen: this.#restartSeen,
     };
   }
 
@@ -574,7 +605,8 @@ export class ScriptedWorld {
       selfId: host.id,
       postgres: look(host),
       promises: host.postgres.promises,
-      hasStandbySignal: true,
+      hasStandbySignal: host.postgres.kind !== "primary",
+      instance: host.postgres.instance,
       lease: null,
       unansweredMs: null,
       startingMs: null,

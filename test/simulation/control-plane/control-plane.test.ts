@@ -17,17 +17,20 @@ test(
     let failovers = 0;
     let acknowledged = 0;
     let removed = 0;
+    let restarts = 0;
     for (const seed of seeds) {
       const world = liveWhole(seed);
       failovers += world.failovers;
       acknowledged += world.acknowledgedCount;
       removed += world.removed;
+      restarts += world.restarts;
     }
     // The histories must contain what they are about.
     if (ONE_SEED === undefined) {
       expect(failovers).toBeGreaterThan(seeds.length);
       expect(acknowledged).toBeGreaterThan(seeds.length * 20);
       expect(removed).toBeGreaterThan(seeds.length);
+      expect(restarts).toBeGreaterThan(seeds.length / 4);
     }
   },
   TIMEOUT_MS,

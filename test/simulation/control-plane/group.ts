@@ -107,6 +107,8 @@ export class Group {
   #attend(): void {
     const { latest, isHealed } = this.#world;
     if (isHealed && (latest.pauses ?? []).length > 0) this.agree({ kind: "resume", reason: null }, ASKED);
+    if (isHealed && latest.restart?.isPaused === true)
+      this.agree({ kind: "steer-restart", operationId: latest.restart.operationId, wish: "resume" }, ASKED);
     const change = this.#sabotage.insteadOfHolding(latest);
     if (change !== null) this.agree(change, "sabotage");
   }
@@ -221,6 +223,7 @@ export class Group {
     const { state, outcome, events } = apply(world.latest, { ...command, change });
     if (state === null || !outcome.ok) return outcome;
     this.#invariants.agreed(change, state);
+    if (change.kind === "end-restart-step") world.restarts += 1;
     world.states.push(dishonestState(world.sabotage, state, change));
     world.note(`agreed ${change.kind} (${why}): ${events[0]?.message ?? ""}`);
     const { leader } = world;

@@ -12,6 +12,8 @@ const STEPS_TO_HEAL_BROKEN = 3_000;
 export function live(seed: number, sabotage: Sabotage | "none" = "none", theme: Theme = "all"): Simulation {
   const simulation = new Simulation(seed, seed % 4 === 0 ? 5 : 3, sabotage, theme);
   for (let step = 0; step < QUIET_STEPS; step += 1) simulation.step(false);
+  // In every other history a planned restart is under way when the faults begin.
+  if (seed % 2 === 0) simulation.restartAll();
   for (let step = 0; step < STEPS_WITH_FAULTS; step += 1) simulation.step(true);
   simulation.heal();
   const stepsMax = sabotage === "none" ? STEPS_TO_HEAL : STEPS_TO_HEAL_BROKEN;

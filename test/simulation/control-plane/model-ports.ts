@@ -2,9 +2,16 @@
  * How a member's process reaches the supervisor and PostgreSQL beside it. Each question takes a while on its way there and
  * back; between the two, and between two questions, anything may happen.
  */
-import type { CheckResult, ProbeLook, ProbePort, SupervisorPort } from "../../../src/agent/ports.ts";
+import type {
+  CheckQuestion,
+  CheckResult,
+  ProbeLook,
+  ProbePort,
+  SupervisorPort,
+} from "../../../src/agent/ports.ts";
 import type { TimelineId } from "../../../src/base/ids.ts";
 import type { Lsn } from "../../../src/base/lsn.ts";
+import type { ServerLimits } from "../../../src/cluster/observation.ts";
 import { renderSynchronousStandbyNames } from "../../../src/cluster/synchronous-standby-names.ts";
 import type {
   SupervisorEvent,
@@ -29,6 +36,15 @@ function delayMs({ chance, theme, isHealed }: World): number {
   if (dice < 0.85) return chance.share();
   return chance.share() * (dice < 0.97 ? 60 : 400);
 }
+
+const LIMIT = { running: 100, wanted: 100 };
+const LIMITS: ServerLimits = {
+  max_connections: LIMIT,
+  max_locks_per_transaction: LIMIT,
+  max_prepared_transactions: LIMIT,
+  max_wal_senders: LIMIT,
+  max_worker_processes: LIMIT,
+};
 
 export class ModelSupervisorPort implements SupervisorPort {
   readonly #world: World;
@@ -136,7 +152,7 @@ export class ModelProbePort implements ProbePort {
     });
   }
 
-  check(isPrimary: boolean, deadlineMs: number): Promise<CheckResult> {
+  check({ isPrimary, withParameters }: CheckQuestion, deadlineMs: number): Promise<CheckResult> {
     const { postgres } = this.#host;
     let isConnected = false;
     const late = (): CheckResult => ({
@@ -148,8 +164,10 @@ export class ModelProbePort implements ProbePort {
       if (!postgres.isRunning) return { connection: "unknown", write: "unknown", detail: "nobody listens" };
       if (postgres.isFrozen) return null;
       isConnected = true;
-      if (!isPrimary) return { connection: "works", write: "unknown", detail: null };
-      return postgres.isDiskStuck ? null : { connection: "works", write: "works", detail: null };
+      const parameters = withParameters ? { pendingRestart: [], limits: LIMITS } : {};
+      if (!isPrimary) return { connection: "works", write: "unknown", detail: null, ...parameters };
+      if (postgres.isDiskStuck) return null;
+      return { connection: "works", write: "works", detail: null, ...parameters };
     });
   }
 

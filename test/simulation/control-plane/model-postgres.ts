@@ -102,6 +102,17 @@ export class ModelPostgres {
     return true;
   }
 
+  /** Goes on as the primary that it ended as. */
+  resume(settings: ManagedSettings): boolean {
+    if (this.kind !== "stopped" || this.isDiskStuck || !this.isFinal) return false;
+    this.kind = "primary";
+    this.server += 1;
+    this.isFinal = false;
+    this.hasStandbySignal = false;
+    this.effective = settings;
+    return true;
+  }
+
   /** The postmaster is killed: what was flushed stays. */
   crash(): void {
     if (this.isRunning) {

@@ -25,6 +25,15 @@ import {
 import type { DataDirectory, SupervisorLook, SupervisorRequest } from "../../../src/supervisor/protocol.ts";
 import type { ModelPostgres } from "./model-postgres.ts";
 
+/** How long a server takes from its end to its start. */
+const RESUME_MS = 60;
+const RESTARTING = {
+  kind: "start",
+  phase: "restarting in place",
+  doneBytes: null,
+  totalBytes: null,
+} as const;
+
 export interface SupervisorWorld {
   /** The time of this host's own clock, which runs a little fast or slow. */
   hostMs(): number;
@@ -48,6 +57,7 @@ const MACHINE_REQUESTS: ReadonlySet<string> = new Set<ChangeRequest["kind"]>([
   "release-lease",
   "pledge",
   "discard-aside",
+  "restart-in-place",
   "stop",
 ]);
 
@@ -94,6 +104,8 @@ export class ModelSupervisor {
   #promoted: number | null = null;
   /** Sabotage: how far it says that it is, while it goes on receiving. */
   #lie: number | null = null;
+  /** Between the end and the start of a primary that is started again in place. */
+  #resuming: { readonly epoch: Epoch; readonly needsLease: boolean; readonly atMs: number } | null = null;
   #lastFollowed: { readonly settings: ManagedSettings; readonly epoch: Epoch } | null = null;
 
   constructor(postgres: ModelPostgres, world: SupervisorWorld) {
@@ -119,6 +131,7 @@ export class ModelSupervisor {
   /** Its process is killed. PostgreSQL lives on. */
   end(): void {
     this.isRunning = false;
+    this.#resuming = null;
   }
 
   /** Another begins, with what is on disk. */
@@ -137,6 +150,7 @@ export class ModelSupervisor {
     this.#keptLease = null;
     this.#isReigning = false;
     this.#promoted = null;
+    this.#resuming = null;
     this.isRunning = true;
   }
 
@@ -212,7 +226,7 @@ export class ModelSupervisor {
       lease: this.#heldLease(),
       disks: [this.#lookAtDisk()],
       promises: this.promises,
-      work: null,
+      work: this.#resuming === null ? null : RESTARTING,
       settingsHash: settings === null ? null : JSON.stringify(settings),
       needsClone: this.needsClone,
       ancestors,
@@ -272,7 +286,10 @@ export class ModelSupervisor {
         if (action.mode === "fast") this.#postgres.stop();
         else this.#postgres.crash();
         this.#isReigning = false;
+        this.#resuming = null;
         return true;
+      case "restart-in-place":
+        return this.#restartInPlace(action);
       case "promote":
         return this.#promote(action);
       case "initdb":
@@ -318,7 +335,7 @@ export class ModelSupervisor {
     settings,
     needsLease,
   }: Extract<MachineRequest, { kind: "configure" }>): boolean {
-    if (this.#postgres.isDiskStuck) return false;
+    if (this.#postgres.isDiskStuck || this.#resuming !== null) return false;
     if (needsLease === true && !this.#holdsLease(epoch)) return false;
     if (needsLease === true) this.#isReigning = true;
     const isFollower = settings.upstream !== null;
@@ -336,7 +353,7 @@ export class ModelSupervisor {
   #start(epoch: Epoch): Performed {
     const { settings } = this;
     const isRefused = refuseStale(this.promises, epoch) !== null || this.needsClone !== null;
-    if (isRefused || settings === null) return "refused";
+    if (isRefused || settings === null || this.#resuming !== null) return "refused";
     if (this.#postgres.isRunning) return "done";
     this.promises = withNewest(this.promises, epoch);
     if (this.failingStarts > 0 || this.#postgres.isDiskStuck) {
@@ -347,6 +364,31 @@ export class ModelSupervisor {
     if (!this.#postgres.start(settings)) return "refused";
     this.#isReigning = false;
     return "done";
+  }
+
+  #restartInPlace(request: Extract<MachineRequest, { kind: "restart-in-place" }>): boolean {
+    const { epoch, needsLease } = request;
+    if (this.#postgres.kind !== "primary" || !this.#mayGoOn(epoch, needsLease)) return false;
+    this.#postgres.stop();
+    if (this.#postgres.isFinal)
+      this.#resuming = { epoch, needsLease, atMs: this.#world.hostMs() + RESUME_MS };
+    return this.#resuming !== null;
+  }
+
+  #mayGoOn(epoch: Epoch, needsLease: boolean): boolean {
+    const { promises } = this;
+    const isItsReign = refusePledged(promises, epoch) === null && refuseStale(promises, epoch) === null;
+    return isItsReign && promises.walEpoch === epoch && (!needsLease || this.#holdsLease(epoch));
+  }
+
+  /** The second half of a start in place: whatever came meanwhile is looked at last. */
+  resume(): void {
+    if (this.#resuming === null || !this.isRunning) return;
+    const { epoch, needsLease, atMs } = this.#resuming;
+    if (this.#world.hostMs() < atMs) return;
+    this.#resuming = null;
+    const { settings } = this;
+    if (settings !== null && this.#mayGoOn(epoch, needsLease)) this.#postgres.resume(settings);
   }
 
   #promote({ epoch, timelines, needsLease }: Extract<MachineRequest, { kind: "promote" }>): boolean {

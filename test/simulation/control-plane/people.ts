@@ -26,7 +26,8 @@ export class People {
     const dice = chance.share();
     const other = chance.pick(members);
     const operationId = this.#world.newOperationId();
-    if (dice < 0.45 && this.#world.theme !== "leased") {
+    if (dice < 0.12) this.restart(0.8);
+    else if (dice < 0.45 && this.#world.theme !== "leased") {
       const durability = chance.pick([
         { mode: "async", maxLagBytes: chance.is(0.5) ? 5 : 1_000_000 },
         { mode: "async", maxLagBytes: 1_000_000 },
@@ -54,6 +55,28 @@ export class People {
     } else {
       this.#group.agree({ kind: "reinitialize-member", memberId: other.id, operationId }, ASKED);
     }
+  }
+
+  /** PostgreSQL is started again on this share of the members; or what was begun is held, let go on or ended. */
+  restart(share: number): void {
+    const { chance, latest, hosts } = this.#world;
+    const operationId = this.#world.newOperationId();
+    if (latest.restart != null) {
+      if (chance.is(0.6)) return;
+      const wish = chance.pick(["pause", "resume", "cancel"] as const);
+      this.#group.agree({ kind: "steer-restart", operationId: latest.restart.operationId, wish }, ASKED);
+      return;
+    }
+    const targets = hosts.flatMap(({ id: memberId, postgres }) =>
+      postgres.isRunning && chance.is(share) ? [{ memberId, instance: `${postgres.server}-0` }] : [],
+    );
+    const plan = {
+      strategy: chance.pick(["auto", "in-place", "in-place", "switchover"] as const),
+      isPendingOnly: false,
+      mayStall: chance.is(0.5),
+      timeoutMs: 5_000,
+    };
+    this.#group.agree({ kind: "plan-restart", operationId, targets, ...plan }, ASKED);
   }
 
   /** Somebody ends the reign in favour of a member that stands outside every rule. */

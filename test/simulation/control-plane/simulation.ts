@@ -21,6 +21,7 @@ export class Simulation {
   readonly #invariants: Invariants;
   readonly #group: Group;
   readonly #faults: Faults;
+  readonly #people: People;
   #records = 0;
 
   /** How likely a server that was told to promote is through with what it has, each time. */
@@ -35,6 +36,7 @@ export class Simulation {
     this.#invariants = new Invariants(this.#world);
     this.#group = new Group(this.#world, this.#invariants);
     const people = new People(this.#world, this.#group, (host) => this.#faults.startMember(host));
+    this.#people = people;
     this.#faults = new Faults(this.#world, this.#invariants, this.#group, people);
     for (const host of this.#world.hosts) this.#faults.startMember(host);
   }
@@ -61,6 +63,11 @@ export class Simulation {
     return this.#world.latest.failoverCount;
   }
 
+  /** Servers that were started again as planned. */
+  get restarts(): number {
+    return this.#world.restarts;
+  }
+
   describe(): string {
     return this.#world.describe();
   }
@@ -80,11 +87,17 @@ export class Simulation {
 
   #afterEvent(): void {
     for (const { isUp, name, supervisor } of this.#world.hosts) {
+      if (isUp) supervisor.resume();
       if (isUp && supervisor.tick()) this.#world.note(`${name} stops PostgreSQL: its lease ends`);
     }
     this.#invariants.acknowledge();
     this.#invariants.check();
     this.#world.throwWhatIsBroken();
+  }
+
+  /** Somebody has PostgreSQL started again everywhere. */
+  restartAll(): void {
+    this.#people.restart(1);
   }
 
   /** Everything works again. */
@@ -131,7 +144,7 @@ export class Simulation {
     if (primary === undefined || seen === undefined) return false;
     const isPrimary = primary.postgres.kind === "primary" && seen.status.postgres.kind === "primary";
     if (!isPrimary || !isWritable(latest, primary.id, seen.status.postgres)) return false;
-    if (latest.members.some(({ isLeaving }) => isLeaving)) return false;
+    if (latest.members.some(({ isLeaving }) => isLeaving) || latest.restart != null) return false;
     const others = hosts.filter((host) => host !== primary && this.#world.isMember(host));
     return others.every(
       ({ postgres }) => postgres.isReceivingFrom(primary.postgres) && postgres.corruption === null,

@@ -31,6 +31,8 @@ const TRACE_TOLD = 80;
 
 export class World {
   readonly trace: string[] = [];
+  /** Members that were started again as planned. */
+  restarts = 0;
   readonly chance: Chance;
   readonly network: Network;
   readonly sabotage: Sabotage | "none";

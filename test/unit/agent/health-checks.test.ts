@@ -12,7 +12,7 @@ function checked() {
   let nowMs = 0;
   let news = 0;
   const probe: Pick<ProbePort, "check"> = {
-    check: (isPrimary) => {
+    check: ({ isPrimary }) => {
       roles.push(isPrimary);
       const answer = Promise.withResolvers<CheckResult>();
       asked.push(answer);

@@ -237,6 +237,7 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
       reasonOf,
       mayHandOver: async (_primaryId, to) => (to === "m3" ? err("the batch run is not over") : ok(null)),
       tryAccess: async (memberId, lines) => fake.tryAccess(memberId, lines),
+      reload: async (memberId) => (memberId === M3 ? err("m3 does not answer") : ok(null)),
       forks: async (memberId) => (memberId === M3 ? err("m3 does not answer") : ok(fake.forks)),
       serverSettings: async () => err("no server here"),
       tryParameters: async () => ({ kind: "unknown", why: "no server here" }),

@@ -116,7 +116,7 @@ describe("PATCH /v1/parameters", () => {
       ["m3", "standby", "32MB", "role"],
     ]);
     expect(workMem?.members[0]).toMatchObject({ effective: "4MB", source: "default", isDrifting: true });
-    expect(after.notices.join(" ")).toContain("every standby again before the primary");
+    expect(after.notices.join(" ")).toContain("a standby must not have less than its primary");
 
     const emptied = await change(of, { cluster: { work_mem: null }, standby: { work_mem: null } });
     expect((await read<ParametersDocument>(emptied)).desired).toMatchObject({
@@ -164,7 +164,7 @@ describe("PATCH /v1/parameters", () => {
 
   test("says what is allowed of each one that is wrong, and never repeats a value", async () => {
     const problem = await read<ProblemDocument>(
-      await change(world(), { cluster: { work_mem: "1kB", max_connections: "77" } }),
+      await change(world(), { cluster: { work_mem: "1kB", max_connections: "77s" } }),
     );
     expect(problem.errors?.map(({ field }) => field)).toEqual(["work_mem", "max_connections"]);
     expect(problem.detail).toContain("from 64 to 2147483647 (in kB)");
