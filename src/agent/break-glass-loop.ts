@@ -43,6 +43,8 @@ export interface BreakGlassLoopOptions {
 const ATTENTIVE_MS = 500;
 /** A role may have come with a clone, a restored backup or a hand that made it: it is looked for this often. */
 const CALM_MS = 10_000;
+/** What did not work is not tried at every turn. */
+const AGAIN_MS = 3_000;
 const SUPERVISOR_DEADLINE_MS = 5_000;
 const NOTE_DEADLINE_MS = 10_000;
 
@@ -107,9 +109,10 @@ export class BreakGlassLoop {
       // One of an older release knows neither word.
       if (guarded !== null) await this.#noteLocalAccess();
       const steps = await this.#decide(guarded);
-      for (const step of steps) await this.#perform(step);
+      const failures = await this.#performAll(steps);
       const after = steps.length === 0 ? guarded : await this.#guarded();
       this.#note(after ?? [], guarded === null && breakGlass.length > 0 ? OLD_SUPERVISOR : null);
+      if (failures.length > 0) throw new Error(failures.join("; "));
     } catch (error) {
       // What is true then is seen by the next turn.
       const problem = error instanceof Error ? error.message : String(error);
@@ -119,6 +122,7 @@ export class BreakGlassLoop {
     }
     const isStanding = breakGlass.some(({ ended }) => ended === null);
     const isCalm = !isStanding && !this.#isLookOwed && this.#status?.problem == null;
+    if (this.#failure !== null) return AGAIN_MS;
     return isCalm ? CALM_MS : ATTENTIVE_MS;
   }
 
@@ -182,6 +186,20 @@ export class BreakGlassLoop {
     const { reign } = consensus.state;
     const isAppointed = reign?.primaryId === selfId && reign.fence === null;
     return isAppointed && status()?.postgres.kind === "primary";
+  }
+
+  /** One that fails keeps none of the others from being done. @returns what did not work. */
+  async #performAll(steps: readonly BreakGlassStep[]): Promise<readonly string[]> {
+    const failures: string[] = [];
+    for (const step of steps) {
+      try {
+        await this.#perform(step);
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        failures.push(step.kind === "guard" ? why : `${step.kind} ${step.role}: ${why}`);
+      }
+    }
+    return failures;
   }
 
   async #perform(step: BreakGlassStep): Promise<void> {

@@ -1,7 +1,7 @@
 import { unreachable } from "../base/assert.ts";
 import type { MemberId } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
-import { expiresAtMs, isOpen } from "../cluster/break-glass.ts";
+import { expiresAtMs } from "../cluster/break-glass.ts";
 import type { StoredEvent } from "../cluster/consensus.ts";
 import type { Member, MemberTags } from "../cluster/member.ts";
 import { type HookResult, type MemberStatus, positionOf } from "../cluster/observation.ts";
@@ -97,14 +97,24 @@ function describeWarnings(sight: Sight): ClusterDocument["warnings"] {
 }
 
 function describeBreakGlass({ breakGlass = [], tokens }: ClusterState): ClusterDocument["warnings"] {
-  return breakGlass.filter(isOpen).map((grant) => {
-    const who = tokens.find(({ id }) => id === grant.by)?.name ?? grant.by;
-    return {
-      code: "break-glass-open",
-      text: `Break-glass access is open for ${who} from ${grant.address} until ${toInstant(expiresAtMs(grant) ?? 0)}: ${grant.reason}`,
-      hint: `'guacamole break-glass revoke ${grant.id}' ends it.`,
-    };
-  });
+  return breakGlass
+    .filter(({ ended }) => ended === null)
+    .map((grant) => {
+      const who = tokens.find(({ id }) => id === grant.by)?.name ?? grant.by;
+      const what = `for ${who} from ${grant.address}`;
+      const until = expiresAtMs(grant);
+      return until === null
+        ? {
+            code: "break-glass-waiting",
+            text: `Break-glass access ${what} waits for an approval: ${grant.reason}`,
+            hint: `'guacamole break-glass approve ${grant.id}', by somebody else.`,
+          }
+        : {
+            code: "break-glass-open",
+            text: `Break-glass access is open ${what} until ${toInstant(until)}: ${grant.reason}`,
+            hint: `'guacamole break-glass revoke ${grant.id}' ends it.`,
+          };
+    });
 }
 
 function describeUnguarded(sight: Sight): ClusterDocument["warnings"] {

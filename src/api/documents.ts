@@ -193,7 +193,11 @@ export const DurabilitySchema = t.Union([QuorumDurabilitySchema, AsyncDurability
 
 const WarningSchema = t.Object(
   {
-    code: t.Union([t.Literal("commits-unguarded"), t.Literal("break-glass-open")]),
+    code: t.Union([
+      t.Literal("commits-unguarded"),
+      t.Literal("break-glass-open"),
+      t.Literal("break-glass-waiting"),
+    ]),
     text: t.String(),
     hint: t.String({ description: "What to do about it" }),
   },

@@ -80,6 +80,8 @@ describe("break-glass access", () => {
       openedAt: null,
       address: "::1/128",
     });
+    const cluster = await ask<ClusterDocument>(fake, "GET", "/v1/cluster", undefined, VIEWER);
+    expect(cluster.body.warnings.map(({ code }) => code)).toEqual(["break-glass-waiting"]);
     const own = await ask<ProblemDocument>(fake, "POST", `${PATH}/${body.id}/approve`, {});
     expect([own.status, own.body.code]).toEqual([409, "break-glass-same-asker"]);
   });
