@@ -7,9 +7,10 @@ import type { MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { CatalogFailure, CorrectedDrift, DeclaredProblem, DeclaredReport } from "../cluster/catalog.ts";
 import type { Consensus } from "../cluster/consensus.ts";
-import { type DeclaredSpec, wishOfRole } from "../cluster/declared.ts";
+import { type DeclaredSpec, databasesWithInside, wishOfDatabase, wishOfRole } from "../cluster/declared.ts";
 import type { DeclaredStatus, PostgresStatus } from "../cluster/observation.ts";
-import { type CatalogPlan, type CatalogStep, planRoles } from "../decision/plan-roles.ts";
+import type { CatalogPlan, CatalogStep } from "../decision/catalog-step.ts";
+import { planCatalog } from "../decision/plan-catalog.ts";
 import type { CatalogPort } from "./ports.ts";
 import { Turning } from "./turning.ts";
 
@@ -29,6 +30,8 @@ export interface CatalogLoopOptions {
 const LOOK_MS = 5_000;
 /** While there is nothing to do; a change of what is agreed wakes the loop. */
 const IDLE_MS = 1_000;
+/** What is in a database shows in no catalog that all share: it is looked for this often. */
+const INSIDE_MS = 60_000;
 const PASSING_RETRY_MS = 2_000;
 /** Somebody may have mended what made it impossible, and no catalog of ours shows it. */
 const IMPOSSIBLE_RETRY_MS = 20_000;
@@ -39,11 +42,18 @@ const NAMES_LOGGED = 10;
 interface Settled {
   readonly revision: number;
   readonly fingerprint: string;
+  readonly atMs: number;
 }
 
 interface Failed extends CatalogFailure {
   readonly retryAtMs: number;
 }
+
+const IN_VAIN: CatalogFailure = {
+  isPassing: false,
+  message:
+    "PostgreSQL takes it and does not show it: it keeps it in another form, or somebody else granted it or changes it back.",
+};
 
 const NOTHING: DeclaredReport = { revision: null, problems: [], corrected: [] };
 
@@ -57,6 +67,8 @@ export class CatalogLoop {
   /** Everything that was said up to here was in force once: what differs now, somebody changed. */
   #inForce = 0;
   #failed = new Map<string, Failed>();
+  /** What the last look carried out. */
+  #done: ReadonlySet<string> = new Set();
   #report = NOTHING;
   #complaint: string | null = null;
 
@@ -131,14 +143,19 @@ export class CatalogLoop {
     const { catalog, clock } = this.#options;
     const fingerprint = await catalog.fingerprint();
     const isSame = fingerprint === this.#settled?.fingerprint && declared.revision === this.#settled.revision;
-    if (isSame && clock.nowMs() < this.#retryAtMs()) return LOOK_MS;
-    const plan = planRoles(declared, await catalog.read());
+    const inside = databasesWithInside(declared);
+    const nowMs = clock.nowMs();
+    const isInsideDue = inside.length > 0 && nowMs - (this.#settled?.atMs ?? nowMs) >= INSIDE_MS;
+    if (isSame && !isInsideDue && nowMs < this.#retryAtMs()) return LOOK_MS;
+    const wanted = inside.map(
+      (name) => [name, Object.keys(wishOfDatabase(declared, name)?.extensions ?? {})] as const,
+    );
+    const plan = planCatalog(declared, await catalog.read(new Map(wanted)));
     const { due, drifted } = this.#sort(plan, declared);
-    const isDone = await this.#carryOut(due, declared);
+    // What was read before is not what is there now: only a look that finds nothing to do is the last, and is told.
+    if (await this.#carryOut(due, declared)) return 0;
     this.#publish(plan, drifted, declared);
-    // What was read before is not what is there now: only a look that finds nothing to do is the last.
-    if (isDone) return 0;
-    this.#settled = { revision: declared.revision, fingerprint };
+    this.#settled = { revision: declared.revision, fingerprint, atMs: nowMs };
     this.#inForce = declared.revision;
     await this.#note(declared);
     return LOOK_MS;
@@ -172,12 +189,18 @@ export class CatalogLoop {
 
   /** @returns whether anything was changed. */
   async #carryOut(due: readonly CatalogStep[], declared: DeclaredSpec): Promise<boolean> {
-    if (due.length === 0) return false;
+    if (due.length === 0) {
+      this.#done = new Set();
+      return false;
+    }
     const { catalog, clock, log } = this.#options;
-    const results = await catalog.run(due.map(({ statement }) => statement));
+    const vain = due.filter((step) => this.#done.has(keyOf(step, declared)));
+    const tried = due.filter((step) => !vain.includes(step));
+    const results = await catalog.run(tried.map(({ statement }) => statement));
     const done: CatalogStep[] = [];
-    for (const [index, step] of due.entries()) {
-      const failure = results[index] ?? null;
+    for (const [index, step] of [...tried, ...vain].entries()) {
+      // Again at once, and again: that would never end.
+      const failure = index < tried.length ? (results[index] ?? null) : IN_VAIN;
       const key = keyOf(step, declared);
       if (failure === null) {
         this.#failed.delete(key);
@@ -189,6 +212,7 @@ export class CatalogLoop {
       this.#failed.set(key, { ...failure, retryAtMs: clock.nowMs() + pauseMs });
       if (isNews) log.warn("declared.failed", { ...step.item, what: step.what, why: failure.message });
     }
+    this.#done = new Set(done.map((step) => keyOf(step, declared)));
     this.#tell(done, declared);
     return done.length > 0;
   }
@@ -197,17 +221,18 @@ export class CatalogLoop {
   #tell(done: readonly CatalogStep[], declared: DeclaredSpec): void {
     const { clock, log } = this.#options;
     if (done.length === 0) return;
-    const troubled = new Set(this.#report.problems.map(({ name }) => name));
+    const troubled = new Set(this.#report.problems.map(({ kind, name }) => `${kind} ${name}`));
     const drift = done.filter(
-      (step) => sinceOf(step, declared) <= this.#inForce && !troubled.has(step.item.name),
+      (step) =>
+        sinceOf(step, declared) <= this.#inForce && !troubled.has(`${step.item.kind} ${step.item.name}`),
     );
     const corrected: readonly CorrectedDrift[] = drift.map(({ item, what }) => ({
       ...item,
       what,
       atMs: clock.wallMs(),
     }));
-    for (const { name, what } of corrected.slice(0, NAMES_LOGGED))
-      log.warn("declared.drift-corrected", { role: name, what });
+    for (const { kind, name, what } of corrected.slice(0, NAMES_LOGGED))
+      log.warn("declared.drift-corrected", { kind, name, what });
     this.#report = {
       ...this.#report,
       corrected: [...this.#report.corrected, ...corrected].slice(-CORRECTED_MAX),
@@ -247,13 +272,15 @@ export class CatalogLoop {
   #forget(): void {
     this.#settled = null;
     this.#inForce = 0;
+    this.#done = new Set();
     this.#failed.clear();
     this.#report = NOTHING;
   }
 }
 
 function sinceOf({ item }: CatalogStep, declared: DeclaredSpec): number {
-  return wishOfRole(declared, item.name)?.since ?? 0;
+  const wish = item.kind === "role" ? wishOfRole(declared, item.name) : wishOfDatabase(declared, item.name);
+  return wish?.since ?? 0;
 }
 
 /** A wish that is said again is tried again. */

@@ -55,7 +55,8 @@ export type ProbeLook =
 export interface CatalogPort {
   /** Equal as long as nothing of it changed. */
   fingerprint(): Promise<string>;
-  read(): Promise<ObservedCatalog>;
+  /** @param inside databases in which to look, each with the extensions that are wanted there. */
+  read(inside: ReadonlyMap<string, readonly string[]>): Promise<ObservedCatalog>;
   /** In this order; for each why it failed, or null. */
   run(statements: readonly CatalogStatement[]): Promise<readonly (CatalogFailure | null)[]>;
   close(): Promise<void>;

@@ -5,6 +5,7 @@ import { auditRoutes } from "./audit-routes.ts";
 import { breakGlassRoutes } from "./break-glass-routes.ts";
 import { clusterRoutes } from "./cluster-routes.ts";
 import { consensusRoutes } from "./consensus-routes.ts";
+import { databaseRoutes } from "./database-routes.ts";
 import { failoverRoutes } from "./failover-routes.ts";
 import { historyRoutes } from "./history-routes.ts";
 import { explainInvalid } from "./invalid-request.ts";
@@ -136,6 +137,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
     .use(accessRoutes(ports))
     .use(breakGlassRoutes(ports))
     .use(roleRoutes(ports))
+    .use(databaseRoutes(ports))
     .use(failoverRoutes(ports))
     .use(memberRoutes(ports))
     .use(tokenRoutes(ports, tokenUse))

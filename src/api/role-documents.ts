@@ -18,7 +18,7 @@ const flags: Readonly<Record<(typeof ROLE_FLAGS)[number], string>> = {
   inherit: "Has what the roles have that it is a member of, without SET ROLE",
 };
 
-const SettingsSchema = t.Record(t.String(), t.Union([t.String(), t.Number(), t.Boolean(), t.Null()]), {
+export const SettingsSchema = t.Record(t.String(), t.Union([t.String(), t.Number(), t.Boolean(), t.Null()]), {
   description: "By parameter; null: none of its own",
 });
 
@@ -100,7 +100,7 @@ export const RolesRequestSchema = t.Object(
   },
 );
 
-const StateSchema = t.Union(
+export const DeclaredStateSchema = t.Union(
   [
     t.Literal("in-force"),
     t.Literal("pending"),
@@ -117,7 +117,7 @@ const StateSchema = t.Union(
 export const RoleSchema = t.Object(
   {
     name: t.String(),
-    state: StateSchema,
+    state: DeclaredStateSchema,
     reason: t.Union([t.String(), t.Null()]),
     generation: t.Number({ description: "That said so last" }),
     wish: t.Object({

@@ -1,11 +1,11 @@
 import { Elysia, t } from "elysia";
 import { isScramVerifier, SCRAM_ITERATIONS, SCRAM_SALT_BYTES, scramVerifier } from "../base/scram.ts";
 import { flawOfRole, flawOfRoleName, guardedParts, mergedRole } from "../cluster/check-role.ts";
-import type { Change } from "../cluster/command.ts";
-import { type DeclaredChanges, type RoleSettings, type RoleWish, wishOfRole } from "../cluster/declared.ts";
+import { type DeclaredChanges, type RoleWish, wishOfRole } from "../cluster/declared.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import type { Caller } from "./access.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
+import { type Asked, declare, invalidWish, textsOf, tooPowerful } from "./declare.ts";
 import { askReport, statesIn } from "./declared-state.ts";
 import { toInstant } from "./describe.ts";
 import type { ApiPorts } from "./ports.ts";
@@ -19,10 +19,9 @@ import {
   RolesRequestSchema,
   RolesSchema,
 } from "./role-documents.ts";
-import { type Asker, callerOf, describeRoute } from "./route-context.ts";
+import { callerOf, describeRoute } from "./route-context.ts";
 import { look, type Sight } from "./sight.ts";
-import { etagOf, requireMatch, specChangeHeaders } from "./spec-version.ts";
-import { submit, wasAgreedBefore, wishOf } from "./submit.ts";
+import { etagOf, specChangeHeaders } from "./spec-version.ts";
 
 const roleName = t.Object({ name: t.String({ minLength: 1, maxLength: 200 }) });
 
@@ -202,16 +201,6 @@ function oneRole(ports: ApiPorts) {
     );
 }
 
-interface Asked {
-  readonly caller: Asker;
-  /** Part of the identity of a repeated request. */
-  readonly route: string;
-  readonly headers: {
-    readonly "idempotency-key"?: string | undefined;
-    readonly "if-match"?: string | undefined;
-  };
-}
-
 interface Declaration {
   /** What is not named is not declared any more. */
   readonly isWhole: boolean;
@@ -221,22 +210,18 @@ interface Declaration {
   readonly roles: Readonly<Record<string, RoleRequest | null>>;
 }
 
-async function declareRoles(ports: ApiPorts, { caller, route, headers }: Asked, declaration: Declaration) {
-  const wish = wishOf(ports, caller, route, headers["idempotency-key"] ?? null);
-  if (await wasAgreedBefore(ports, wish)) return;
-  const { state } = look(ports);
-  const generation = requireMatch(state, headers["if-match"] ?? null);
-  const { drift, isWhole, roles } = declaration;
-  const named = await wishedRoles(ports, caller, state, declaration);
-  const gone = isWhole
-    ? Object.keys(state.spec.declared?.roles ?? {}).filter((name) => !Object.hasOwn(roles, name))
-    : [];
-  const changes: DeclaredChanges = {
-    roles: { ...Object.fromEntries(gone.map((name) => [name, null])), ...Object.fromEntries(named) },
-    ...(drift === undefined ? {} : { drift }),
-  };
-  const change: Change = { kind: "declare", generation, changes };
-  await submit(ports, wish, change);
+function declareRoles(ports: ApiPorts, asked: Asked, declaration: Declaration): Promise<void> {
+  return declare(ports, asked, async ({ state }): Promise<DeclaredChanges> => {
+    const { drift, isWhole, roles } = declaration;
+    const named = await wishedRoles(ports, asked.caller, state, declaration);
+    const gone = isWhole
+      ? Object.keys(state.spec.declared?.roles ?? {}).filter((name) => !Object.hasOwn(roles, name))
+      : [];
+    return {
+      roles: { ...Object.fromEntries(gone.map((name) => [name, null])), ...Object.fromEntries(named) },
+      ...(drift === undefined ? {} : { drift }),
+    };
+  });
 }
 
 type Wish = Omit<RoleWish, "since">;
@@ -253,7 +238,7 @@ async function wishedRoles(
   const wished: (readonly [string, Wish | null])[] = [];
   for (const [name, request] of entries) {
     const badName = flawOfRoleName(name);
-    if (badName !== null) throw invalid(name, `${badName}`);
+    if (badName !== null) throw invalidWish("role", name, `${badName}`);
     if (request === null) {
       wished.push([name, null]);
       continue;
@@ -262,7 +247,7 @@ async function wishedRoles(
     const present = isReplaced ? null : wishOfRole(state.spec.declared, name);
     const merged = mergedRole(present, change);
     const flaw = flawOfRole(merged);
-    if (flaw !== null) throw invalid(name, flaw);
+    if (flaw !== null) throw invalidWish("role", name, flaw);
     const guarded = guardedParts(merged);
     if (guarded.length > 0 && caller.scope !== "admin") throw tooPowerful(name, guarded, caller);
     wished.push([name, caller.scope === "admin" ? { ...merged, isTrusted: true } : merged]);
@@ -298,7 +283,8 @@ async function asWish(
 
 async function asVerifier(ports: ApiPorts, name: string, password: string | null, iterations: number) {
   if (!isPlain(password)) return password;
-  if (password.includes("\u0000")) throw invalid(name, "no client can send a password with a NUL in it");
+  if (password.includes("\u0000"))
+    throw invalidWish("role", name, "no client can send a password with a NUL in it");
   return scramVerifier(password, ports.newSalt(SCRAM_SALT_BYTES), iterations);
 }
 
@@ -315,34 +301,8 @@ async function scramIterations(ports: ApiPorts, { reign }: ClusterState): Promis
 function instant(name: string, text: string): string {
   const isZoned = /(?:Z|[+-]\d\d:?\d\d)$/i.test(text);
   const atMs = isZoned ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(atMs)) throw invalid(name, "validUntil is a time as ISO 8601 with its zone");
+  if (Number.isNaN(atMs)) throw invalidWish("role", name, "validUntil is a time as ISO 8601 with its zone");
   return new Date(atMs).toISOString();
-}
-
-function textsOf(settings: Readonly<Record<string, string | number | boolean | null>>): RoleSettings {
-  return Object.fromEntries(
-    Object.entries(settings).map(([name, value]) => [
-      name,
-      typeof value === "boolean" ? (value ? "on" : "off") : value === null ? null : String(value),
-    ]),
-  );
-}
-
-function invalid(name: string, flaw: string): ApiProblem {
-  return new ApiProblem({
-    status: 422,
-    code: "invalid-request",
-    detail: `The role '${name.slice(0, 80)}' cannot be declared so: ${flaw}. Nothing was changed.`,
-    errors: [{ field: name, message: flaw }],
-  });
-}
-
-function tooPowerful(name: string, guarded: readonly string[], { scope }: Caller): ApiProblem {
-  return new ApiProblem({
-    status: 403,
-    code: "scope-insufficient",
-    detail: `${name}: ${guarded.join(", ")} makes it as powerful as a superuser. It needs a token of scope 'admin'; this one has '${scope}'. Nothing was changed.`,
-  });
 }
 
 function notDeclared(name: string): ApiProblem {

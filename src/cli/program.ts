@@ -4,6 +4,7 @@ import { breakGlassCommand } from "./break-glass-commands.ts";
 import { initCommand, statusCommand } from "./cluster-commands.ts";
 import { type CompletionCommand, renderCompletion } from "./completion.ts";
 import { configCommand } from "./config-commands.ts";
+import { databaseCommand } from "./database-commands.ts";
 import { explainCommand, failoverCommand, historyCommand } from "./failover-commands.ts";
 import { hbaCommand } from "./hba-commands.ts";
 import { memberCommand } from "./member-commands.ts";
@@ -72,6 +73,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(hbaCommand(ports))
     .addCommand(breakGlassCommand(ports, finish))
     .addCommand(roleCommand(ports))
+    .addCommand(databaseCommand(ports))
     .addCommand(pauseCommand(ports))
     .addCommand(resumeCommand(ports))
     .addCommand(memberCommand(ports))

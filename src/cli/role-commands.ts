@@ -1,17 +1,13 @@
 import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { RoleDocument, RoleRequest, RolesDocument } from "../api/role-documents.ts";
 import { SCRAM_SALT_BYTES, scramVerifier } from "../base/scram.ts";
-import type { ApiClient } from "./client.ts";
+import { awaitDeclared } from "./await-declared.ts";
 import { clientCommand, openClient, printResult } from "./client-command.ts";
 import { CliError, EXIT } from "./exit-code.ts";
-import { pause } from "./follow-operation.ts";
 import type { CliPorts } from "./ports.ts";
 import { renderTable, withoutControls } from "./render-table.ts";
 
 const PATH = "/v1/access/roles";
-const POLL_MS = 200;
-/** What is declared is done within a second where all is well. */
-const IN_FORCE_MS_MAX = 15_000;
 
 /** `guacamole role` */
 export function roleCommand(ports: CliPorts) {
@@ -98,7 +94,7 @@ function setCommand(ports: CliPorts) {
       const role = await client.patch<RoleDocument>(pathOf(name), requestOf(options), {
         idempotencyKey: ports.newId(),
       });
-      const shown = options.wait ? await awaitInForce(ports, client, role) : role;
+      const shown = options.wait ? await awaitDeclared<RoleDocument>(ports, client, pathOf(name)) : role;
       printResult(ports, options.output, shown, renderRole);
     });
 }
@@ -124,7 +120,7 @@ function passwordCommand(ports: CliPorts) {
         { password },
         { idempotencyKey: ports.newId() },
       );
-      const shown = options.wait ? await awaitInForce(ports, client, role) : role;
+      const shown = options.wait ? await awaitDeclared<RoleDocument>(ports, client, pathOf(name)) : role;
       printResult(ports, options.output, shown, renderRole);
     });
 }
@@ -141,7 +137,7 @@ function dropCommand(ports: CliPorts) {
       const client = await openClient(ports, options);
       await client.delete<RolesDocument>(`${pathOf(name)}?drop=true`, { idempotencyKey: ports.newId() });
       const role = await client.get<RoleDocument>(pathOf(name));
-      const shown = options.wait ? await awaitInForce(ports, client, role) : role;
+      const shown = options.wait ? await awaitDeclared<RoleDocument>(ports, client, pathOf(name)) : role;
       printResult(ports, options.output, shown, renderRole);
     });
 }
@@ -215,27 +211,6 @@ async function verifierOf(ports: CliPorts, isStdin: boolean): Promise<string> {
   if (typed === null || typed === undefined || typed === "")
     throw new CliError(EXIT.usage, "a password is wanted; '--none' takes it away");
   return scramVerifier(typed, crypto.getRandomValues(new Uint8Array(SCRAM_SALT_BYTES)));
-}
-
-/** @throws {CliError} `failed` where it cannot be, `unknown` where the primary has not said so in time. */
-async function awaitInForce(ports: CliPorts, client: ApiClient, agreed: RoleDocument): Promise<RoleDocument> {
-  const untilMs = ports.clock.nowMs() + IN_FORCE_MS_MAX;
-  while (true) {
-    const role = await client.get<RoleDocument>(pathOf(agreed.name));
-    if (role.state === "impossible")
-      throw new CliError(
-        EXIT.failed,
-        `It is declared, and the primary cannot have it so: ${role.reason}`,
-        "Nothing else has to be said again: it is tried until it works, or is declared otherwise.",
-      );
-    if (role.state === "in-force") return role;
-    if (ports.clock.nowMs() >= untilMs || !(await pause(ports, POLL_MS)))
-      throw new CliError(
-        EXIT.unknown,
-        `It is declared, and not yet seen so on the primary (${role.reason ?? role.state}).`,
-        "'guacamole role list' shows what became of it.",
-      );
-  }
 }
 
 function renderRoles({ roles, corrected, detail, drift }: RolesDocument): string {

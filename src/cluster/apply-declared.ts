@@ -17,7 +17,8 @@ export function declare(state: ClusterState, command: Command, change: ChangeOf<
   const declared = changedDeclaration(before, change.changes, generation);
   if (countDeclared(declared) > DECLARED_MAX) return refuse(state, "too-many-declared");
   const spec = declared === null ? rest : { ...rest, declared };
-  const names = Object.keys(change.changes.roles ?? {});
+  const { roles = {}, databases = {} } = change.changes;
+  const names = [...Object.keys(roles), ...Object.keys(databases)];
   const told = names.slice(0, NAMES_TOLD).join(", ");
   const more = names.length > NAMES_TOLD ? ` and ${names.length - NAMES_TOLD} more` : "";
   return accept(

@@ -6,8 +6,30 @@ export interface ObservedCatalog {
   readonly major: number;
   /** All there are, by name. */
   readonly roles: ReadonlyMap<string, ObservedRole>;
-  /** Names of all there are. */
-  readonly databases: ReadonlySet<string>;
+  /** All there are, by name. */
+  readonly databases: ReadonlyMap<string, ObservedDatabase>;
+}
+
+/** Roles that have privileges, each with which. */
+export type ObservedPrivileges = ReadonlyMap<string, ReadonlySet<string>>;
+
+export interface ObservedDatabase {
+  readonly owner: string;
+  readonly encoding: string;
+  /** Of collation; where a locale is said, that is one for everything. */
+  readonly locale: string;
+  readonly connectionLimit: number;
+  readonly settings: ReadonlyMap<string, string>;
+  readonly privileges: ObservedPrivileges;
+  /** Null: nobody looked. */
+  readonly inside: ObservedInside | null;
+}
+
+export interface ObservedInside {
+  readonly extensions: ReadonlyMap<string, { readonly version: string; readonly schema: string }>;
+  /** Of the host, by name. */
+  readonly available: ReadonlyMap<string, { readonly isTrusted: boolean }>;
+  readonly schemas: ReadonlyMap<string, { readonly owner: string; readonly privileges: ObservedPrivileges }>;
 }
 
 export interface ObservedRole extends Readonly<Record<RoleFlag, boolean>> {
@@ -37,7 +59,10 @@ export interface RoleAttributes extends Partial<Readonly<Record<RoleFlag, boolea
 }
 
 /** One statement, before it is SQL. */
-export type CatalogStatement =
+export type CatalogStatement = RoleStatement | DatabaseStatement | InsideStatement;
+
+/** What is done to a role. */
+export type RoleStatement =
   | { readonly kind: "create-role"; readonly role: string; readonly attributes: RoleAttributes }
   | { readonly kind: "alter-role"; readonly role: string; readonly attributes: RoleAttributes }
   | { readonly kind: "drop-role"; readonly role: string }
@@ -66,6 +91,69 @@ export type CatalogStatement =
       readonly value: string | null;
     };
 
+/** What is done to a database from outside. */
+export type DatabaseStatement =
+  | {
+      readonly kind: "create-database";
+      readonly database: string;
+      readonly owner?: string;
+      readonly template?: string;
+      readonly encoding?: string;
+      readonly locale?: string;
+    }
+  | { readonly kind: "drop-database"; readonly database: string }
+  | { readonly kind: "own-database"; readonly database: string; readonly owner: string }
+  | { readonly kind: "limit-database"; readonly database: string; readonly connectionLimit: number }
+  | {
+      readonly kind: "set-database";
+      readonly database: string;
+      readonly name: string;
+      readonly value: string | null;
+    }
+  | {
+      readonly kind: "grant-database" | "revoke-database";
+      readonly database: string;
+      readonly role: string;
+      readonly privileges: readonly string[];
+    };
+
+/** What is done over a connection to that database. */
+export type InsideStatement =
+  | {
+      readonly kind: "create-schema" | "own-schema";
+      readonly inside: string;
+      readonly schema: string;
+      readonly owner: string | null;
+    }
+  | { readonly kind: "drop-schema"; readonly inside: string; readonly schema: string }
+  | {
+      readonly kind: "grant-schema" | "revoke-schema";
+      readonly inside: string;
+      readonly schema: string;
+      readonly role: string;
+      readonly privileges: readonly string[];
+    }
+  | {
+      readonly kind: "create-extension";
+      readonly inside: string;
+      readonly extension: string;
+      readonly schema: string | null;
+      readonly version: string | null;
+    }
+  | {
+      readonly kind: "update-extension";
+      readonly inside: string;
+      readonly extension: string;
+      readonly version: string;
+    }
+  | {
+      readonly kind: "move-extension";
+      readonly inside: string;
+      readonly extension: string;
+      readonly schema: string;
+    }
+  | { readonly kind: "drop-extension"; readonly inside: string; readonly extension: string };
+
 /** Why a statement was not carried out. */
 export interface CatalogFailure {
   /** It may work another time: something stood in the way for now. */
@@ -76,7 +164,7 @@ export interface CatalogFailure {
 
 /** What a wish is for. */
 export interface DeclaredItem {
-  readonly kind: "role";
+  readonly kind: "role" | "database";
   readonly name: string;
 }
 

@@ -136,7 +136,8 @@ export function mergedRole(
 
 const KEPT: ReadonlySet<string> = new Set([...ROLE_FLAGS, "connectionLimit", "validUntil", "password"]);
 
-function mergedMap<T>(
+/** Two maps as one, under their name; nothing where both are empty. */
+export function mergedMap<T>(
   key: string,
   present: Readonly<Record<string, T>> | undefined,
   change: Readonly<Record<string, T>> | undefined,

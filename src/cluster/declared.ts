@@ -9,6 +9,7 @@ export interface DeclaredSpec {
   readonly drift?: "report";
   /** By name. */
   readonly roles?: Readonly<Record<string, RoleWish>>;
+  readonly databases?: Readonly<Record<string, DatabaseWish>>;
 }
 
 /** What is wanted of one role. */
@@ -39,6 +40,49 @@ export interface RoleWish {
   /** The same in single databases, by their names. */
   readonly databaseSettings?: Readonly<Record<string, RoleSettings>>;
 }
+
+/** What is wanted of one database. */
+export interface DatabaseWish {
+  /** As of a role. */
+  readonly since: number;
+  readonly isTrusted?: true;
+  /** There shall be no such database. Nothing else is named then. */
+  readonly isAbsent?: true;
+  readonly owner?: string;
+  /** These three count where it is made; of one that is there, another encoding or locale is impossible. */
+  readonly template?: string;
+  readonly encoding?: string;
+  readonly locale?: string;
+  /** -1: as many as there may be. */
+  readonly connectionLimit?: number;
+  readonly settings?: RoleSettings;
+  /** By name; null: it shall not be there. */
+  readonly extensions?: Readonly<Record<string, ExtensionWish | null>>;
+  readonly schemas?: Readonly<Record<string, SchemaWish | null>>;
+  /** By role (`public`: everybody): these, and no others. */
+  readonly privileges?: Readonly<Record<string, readonly DatabasePrivilege[]>>;
+}
+
+export interface ExtensionWish {
+  readonly schema?: string;
+  readonly version?: string;
+}
+
+export interface SchemaWish {
+  readonly owner?: string;
+  readonly privileges?: Readonly<Record<string, readonly SchemaPrivilege[]>>;
+}
+
+export const DATABASE_PRIVILEGES = ["connect", "create", "temporary"] as const;
+export type DatabasePrivilege = (typeof DATABASE_PRIVILEGES)[number];
+export const SCHEMA_PRIVILEGES = ["usage", "create"] as const;
+export type SchemaPrivilege = (typeof SCHEMA_PRIVILEGES)[number];
+
+/** Everybody, where a role is named. */
+export const EVERYBODY = "public";
+
+/** In these guacamole itself, or every new database, would meet what is said of them: only `admin` may. */
+export const OWN_DATABASES: ReadonlySet<string> = new Set(["postgres", "template1"]);
 
 /** `admin`: a member, and may make others members. */
 export type Membership = "member" | "admin" | "none";
@@ -78,6 +122,7 @@ export const DECLARED_MAX = 20_000;
 /** What changes at once in a declaration: null takes it out, so that nothing is wanted of it any more. */
 export interface DeclaredChanges {
   readonly roles?: Readonly<Record<string, Omit<RoleWish, "since"> | null>>;
+  readonly databases?: Readonly<Record<string, Omit<DatabaseWish, "since"> | null>>;
   readonly drift?: "correct" | "report";
 }
 
@@ -88,12 +133,14 @@ export function changedDeclaration(
   revision: number,
 ): DeclaredSpec | null {
   const roles = changed(present?.roles, changes.roles, revision);
+  const databases = changed(present?.databases, changes.databases, revision);
   const drift = changes.drift ?? present?.drift ?? "correct";
-  if (roles === null && drift === "correct") return null;
+  if (roles === null && databases === null && drift === "correct") return null;
   return {
     revision,
     ...(drift === "report" ? { drift } : {}),
     ...(roles === null ? {} : { roles }),
+    ...(databases === null ? {} : { databases }),
   };
 }
 
@@ -119,11 +166,24 @@ function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]
 
 /** How many roles and databases are declared. */
 export function countDeclared(declared: DeclaredSpec | null): number {
-  return Object.keys(declared?.roles ?? {}).length;
+  return Object.keys(declared?.roles ?? {}).length + Object.keys(declared?.databases ?? {}).length;
 }
 
 /** The wish for a role; a role may be called `constructor`. */
 export function wishOfRole(declared: DeclaredSpec | undefined, name: string): RoleWish | null {
   const roles = declared?.roles ?? {};
   return Object.hasOwn(roles, name) ? (roles[name] ?? null) : null;
+}
+
+/** The wish for a database. */
+export function wishOfDatabase(declared: DeclaredSpec | undefined, name: string): DatabaseWish | null {
+  const databases = declared?.databases ?? {};
+  return Object.hasOwn(databases, name) ? (databases[name] ?? null) : null;
+}
+
+/** Databases into which one has to look: something is wanted inside. */
+export function databasesWithInside({ databases = {} }: DeclaredSpec): readonly string[] {
+  return Object.entries(databases).flatMap(([name, { extensions, schemas }]) =>
+    extensions === undefined && schemas === undefined ? [] : [name],
+  );
 }

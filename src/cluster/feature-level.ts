@@ -11,7 +11,7 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  * 4: tokens with names, an end and the scopes `health` and `access`;
  *    leases that last a third longer, and stand for as long as they were given for; the audit trail;
  *    stale reads that are refused; PostgreSQL's parameters; rules for connections;
- *    scheduled switchovers, and what came of hooks; break-glass access; declared roles; planned restarts.
+ *    scheduled switchovers, and what came of hooks; break-glass access; declared roles and databases; planned restarts.
  */
 export const FEATURE_LEVEL = 4;
 

@@ -1,10 +1,6 @@
-/**
- * From what is declared of roles and what the primary's catalogs say to what is to be done, in order. Pure: the same two give
- * the same plan, and a plan that was carried out leaves nothing to do.
- */
+/** What is to be done so that roles are as declared. Pure. */
 import type {
   CatalogStatement,
-  DeclaredItem,
   DeclaredProblem,
   ObservedCatalog,
   ObservedMembership,
@@ -18,21 +14,17 @@ import {
   ROLE_FLAGS,
   type RoleSettings,
   type RoleWish,
+  wishOfDatabase,
   wishOfRole,
 } from "../cluster/declared.ts";
 import { isSameSetting } from "../cluster/setting-list.ts";
+import type { CatalogStep } from "./catalog-step.ts";
 
-export interface CatalogStep {
-  readonly item: DeclaredItem;
-  readonly statement: CatalogStatement;
-  /** What is not as it should be: names only, and never a secret. */
-  readonly what: string;
-}
-
-export interface CatalogPlan {
-  /** In the order in which they have to be done. */
-  readonly steps: readonly CatalogStep[];
-  /** Wishes that cannot be fulfilled: nothing is done about any part of them. */
+interface RolePlan {
+  readonly attributes: readonly CatalogStep[];
+  readonly memberships: readonly CatalogStep[];
+  readonly settings: readonly CatalogStep[];
+  readonly drops: readonly CatalogStep[];
   readonly impossible: readonly DeclaredProblem[];
 }
 
@@ -40,12 +32,16 @@ export interface CatalogPlan {
 const GRANTORS_FROM = 16;
 
 /** What is to be done so that roles are as declared. */
-export function planRoles(declared: DeclaredSpec, observed: ObservedCatalog): CatalogPlan {
+export function planRoles(declared: DeclaredSpec, observed: ObservedCatalog): RolePlan {
   const wishes = Object.entries(declared.roles ?? {});
   const powerful = powerfulRoles(observed, declared.roles);
   const isKnown = (name: string) => {
     const wish = wishOfRole(declared, name);
     return wish === null ? observed.roles.has(name) : wish.isAbsent !== true;
+  };
+  const hasDatabase = (name: string) => {
+    const wish = wishOfDatabase(declared, name);
+    return wish === null ? observed.databases.has(name) : wish.isAbsent !== true;
   };
   const impossible: DeclaredProblem[] = [];
   const attributes: CatalogStep[] = [];
@@ -53,7 +49,7 @@ export function planRoles(declared: DeclaredSpec, observed: ObservedCatalog): Ca
   const settings: CatalogStep[] = [];
   const drops: CatalogStep[] = [];
   for (const [name, wish] of wishes) {
-    const why = whyImpossible({ name, wish, observed, powerful, isKnown });
+    const why = whyImpossible({ name, wish, powerful, isKnown, hasDatabase });
     if (why !== null) {
       impossible.push({ kind: "role", name, state: "impossible", reason: why });
       continue;
@@ -67,24 +63,24 @@ export function planRoles(declared: DeclaredSpec, observed: ObservedCatalog): Ca
     memberships.push(...membershipSteps(name, wish, role, observed.major));
     settings.push(...settingSteps(name, wish, role));
   }
-  return { steps: [...attributes, ...memberships, ...settings, ...drops], impossible };
+  return { attributes, memberships, settings, drops, impossible };
 }
 
 interface Wished {
   readonly name: string;
   readonly wish: RoleWish;
-  readonly observed: ObservedCatalog;
   readonly powerful: ReadonlySet<string>;
   readonly isKnown: (name: string) => boolean;
+  readonly hasDatabase: (name: string) => boolean;
 }
 
-function whyImpossible({ name, wish, observed, powerful, isKnown }: Wished): string | null {
+function whyImpossible({ name, wish, powerful, isKnown, hasDatabase }: Wished): string | null {
   const joined = Object.entries(wish.memberOf ?? {}).flatMap(([role, membership]) =>
     membership === "none" ? [] : [role],
   );
   const missing = joined.find((role) => !isKnown(role));
   if (missing !== undefined) return `There is no role ${missing}: declare it, or make it.`;
-  const nowhere = Object.keys(wish.databaseSettings ?? {}).find((each) => !observed.databases.has(each));
+  const nowhere = Object.keys(wish.databaseSettings ?? {}).find((each) => !hasDatabase(each));
   if (nowhere !== undefined) return `There is no database ${nowhere}.`;
   if (wish.isTrusted === true) return null;
   if (powerful.has(name))

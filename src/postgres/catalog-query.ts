@@ -1,4 +1,11 @@
-import type { ObservedCatalog, ObservedMembership, ObservedRole } from "../cluster/catalog.ts";
+import type {
+  ObservedCatalog,
+  ObservedDatabase,
+  ObservedInside,
+  ObservedMembership,
+  ObservedPrivileges,
+  ObservedRole,
+} from "../cluster/catalog.ts";
 
 /**
  * Changes with every row that is added, changed or taken out of the catalogs of roles and databases, and costs milliseconds for
@@ -16,7 +23,12 @@ export const FINGERPRINT_QUERY = `
 export const CATALOG_QUERY = `
   SELECT
     current_setting('server_version_num')::int / 10000 AS major,
-    (SELECT json_agg(datname) FROM pg_database) AS databases,
+    (SELECT json_agg(json_build_array(
+        datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datconnlimit,
+        (SELECT json_agg(json_build_array(
+            CASE WHEN grantee = 0 THEN 'public' ELSE pg_get_userbyid(grantee) END, lower(privilege_type)))
+          FROM aclexplode(coalesce(datacl, acldefault('d', datdba))))))
+      FROM pg_database) AS databases,
     (SELECT json_agg(json_build_array(
         rolname, rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolinherit, rolconnlimit,
         CASE WHEN isfinite(rolvaliduntil)
@@ -45,10 +57,63 @@ type RoleRow = readonly [
   password: string | null,
 ];
 
+type PrivilegeRows = readonly (readonly [role: string, privilege: string])[] | null;
+
+type DatabaseRow = readonly [
+  name: string,
+  owner: string,
+  encoding: string,
+  locale: string,
+  connectionLimit: number,
+  privileges: PrivilegeRows,
+];
+
+/** What is in the database that is connected to, in one row: of extensions, those that are asked for. */
+export const INSIDE_QUERY = `
+  SELECT
+    (SELECT json_agg(json_build_array(extname, extversion, nspname))
+      FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace) AS extensions,
+    (SELECT json_agg(json_build_array(name, trusted))
+      FROM (SELECT name, bool_or(trusted) AS trusted FROM pg_available_extension_versions
+        WHERE name = ANY (SELECT json_array_elements_text($1::text::json)) GROUP BY name) AS each) AS available,
+    (SELECT json_agg(json_build_array(
+        nspname, pg_get_userbyid(nspowner),
+        (SELECT json_agg(json_build_array(
+            CASE WHEN grantee = 0 THEN 'public' ELSE pg_get_userbyid(grantee) END, lower(privilege_type)))
+          FROM aclexplode(coalesce(nspacl, acldefault('n', nspowner))))))
+      FROM pg_namespace WHERE nspname !~ '^pg_') AS schemas`;
+
+/** The row of `INSIDE_QUERY`. */
+export interface InsideRow {
+  readonly extensions: readonly (readonly [name: string, version: string, schema: string])[] | null;
+  readonly available: readonly (readonly [name: string, isTrusted: boolean])[] | null;
+  readonly schemas: readonly (readonly [name: string, owner: string, privileges: PrivilegeRows])[] | null;
+}
+
+/** What is in a database, from that row. */
+export function parseInsideRow({ extensions, available, schemas }: InsideRow): ObservedInside {
+  return {
+    extensions: new Map((extensions ?? []).map(([name, version, schema]) => [name, { version, schema }])),
+    available: new Map((available ?? []).map(([name, isTrusted]) => [name, { isTrusted }])),
+    schemas: new Map(
+      (schemas ?? []).map(([name, owner, rows]) => [name, { owner, privileges: parsePrivileges(rows) }]),
+    ),
+  };
+}
+
+function parsePrivileges(rows: PrivilegeRows): ObservedPrivileges {
+  const privileges = new Map<string, Set<string>>();
+  for (const [role, privilege] of rows ?? []) {
+    const all = privileges.get(role) ?? new Set();
+    privileges.set(role, all.add(privilege));
+  }
+  return privileges;
+}
+
 /** The row of `CATALOG_QUERY`. */
 export interface CatalogRow {
   readonly major: number;
-  readonly databases: readonly string[];
+  readonly databases: readonly DatabaseRow[];
   readonly roles: readonly RoleRow[];
   readonly members:
     | readonly (readonly [member: string, role: string, isAdmin: boolean, grantor: string])[]
@@ -67,7 +132,9 @@ export function parseCatalogRow(row: CatalogRow): ObservedCatalog {
     memberOf.set(member, all);
   }
   const settings = new Map<string, Map<string | null, ReadonlyMap<string, string>>>();
+  const ofDatabases = new Map<string, ReadonlyMap<string, string>>();
   for (const [role, database, lines] of row.settings ?? []) {
+    if (role === null && database !== null) ofDatabases.set(database, parseSettings(lines));
     if (role === null) continue;
     const all = settings.get(role) ?? new Map<string | null, ReadonlyMap<string, string>>();
     all.set(database, parseSettings(lines));
@@ -98,7 +165,18 @@ export function parseCatalogRow(row: CatalogRow): ObservedCatalog {
       databaseSettings: own === undefined ? NO_DATABASES : inDatabases(own),
     });
   }
-  return { major: row.major, roles, databases: new Set(row.databases) };
+  const databases = new Map<string, ObservedDatabase>();
+  for (const [name, owner, encoding, locale, connectionLimit, privileges] of row.databases)
+    databases.set(name, {
+      owner,
+      encoding,
+      locale,
+      connectionLimit,
+      settings: ofDatabases.get(name) ?? NO_SETTINGS,
+      privileges: parsePrivileges(privileges),
+      inside: null,
+    });
+  return { major: row.major, roles, databases };
 }
 
 const NO_SETTINGS: ReadonlyMap<string, string> = new Map();

@@ -1,7 +1,12 @@
 /** Statements on catalogs as SQL. Whatever comes from outside stands in quotes here and nowhere else. */
 import { unreachable } from "../base/assert.ts";
-import type { CatalogStatement, RoleAttributes } from "../cluster/catalog.ts";
-import { ROLE_FLAGS, type RoleFlag } from "../cluster/declared.ts";
+import type {
+  CatalogStatement,
+  DatabaseStatement,
+  InsideStatement,
+  RoleAttributes,
+} from "../cluster/catalog.ts";
+import { EVERYBODY, ROLE_FLAGS, type RoleFlag } from "../cluster/declared.ts";
 import { namesInSetting } from "../cluster/setting-list.ts";
 
 const WORDS: Readonly<Record<RoleFlag, string>> = {
@@ -39,8 +44,78 @@ export function renderCatalogStatement(statement: CatalogStatement): string {
       return `ALTER ROLE ${identifier(role)}${where} ${setting(name, value)}`;
     }
     default:
+      return "inside" in statement ? renderInside(statement) : renderDatabase(statement);
+  }
+}
+
+function renderDatabase(statement: DatabaseStatement): string {
+  const database = identifier(statement.database);
+  switch (statement.kind) {
+    case "create-database": {
+      const { owner, template, encoding, locale } = statement;
+      const words = [
+        ...(owner === undefined ? [] : [`OWNER ${identifier(owner)}`]),
+        ...(template === undefined ? [] : [`TEMPLATE ${identifier(template)}`]),
+        ...(encoding === undefined ? [] : [`ENCODING ${literal(encoding)}`]),
+        ...(locale === undefined ? [] : [`LOCALE ${literal(locale)}`]),
+      ];
+      return [`CREATE DATABASE ${database}`, ...words].join(" ");
+    }
+    case "drop-database":
+      return `DROP DATABASE ${database}`;
+    case "own-database":
+      return `ALTER DATABASE ${database} OWNER TO ${identifier(statement.owner)}`;
+    case "limit-database":
+      return `ALTER DATABASE ${database} CONNECTION LIMIT ${statement.connectionLimit}`;
+    case "set-database":
+      return `ALTER DATABASE ${database} ${setting(statement.name, statement.value)}`;
+    case "grant-database":
+      return `GRANT ${words(statement.privileges)} ON DATABASE ${database} TO ${grantee(statement.role)}`;
+    case "revoke-database":
+      return `REVOKE ${words(statement.privileges)} ON DATABASE ${database} FROM ${grantee(statement.role)}`;
+    default:
       return unreachable(statement);
   }
+}
+
+function renderInside(statement: InsideStatement): string {
+  switch (statement.kind) {
+    case "create-schema": {
+      const owner = statement.owner === null ? "" : ` AUTHORIZATION ${identifier(statement.owner)}`;
+      return `CREATE SCHEMA ${identifier(statement.schema)}${owner}`;
+    }
+    case "own-schema":
+      return `ALTER SCHEMA ${identifier(statement.schema)} OWNER TO ${identifier(statement.owner ?? "postgres")}`;
+    case "drop-schema":
+      return `DROP SCHEMA ${identifier(statement.schema)}`;
+    case "grant-schema":
+      return `GRANT ${words(statement.privileges)} ON SCHEMA ${identifier(statement.schema)} TO ${grantee(statement.role)}`;
+    case "revoke-schema":
+      return `REVOKE ${words(statement.privileges)} ON SCHEMA ${identifier(statement.schema)} FROM ${grantee(statement.role)}`;
+    case "create-extension": {
+      const { extension, schema, version } = statement;
+      const where = schema === null ? "" : ` SCHEMA ${identifier(schema)}`;
+      const which = version === null ? "" : ` VERSION ${literal(version)}`;
+      return `CREATE EXTENSION ${identifier(extension)}${where}${which}`;
+    }
+    case "update-extension":
+      return `ALTER EXTENSION ${identifier(statement.extension)} UPDATE TO ${literal(statement.version)}`;
+    case "move-extension":
+      return `ALTER EXTENSION ${identifier(statement.extension)} SET SCHEMA ${identifier(statement.schema)}`;
+    case "drop-extension":
+      return `DROP EXTENSION ${identifier(statement.extension)}`;
+    default:
+      return unreachable(statement);
+  }
+}
+
+/** Privileges come out of lists of ours; what is none of these words is refused by the server. */
+function words(privileges: readonly string[]): string {
+  return privileges.map((each) => each.toUpperCase().replace(/[^A-Z]/g, "")).join(", ");
+}
+
+function grantee(role: string): string {
+  return role === EVERYBODY ? "PUBLIC" : identifier(role);
 }
 
 function attributes(wanted: RoleAttributes): string {

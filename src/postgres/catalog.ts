@@ -1,7 +1,20 @@
 import postgres from "postgres";
 import type { Clock } from "../base/clock.ts";
-import type { CatalogFailure, CatalogStatement, ObservedCatalog } from "../cluster/catalog.ts";
-import { CATALOG_QUERY, type CatalogRow, FINGERPRINT_QUERY, parseCatalogRow } from "./catalog-query.ts";
+import type {
+  CatalogFailure,
+  CatalogStatement,
+  ObservedCatalog,
+  ObservedInside,
+} from "../cluster/catalog.ts";
+import {
+  CATALOG_QUERY,
+  type CatalogRow,
+  FINGERPRINT_QUERY,
+  INSIDE_QUERY,
+  type InsideRow,
+  parseCatalogRow,
+  parseInsideRow,
+} from "./catalog-query.ts";
 import { renderCatalogStatement } from "./catalog-sql.ts";
 
 export interface CatalogOptions {
@@ -28,6 +41,7 @@ const SESSION: Readonly<Record<string, string>> = {
   default_transaction_read_only: "off",
   default_transaction_isolation: "read committed",
   search_path: "pg_catalog",
+  role: "none",
   track_activities: "off",
   log_statement: "none",
   log_min_error_statement: "panic",
@@ -66,6 +80,8 @@ const LANES = 4;
 
 /** Nothing here may take longer than this altogether: the server may hang. */
 const DEADLINE_MS = 60_000;
+/** A database that is copied from a large one. */
+const COPY_DEADLINE_MS = 1_800_000;
 
 /** The catalogs of roles and databases, read and written as the superuser over the Unix socket. */
 export class Catalog {
@@ -85,11 +101,50 @@ export class Catalog {
     return row.fingerprint;
   }
 
-  /** All of it. Rejects if it cannot be read. */
-  async read(): Promise<ObservedCatalog> {
+  /**
+   * All of it, and what is in the databases that are named. Rejects if it cannot be read.
+   *
+   * @param inside by database, the extensions of which it is wanted to know whether the host has them.
+   */
+  async read(inside: ReadonlyMap<string, readonly string[]> = new Map()): Promise<ObservedCatalog> {
     const [row] = await this.#within((sql) => sql.unsafe<CatalogRow[]>(CATALOG_QUERY));
     if (row === undefined) throw new Error("the catalog query answers with no row");
-    return parseCatalogRow(row);
+    const catalog = parseCatalogRow(row);
+    const databases = new Map(catalog.databases);
+    for (const [name, extensions] of inside) {
+      const database = databases.get(name);
+      if (database !== undefined)
+        databases.set(name, { ...database, inside: await this.#look(name, extensions) });
+    }
+    return { ...catalog, databases };
+  }
+
+  /** Null: it takes no connections. */
+  async #look(database: string, extensions: readonly string[]): Promise<ObservedInside | null> {
+    return this.#in(database, SESSION, async (sql) => {
+      try {
+        const work = sql.unsafe<InsideRow[]>(INSIDE_QUERY, [JSON.stringify(extensions)]);
+        const [row] = await this.#race(work, DEADLINE_MS);
+        return row === undefined ? null : parseInsideRow(row);
+      } catch (error) {
+        if (error instanceof postgres.PostgresError) return null;
+        throw error;
+      }
+    });
+  }
+
+  /** Over a connection that ends with it: an open one would keep the database from being dropped. */
+  async #in<T>(
+    database: string,
+    session: Readonly<Record<string, string>>,
+    work: (sql: postgres.Sql) => Promise<T>,
+  ): Promise<T> {
+    const sql = this.#connect(database, session, 1);
+    try {
+      return await work(sql);
+    } finally {
+      await sql.end({ timeout: 0 }).catch(() => undefined);
+    }
   }
 
   /**
@@ -100,13 +155,31 @@ export class Catalog {
   async run(statements: readonly CatalogStatement[]): Promise<readonly (CatalogFailure | null)[]> {
     const results: (CatalogFailure | null)[] = [];
     for (let at = 0; at < statements.length; ) {
-      const isApart = isOfOneRole(statements[at]);
-      const end = statements.findIndex((each, index) => index > at && isOfOneRole(each) !== isApart);
+      const way = wayOf(statements[at]);
+      const end = statements.findIndex((each, index) => index > at && wayOf(each) !== way);
       const group = statements.slice(at, end === -1 ? statements.length : end);
-      results.push(...(await this.#runGroup(group, isApart ? LANES : 1)));
+      results.push(...(await this.#runAs(way, group)));
       at += group.length;
     }
     return results;
+  }
+
+  #runAs(way: string, group: readonly CatalogStatement[]): Promise<readonly (CatalogFailure | null)[]> {
+    if (way === "apart") return this.#runGroup(group, LANES);
+    if (way === "together") return this.#runGroup(group, 1);
+    const [first] = group;
+    const database = first !== undefined && "inside" in first ? first.inside : this.#options.database;
+    const isCopy = way === "copy";
+    const session = isCopy ? { ...SESSION, statement_timeout: "0" } : SESSION;
+    // Each by itself: what makes or drops a database is no part of a transaction, and an extension is a script of its own.
+    return this.#in(database, session, async (sql) => {
+      const results: (CatalogFailure | null)[] = [];
+      for (const statement of group) {
+        const work = () => sql.unsafe(renderCatalogStatement(statement)).simple();
+        results.push(await failureOf(() => this.#race(work(), isCopy ? COPY_DEADLINE_MS : DEADLINE_MS)));
+      }
+      return results;
+    });
   }
 
   async #runGroup(
@@ -143,32 +216,31 @@ export class Catalog {
     return results;
   }
 
-  async #attempt(text: string): Promise<CatalogFailure | null> {
-    try {
-      await this.#within((sql) => sql.unsafe(text).simple());
-      return null;
-    } catch (error) {
-      if (!(error instanceof postgres.PostgresError)) throw error;
-      const { code, message, detail, hint } = error;
-      const said = [message, detail, hint].filter((each) => each !== undefined && each !== "").join(". ");
-      return { isPassing: PASSING.test(code), message: said.replace(VERIFIER, "***").slice(0, 1_000) };
-    }
+  #attempt(text: string): Promise<CatalogFailure | null> {
+    return failureOf(() => this.#within((sql) => sql.unsafe(text).simple()));
   }
 
-  async #within<T>(work: (sql: postgres.Sql) => Promise<T>): Promise<T> {
-    const { clock } = this.#options;
-    this.#sql ??= this.#connect();
-    const sql = this.#sql;
+  async #race<T>(work: Promise<T>, deadlineMs: number): Promise<T> {
     const timer = new AbortController();
-    const timeout = clock.sleep(DEADLINE_MS, timer.signal).then(
+    const timeout = this.#options.clock.sleep(deadlineMs, timer.signal).then(
       () => {
-        throw new Error(`PostgreSQL has not answered within ${DEADLINE_MS} ms`);
+        throw new Error(`PostgreSQL has not answered within ${deadlineMs} ms`);
       },
       // Aborted: the answer came first.
       () => new Promise<never>(() => undefined),
     );
     try {
-      return await Promise.race([work(sql), timeout]);
+      return await Promise.race([work, timeout]);
+    } finally {
+      timer.abort();
+    }
+  }
+
+  async #within<T>(work: (sql: postgres.Sql) => Promise<T>): Promise<T> {
+    this.#sql ??= this.#connect(this.#options.database, SESSION, LANES);
+    const sql = this.#sql;
+    try {
+      return await this.#race(work(sql), DEADLINE_MS);
     } catch (error) {
       if (!(error instanceof postgres.PostgresError) && this.#sql === sql) {
         this.#sql = null;
@@ -178,33 +250,56 @@ export class Catalog {
       throw error instanceof postgres.PostgresError
         ? error
         : new Error(messageOf(error).replace(VERIFIER, "***"));
-    } finally {
-      timer.abort();
     }
   }
 
-  #connect(): postgres.Sql {
-    const { socketDirectory, port, user, database } = this.#options;
+  #connect(database: string, session: Readonly<Record<string, string>>, connections: number): postgres.Sql {
+    const { socketDirectory, port, user } = this.#options;
     return postgres({
       host: socketDirectory,
       port,
       user,
       database,
-      max: LANES,
+      max: connections,
       idle_timeout: 30,
       max_lifetime: null,
       connect_timeout: 5,
       backoff: () => 0,
       fetch_types: false,
       onnotice: () => undefined,
-      connection: { application_name: "guacamole", ...SESSION },
+      connection: { application_name: "guacamole", ...session },
     });
   }
 }
 
-/** Whatever order such statements come in, each does the same. */
-function isOfOneRole(statement: CatalogStatement | undefined): boolean {
-  return statement?.kind === "create-role" || statement?.kind === "alter-role";
+/** How a statement is carried out, and so with which others; `inside …` names the database. */
+function wayOf(statement: CatalogStatement | undefined): string {
+  if (statement === undefined) return "together";
+  if ("inside" in statement) return `inside ${statement.inside}`;
+  switch (statement.kind) {
+    case "create-role":
+    case "alter-role":
+      // Whatever order such statements come in, each does the same.
+      return "apart";
+    case "create-database":
+    case "drop-database":
+      return "copy";
+    default:
+      return "together";
+  }
+}
+
+/** Null: it was carried out. Rejects if the connection was lost. */
+async function failureOf(work: () => Promise<unknown>): Promise<CatalogFailure | null> {
+  try {
+    await work();
+    return null;
+  } catch (error) {
+    if (!(error instanceof postgres.PostgresError)) throw error;
+    const { code, message, detail, hint } = error;
+    const said = [message, detail, hint].filter((each) => each !== undefined && each !== "").join(". ");
+    return { isPassing: PASSING.test(code), message: said.replace(VERIFIER, "***").slice(0, 1_000) };
+  }
 }
 
 function messageOf(error: unknown): string {

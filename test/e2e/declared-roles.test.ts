@@ -73,6 +73,27 @@ describeLife(
       expect(await life.sql(primary, "SELECT pg_has_role('app', 'readers', 'member')")).toBe("t");
     });
 
+    part("databases, and what is in them, are made for them", async (life) => {
+      const primary = await life.primary();
+      const [standby = primary] = await life.standbys();
+      const set = await life.ask(
+        standby,
+        ...["database", "set", "shop", "--owner", "app", "--schema", "reports:app", "--grant", "public="],
+        ...["readers=connect", "--set", "work_mem=6MB", "--without-extensions", "plpgsql"],
+      );
+      expect(set).toMatchObject({ exitCode: 0 });
+      const shop =
+        "SELECT datdba::regrole, has_database_privilege('adopted', oid, 'connect') FROM pg_database WHERE datname = 'shop'";
+      expect(await life.sql(primary, shop)).toBe("app|f");
+      await life.sql(
+        primary,
+        "ALTER DATABASE shop OWNER TO postgres; GRANT CONNECT ON DATABASE shop TO PUBLIC",
+      );
+      await life.until("it is put back", async () => (await life.sql(primary, shop)) === "app|f");
+      expect(await life.ask(standby, "database", "drop", "shop")).toMatchObject({ exitCode: 0 });
+      expect(await life.sql(primary, shop)).toBe("");
+    });
+
     part("what cannot be is said, and mended when it can", async (life) => {
       const primary = await life.primary();
       await life.sql(

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { SCRAM_SALT_BYTES, scramVerifier } from "../../src/base/scram.ts";
 import type { CatalogFailure } from "../../src/cluster/catalog.ts";
 import { changedDeclaration, type RoleWish } from "../../src/cluster/declared.ts";
-import { type CatalogPlan, planRoles } from "../../src/decision/plan-roles.ts";
+import type { CatalogPlan } from "../../src/decision/catalog-step.ts";
+import { planCatalog } from "../../src/decision/plan-catalog.ts";
 import { Catalog } from "../../src/postgres/catalog.ts";
 import { realClock } from "../support/postgres-clock.ts";
 import { epoch, PostgresFarm, type TestServer, until } from "../support/postgres-farm.ts";
@@ -28,7 +29,7 @@ describe.each(postgresMajors().map((installation) => [installation.major, instal
     async function planned(roles: Wishes): Promise<CatalogPlan> {
       const declared = changedDeclaration(undefined, { roles }, 1);
       if (declared === null) throw new Error("nothing is declared");
-      return planRoles(declared, await catalog.read());
+      return planCatalog(declared, await catalog.read());
     }
 
     /** Carries the plan out once. */

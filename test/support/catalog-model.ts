@@ -1,5 +1,15 @@
 /** Catalogs of a server that is none: what each statement makes of them. */
-import type { CatalogStatement, ObservedCatalog, ObservedRole } from "../../src/cluster/catalog.ts";
+import type {
+  CatalogStatement,
+  DatabaseStatement,
+  InsideStatement,
+  ObservedCatalog,
+  ObservedDatabase,
+  ObservedInside,
+  ObservedPrivileges,
+  ObservedRole,
+  RoleStatement,
+} from "../../src/cluster/catalog.ts";
 
 export const BLANK: ObservedRole = {
   login: false,
@@ -17,8 +27,22 @@ export const BLANK: ObservedRole = {
   databaseSettings: new Map(),
 };
 
+export const NEW_DATABASE: ObservedDatabase = {
+  owner: "postgres",
+  encoding: "UTF8",
+  locale: "C.UTF-8",
+  connectionLimit: -1,
+  settings: new Map(),
+  privileges: new Map([["public", new Set(["connect", "temporary"])]]),
+  inside: null,
+};
+
 /** What PostgreSQL would make of a statement. */
 export function carriedOut(observed: ObservedCatalog, statement: CatalogStatement): ObservedCatalog {
+  return isOfDatabase(statement) ? inDatabase(observed, statement) : ofRole(observed, statement);
+}
+
+function ofRole(observed: ObservedCatalog, statement: RoleStatement): ObservedCatalog {
   const roles = new Map(observed.roles);
   const change = (name: string, over: (role: ObservedRole) => Partial<ObservedRole>) => {
     const role = roles.get(name);
@@ -70,4 +94,126 @@ export function carriedOut(observed: ObservedCatalog, statement: CatalogStatemen
       break;
   }
   return { ...observed, roles };
+}
+
+type OfDatabase = DatabaseStatement | InsideStatement;
+
+function isOfDatabase(statement: CatalogStatement): statement is OfDatabase {
+  return "inside" in statement || statement.kind.endsWith("-database");
+}
+
+function inDatabase(observed: ObservedCatalog, statement: OfDatabase): ObservedCatalog {
+  const databases = new Map(observed.databases);
+  const name = "inside" in statement ? statement.inside : statement.database;
+  const present = databases.get(name);
+  if (statement.kind === "create-database") {
+    if (present !== undefined) throw new Error("it exists");
+    const { owner = "postgres", encoding = "UTF8", locale = "C.UTF-8" } = statement;
+    const inside: ObservedInside = { extensions: new Map(), available: AVAILABLE, schemas: new Map() };
+    return {
+      ...observed,
+      databases: databases.set(name, { ...NEW_DATABASE, owner, encoding, locale, inside }),
+    };
+  }
+  if (present === undefined) throw new Error(`there is no database ${name}`);
+  if (statement.kind === "drop-database") {
+    databases.delete(name);
+    return { ...observed, databases };
+  }
+  const after =
+    "inside" in statement
+      ? { ...present, inside: inInside(present.inside, statement) }
+      : { ...present, ...outside(present, statement) };
+  return { ...observed, databases: databases.set(name, after) };
+}
+
+/** The extensions that the host has. */
+export const AVAILABLE: ObservedInside["available"] = new Map([
+  ["hstore", { isTrusted: true }],
+  ["file_fdw", { isTrusted: false }],
+]);
+
+function outside(
+  present: ObservedDatabase,
+  statement: Exclude<
+    OfDatabase,
+    { readonly inside: string } | { readonly kind: "create-database" | "drop-database" }
+  >,
+): Partial<ObservedDatabase> {
+  switch (statement.kind) {
+    case "own-database":
+      return { owner: statement.owner };
+    case "limit-database":
+      return { connectionLimit: statement.connectionLimit };
+    case "set-database": {
+      const settings = new Map(present.settings);
+      if (statement.value === null) settings.delete(statement.name);
+      else settings.set(statement.name, statement.value);
+      return { settings };
+    }
+    case "grant-database":
+    case "revoke-database":
+      return { privileges: privilegesAfter(present.privileges, statement) };
+  }
+}
+
+function privilegesAfter(
+  present: ObservedPrivileges,
+  {
+    kind,
+    role,
+    privileges,
+  }: { readonly kind: string; readonly role: string; readonly privileges: readonly string[] },
+): ObservedPrivileges {
+  const own = new Set(present.get(role));
+  for (const each of privileges)
+    if (kind.startsWith("grant")) own.add(each);
+    else own.delete(each);
+  return new Map(present).set(role, own);
+}
+
+function inInside(
+  present: ObservedInside | null,
+  statement: Extract<OfDatabase, { readonly inside: string }>,
+): ObservedInside {
+  if (present === null) throw new Error("nobody looked");
+  const extensions = new Map(present.extensions);
+  const schemas = new Map(present.schemas);
+  if ("schema" in statement && "owner" in statement)
+    schemas.set(statement.schema, {
+      owner: statement.owner ?? "postgres",
+      privileges: schemas.get(statement.schema)?.privileges ?? new Map(),
+    });
+  switch (statement.kind) {
+    case "drop-schema":
+      schemas.delete(statement.schema);
+      break;
+    case "grant-schema":
+    case "revoke-schema": {
+      const schema = schemas.get(statement.schema);
+      if (schema === undefined) throw new Error("no such schema");
+      schemas.set(statement.schema, { ...schema, privileges: privilegesAfter(schema.privileges, statement) });
+      break;
+    }
+    case "create-extension":
+      if (extensions.has(statement.extension)) throw new Error("it is there");
+      extensions.set(statement.extension, {
+        version: statement.version ?? "1.0",
+        schema: statement.schema ?? "public",
+      });
+      break;
+    case "update-extension":
+    case "move-extension": {
+      const extension = extensions.get(statement.extension);
+      if (extension === undefined) throw new Error("no such extension");
+      const over =
+        statement.kind === "update-extension" ? { version: statement.version } : { schema: statement.schema };
+      extensions.set(statement.extension, { ...extension, ...over });
+      break;
+    }
+    case "drop-extension":
+      extensions.delete(statement.extension);
+      break;
+  }
+  return { ...present, extensions, schemas };
 }

@@ -15,7 +15,9 @@ class Life {
   readonly asked: string[] = [];
   readonly noted: number[] = [];
   postgres: PostgresStatus = PRIMARY;
-  observed: ObservedCatalog = { major: 18, roles: new Map([["readers", BLANK]]), databases: new Set() };
+  observed: ObservedCatalog = { major: 18, roles: new Map([["readers", BLANK]]), databases: new Map() };
+  /** It says yes, and does nothing. */
+  keepsNothing = false;
   /** By kind of statement: why it fails. */
   failures: Record<string, CatalogFailure> = {};
   readonly loop: CatalogLoop;
@@ -97,7 +99,7 @@ class Life {
     this.asked.push(statement.kind);
     const failure = this.failures[statement.kind];
     if (failure !== undefined) return failure;
-    this.byHand(statement);
+    if (!this.keepsNothing) this.byHand(statement);
     return null;
   }
 }
@@ -173,6 +175,31 @@ test("what fails is told, tried again later, and never in a hurry", async () => 
   expect(life.loop.report.problems).toEqual([]);
   // It had never been so: nobody changed it by hand.
   expect(life.loop.report.corrected).toEqual([]);
+});
+
+test("what PostgreSQL takes and does not show is not done for ever", async () => {
+  await begin();
+  life.observed = {
+    ...life.observed,
+    roles: new Map([
+      ["readers", BLANK],
+      ["app", BLANK],
+    ]),
+  };
+  life.keepsNothing = true;
+  life.declare(APP);
+  await life.pass(6);
+  expect(life.asked.filter((each) => each === "alter-role").length).toBeLessThan(4);
+  expect(life.loop.report.problems[0]).toMatchObject({ state: "impossible" });
+  expect(life.loop.report.problems[0]?.reason).toContain("does not show it");
+});
+
+test("what is in a database is looked for where something is wanted there, and again after a while", async () => {
+  await begin({ databases: { orders: { owner: "readers", schemas: { reports: {} } } } });
+  expect(life.observed.databases.get("orders")?.inside?.schemas.has("reports")).toBe(true);
+  life.asked.length = 0;
+  await life.pass(16);
+  expect(life.asked.filter((each) => each === "read")).toHaveLength(1);
 });
 
 test.each([

@@ -8,8 +8,8 @@ import {
   ROLE_FLAGS,
   type RoleWish,
 } from "../../../src/cluster/declared.ts";
-import { planRoles } from "../../../src/decision/plan-roles.ts";
-import { BLANK, carriedOut } from "../../support/catalog-model.ts";
+import { planCatalog } from "../../../src/decision/plan-catalog.ts";
+import { BLANK, carriedOut, NEW_DATABASE } from "../../support/catalog-model.ts";
 
 type Wishes = Readonly<Record<string, Omit<RoleWish, "since">>>;
 
@@ -18,7 +18,7 @@ function catalog(roles: Readonly<Record<string, Partial<ObservedRole>>> = {}, ma
   return {
     major,
     roles: new Map(all.map(([name, role]) => [name, { ...BLANK, ...role }])),
-    databases: new Set(["postgres", "sales"]),
+    databases: new Map(["postgres", "sales"].map((name) => [name, NEW_DATABASE])),
   };
 }
 
@@ -29,7 +29,7 @@ function declared(roles: Wishes): DeclaredSpec {
 }
 
 const sentences = (roles: Wishes, observed: ObservedCatalog) =>
-  planRoles(declared(roles), observed).steps.map(({ item, statement, what }) =>
+  planCatalog(declared(roles), observed).steps.map(({ item, statement, what }) =>
     [statement.kind, item.name, what].join(" "),
   );
 
@@ -58,7 +58,7 @@ describe("a plan for roles", () => {
   });
 
   test("says what differs without what it is", () => {
-    const [step] = planRoles(
+    const [step] = planCatalog(
       declared({ app: { password: "SCRAM-SHA-256$secret" } }),
       catalog({ app: {} }),
     ).steps;
@@ -73,7 +73,7 @@ describe("a plan for roles", () => {
       ],
     };
     const plan = (major: number) =>
-      planRoles(declared({ app: { memberOf: { pg_monitor: "none" } } }), catalog({ app }, major)).steps.map(
+      planCatalog(declared({ app: { memberOf: { pg_monitor: "none" } } }), catalog({ app }, major)).steps.map(
         ({ statement }) => statement,
       );
     expect(plan(16)).toMatchObject([{ grantor: "postgres" }, { grantor: "lead" }]);
@@ -90,7 +90,7 @@ describe("a plan for roles", () => {
 
 describe("an impossible wish", () => {
   const impossible = (roles: Wishes, observed: ObservedCatalog) =>
-    planRoles(declared(roles), observed).impossible.map(({ name, reason }) => `${name}: ${reason}`);
+    planCatalog(declared(roles), observed).impossible.map(({ name, reason }) => `${name}: ${reason}`);
 
   test.each([
     ["a member of nothing", { app: { memberOf: { nobody: "member" } } }, "There is no role nobody"],
@@ -164,18 +164,18 @@ test("any plan that is carried out leaves nothing to do but what is impossible",
       if (Object.keys(wishes).length === 0) return;
       const spec = declared(wishes as unknown as Wishes);
       const before = catalog(present as unknown as Readonly<Record<string, Partial<ObservedRole>>>);
-      const plan = planRoles(spec, before);
+      const plan = planCatalog(spec, before);
       // PostgreSQL's refusals are its own: here a group may be its own member.
       const doomed = new Set(plan.impossible.map((each) => each.name));
       const memberships = Object.values(spec.roles ?? {}).flatMap((each) => Object.keys(each.memberOf ?? {}));
       const isDoomedGroup = memberships.some((each) => doomed.has(each) && !before.roles.has(each));
       if (isDoomedGroup) return;
       const after = plan.steps.reduce((world_, { statement }) => carriedOut(world_, statement), before);
-      const again = planRoles(spec, after);
+      const again = planCatalog(spec, after);
       const settled = again.steps.filter(({ item }) => !doomed.has(item.name));
       // A role that has become powerful, or whose group went, may have become impossible: then nothing more is done about it.
       expect(settled).toEqual([]);
-      expect(planRoles(spec, before)).toEqual(plan);
+      expect(planCatalog(spec, before)).toEqual(plan);
     }),
     { numRuns: 500 },
   );

@@ -1,0 +1,111 @@
+import type { Static } from "@sinclair/typebox";
+import { t } from "elysia";
+import { DECLARED_MAX } from "../cluster/declared.ts";
+import { DeclaredStateSchema, SettingsSchema } from "./role-documents.ts";
+
+/** The shapes of declared databases. Beside `documents.ts`, and of the same kind. */
+
+const closed = { additionalProperties: false } as const;
+const name = (description: string) => t.Optional(t.String({ minLength: 1, maxLength: 200, description }));
+
+const ExtensionWishSchema = t.Object(
+  {
+    schema: name("Where its objects are"),
+    version: name("Absent: what the host has by default; one that is there stays as it is"),
+  },
+  { ...closed, title: "ExtensionWish" },
+);
+
+const SchemaWishSchema = t.Object(
+  {
+    owner: name("A role"),
+    privileges: t.Optional(
+      t.Record(t.String(), t.Array(t.Union([t.Literal("usage"), t.Literal("create")]), { maxItems: 2 }), {
+        description: "By role (public: everybody): these, and no others",
+      }),
+    ),
+  },
+  { ...closed, title: "SchemaWish" },
+);
+
+const wishFields = {
+  state: t.Optional(
+    t.Union([t.Literal("present"), t.Literal("absent")], {
+      description: "absent: it is dropped, and nothing else may be named. Absent: present",
+    }),
+  ),
+  owner: name("A role"),
+  template: name("What it is copied from; counts where it is made"),
+  encoding: name("Counts where it is made; another one of a database that is there is impossible"),
+  locale: name("As encoding"),
+  connectionLimit: t.Optional(t.Integer({ minimum: -1, maximum: 262_143, description: "-1: none" })),
+  settings: t.Optional(SettingsSchema),
+  extensions: t.Optional(
+    t.Record(t.String(), t.Union([ExtensionWishSchema, t.Null()]), {
+      description: "By name; null: it shall not be there. What PostgreSQL does not call trusted needs admin",
+    }),
+  ),
+  schemas: t.Optional(
+    t.Record(t.String(), t.Union([SchemaWishSchema, t.Null()]), {
+      description: "By name; null: it shall not be there, and is dropped once it is empty",
+    }),
+  ),
+  privileges: t.Optional(
+    t.Record(
+      t.String(),
+      t.Array(t.Union([t.Literal("connect"), t.Literal("create"), t.Literal("temporary")]), { maxItems: 3 }),
+      { description: "By role (public: everybody): these, and no others" },
+    ),
+  ),
+};
+
+export const DatabaseRequestSchema = t.Object(wishFields, {
+  ...closed,
+  title: "DatabaseRequest",
+  description: "Only what is named is wanted: the rest stays as it is on the server.",
+  examples: [
+    {
+      owner: "sales",
+      privileges: { public: [], app: ["connect"] },
+      extensions: { hstore: { schema: "public" } },
+      schemas: { reports: { owner: "sales", privileges: { app: ["usage"] } } },
+      settings: { statement_timeout: "30s" },
+    },
+  ],
+});
+
+export const DatabasesRequestSchema = t.Object(
+  {
+    databases: t.Record(t.String(), t.Union([DatabaseRequestSchema, t.Null()]), {
+      description: "By name; null: it is not declared any more, and stays as it is",
+    }),
+  },
+  { ...closed, title: "DatabasesRequest", examples: [{ databases: { sales: { owner: "sales" } } }] },
+);
+
+export const DatabaseSchema = t.Object(
+  {
+    name: t.String(),
+    state: DeclaredStateSchema,
+    reason: t.Union([t.String(), t.Null()]),
+    generation: t.Number({ description: "That said so last" }),
+    wish: t.Object(wishFields),
+  },
+  { title: "Database" },
+);
+
+export const DatabasesSchema = t.Object(
+  {
+    generation: t.Number(),
+    detail: t.Union([t.String(), t.Null()], { description: "Why nothing is known of the primary" }),
+    databases: t.Array(DatabaseSchema, { maxItems: DECLARED_MAX }),
+    corrected: t.Array(t.Object({ name: t.String(), what: t.String(), at: t.String() }), {
+      description: "What somebody had changed by hand and was put back since this primary began to look",
+    }),
+  },
+  { title: "Databases" },
+);
+
+export type DatabaseRequest = Static<typeof DatabaseRequestSchema>;
+export type DatabaseDocument = Static<typeof DatabaseSchema>;
+export type DatabasesDocument = Static<typeof DatabasesSchema>;

@@ -1,0 +1,65 @@
+/** What the routes of declared roles and of declared databases share. */
+import type { DeclaredChanges, RoleSettings } from "../cluster/declared.ts";
+import type { Caller } from "./access.ts";
+import type { ApiPorts } from "./ports.ts";
+import { ApiProblem } from "./problem.ts";
+import type { Asker } from "./route-context.ts";
+import { look, type Sight } from "./sight.ts";
+import { requireMatch } from "./spec-version.ts";
+import { submit, wasAgreedBefore, wishOf } from "./submit.ts";
+
+export interface Asked {
+  readonly caller: Asker;
+  /** Part of the identity of a repeated request. */
+  readonly route: string;
+  readonly headers: {
+    readonly "idempotency-key"?: string | undefined;
+    readonly "if-match"?: string | undefined;
+  };
+}
+
+/**
+ * Has a declaration agreed, made by `changesOf` from what is agreed now; a repeated request is answered as the first one.
+ *
+ * @throws {ApiProblem} whatever `changesOf` throws, 412 for another version, and as `submit` does.
+ */
+export async function declare(
+  ports: ApiPorts,
+  { caller, route, headers }: Asked,
+  changesOf: (sight: Sight) => Promise<DeclaredChanges>,
+): Promise<void> {
+  const wish = wishOf(ports, caller, route, headers["idempotency-key"] ?? null);
+  if (await wasAgreedBefore(ports, wish)) return;
+  const sight = look(ports);
+  const generation = requireMatch(sight.state, headers["if-match"] ?? null);
+  await submit(ports, wish, { kind: "declare", generation, changes: await changesOf(sight) });
+}
+
+/** Settings as PostgreSQL's catalogs have them. */
+export function textsOf(settings: Readonly<Record<string, string | number | boolean | null>>): RoleSettings {
+  return Object.fromEntries(
+    Object.entries(settings).map(([name, value]) => [
+      name,
+      typeof value === "boolean" ? (value ? "on" : "off") : value === null ? null : String(value),
+    ]),
+  );
+}
+
+/** What is asked for is no wish for the role or the database of this name. */
+export function invalidWish(kind: "role" | "database", name: string, flaw: string): ApiProblem {
+  return new ApiProblem({
+    status: 422,
+    code: "invalid-request",
+    detail: `The ${kind} '${name.slice(0, 80)}' cannot be declared so: ${flaw}. Nothing was changed.`,
+    errors: [{ field: name.slice(0, 80), message: flaw }],
+  });
+}
+
+/** It gives power that is only `admin`'s to give. */
+export function tooPowerful(name: string, guarded: readonly string[], { scope }: Caller): ApiProblem {
+  return new ApiProblem({
+    status: 403,
+    code: "scope-insufficient",
+    detail: `${name}: ${guarded.join(", ")} makes it as powerful as a superuser. It needs a token of scope 'admin'; this one has '${scope}'. Nothing was changed.`,
+  });
+}

@@ -1,0 +1,16 @@
+import type { CatalogStatement, DeclaredItem, DeclaredProblem } from "../cluster/catalog.ts";
+
+/** One thing to do so that a wish is fulfilled. */
+export interface CatalogStep {
+  readonly item: DeclaredItem;
+  readonly statement: CatalogStatement;
+  /** What is not as it should be: names only, and never a secret. */
+  readonly what: string;
+}
+
+export interface CatalogPlan {
+  /** In the order in which they have to be done. */
+  readonly steps: readonly CatalogStep[];
+  /** Wishes that cannot be fulfilled: nothing is done about any part of them. */
+  readonly impossible: readonly DeclaredProblem[];
+}
