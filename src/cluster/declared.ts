@@ -152,12 +152,15 @@ function changed<Wish extends object>(
   const names = Object.keys(changes);
   if (names.length === 0) return Object.keys(present).length === 0 ? null : present;
   const after = new Map(Object.entries(present));
+  // Thousands stay in their order where one of them changes.
+  const isOrdered = names.every((name) => after.has(name));
   for (const name of names) {
     const wish = changes[name] ?? null;
     if (wish === null) after.delete(name);
     else after.set(name, { ...wish, since });
   }
-  return after.size === 0 ? null : Object.fromEntries([...after].sort(byName));
+  if (after.size === 0) return null;
+  return Object.fromEntries(isOrdered ? after : [...after].sort(byName));
 }
 
 function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {

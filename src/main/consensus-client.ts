@@ -16,6 +16,7 @@ import type {
 } from "../cluster/consensus.ts";
 import type { MemberStatus, Observation } from "../cluster/observation.ts";
 import type { ClusterState } from "../cluster/state.ts";
+import { withParts } from "./state-parts.ts";
 import {
   EXIT_CONSENSUS_BROKEN,
   EXIT_REMOVED,
@@ -298,7 +299,7 @@ class ConsensusClient implements Consensus {
         this.#answer(message);
         return;
       case "state":
-        this.#state = message.state;
+        this.#state = withParts(this.#state, message.parts);
         this.#appliedIndex = message.appliedIndex;
         break;
       case "raft": {

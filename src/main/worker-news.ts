@@ -4,6 +4,7 @@ import type { RaftStatus, StateHash } from "../cluster/consensus.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import type { NodeStatus } from "../raft/node.ts";
 import type { ObservationBoard } from "./observation-board.ts";
+import { partsToTell } from "./state-parts.ts";
 import { REPEAT_MS } from "./status-exchange.ts";
 import type { FromWorker } from "./worker-protocol.ts";
 
@@ -38,8 +39,9 @@ export class WorkerNews {
   postState(): ClusterState | null {
     const state = this.#ports.state();
     if (state === null || state === this.#state) return null;
+    const parts = partsToTell(this.#state, state);
     this.#state = state;
-    this.#ports.post({ type: "state", state, appliedIndex: this.#ports.appliedIndex() });
+    this.#ports.post({ type: "state", parts, appliedIndex: this.#ports.appliedIndex() });
     return state;
   }
 

@@ -14,8 +14,8 @@ import type {
   StoredEvent,
 } from "../cluster/consensus.ts";
 import type { MemberStatus, Observation } from "../cluster/observation.ts";
-import type { ClusterState } from "../cluster/state.ts";
 import type { EngineLimits } from "../raft/engine/limits.ts";
+import type { StateParts } from "./state-parts.ts";
 
 /** How this member proves who it is on the peer transport. */
 export interface PeerCredentials {
@@ -81,7 +81,8 @@ export type FromWorker =
   | { readonly type: "failed"; readonly message: string }
   /** The peer port is open. */
   | { readonly type: "listening"; readonly port: number }
-  | { readonly type: "state"; readonly state: ClusterState; readonly appliedIndex: LogIndex }
+  /** What of the agreed state is another than when it was told last. */
+  | { readonly type: "state"; readonly parts: StateParts; readonly appliedIndex: LogIndex }
   | { readonly type: "raft"; readonly raft: RaftStatus; readonly appliedIndex: LogIndex }
   | { readonly type: "observations"; readonly observations: readonly Observation[] }
   /** Nothing changed but when members were last heard. */
