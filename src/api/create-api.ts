@@ -23,6 +23,7 @@ import { roleRoutes } from "./role-routes.ts";
 import { describeRoute, NEED_KEY, rememberCaller, TAKES_TEXT_KEY } from "./route-context.ts";
 import { RouteTable } from "./route-table.ts";
 import { setupRoutes } from "./setup-routes.ts";
+import { suggestRoutes } from "./suggest-routes.ts";
 import { swaggerRoutes } from "./swagger-routes.ts";
 import { switchoverRoutes } from "./switchover-routes.ts";
 import { tokenRoutes } from "./token-routes.ts";
@@ -132,6 +133,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
     .use(clusterRoutes(ports))
     .use(switchoverRoutes(ports))
     .use(restartRoutes(ports))
+    .use(suggestRoutes(ports))
     .use(policyRoutes(ports))
     .use(parameterRoutes(ports))
     .use(accessRoutes(ports))

@@ -8,6 +8,7 @@ import type { DeclaredReport } from "../cluster/catalog.ts";
 import type { Asked } from "../cluster/command.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import type { Fork } from "../cluster/fork.ts";
+import type { MachineFacts } from "../cluster/machine-facts.ts";
 import type { AccessLines } from "../cluster/managed-settings.ts";
 import type { Member, MemberTags } from "../cluster/member.ts";
 import type { MemberStatus } from "../cluster/observation.ts";
@@ -46,6 +47,8 @@ export interface ApiPorts {
   reasonOf(reason: string): { readonly text: string; readonly wayOut: string | null } | null;
   /** What a member wrote after a successor had turned off, and keeps; the error says why it cannot be told. */
   forks(memberId: MemberId): Promise<Result<readonly Fork[], string>>;
+  /** What the machine under a member's PostgreSQL has; the error says why that cannot be told. */
+  machine(memberId: MemberId): Promise<Result<MachineFacts, string>>;
   /** Has a member's PostgreSQL read its settings again; the error says why it was not told to. */
   reload(memberId: MemberId): Promise<Result<null, string>>;
   /** Has a member's PostgreSQL read rules for connections, beside its running server; the error says why it was not asked. */

@@ -8,6 +8,7 @@ import { CliError, EXIT } from "./exit-code.ts";
 import type { CliPorts } from "./ports.ts";
 import { renderParameters } from "./render-parameters.ts";
 import { beginRestart } from "./restart-commands.ts";
+import { suggestCommand } from "./suggest-command.ts";
 
 /** `guacamole config` */
 export function configCommand(ports: CliPorts) {
@@ -19,7 +20,8 @@ export function configCommand(ports: CliPorts) {
     .addCommand(showCommand(ports), { isDefault: true })
     .addCommand(setCommand(ports))
     .addCommand(resetCommand(ports))
-    .addCommand(diffCommand(ports));
+    .addCommand(diffCommand(ports))
+    .addCommand(suggestCommand(ports));
 }
 
 function showCommand(ports: CliPorts) {

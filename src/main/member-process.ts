@@ -71,6 +71,9 @@ import {
   forksHere,
   forksOf,
   HAND_OVER_METHOD,
+  MACHINE_METHOD,
+  machineHere,
+  machineOf,
   mayHandOver,
   mayHandOverHere,
   RELOAD_METHOD,
@@ -243,6 +246,11 @@ export class MemberProcess {
         const plane = this.#plane;
         if (plane === null) return err("this member is starting");
         return forksOf(plane.consensus, { id: plane.memberId, supervisor: plane.supervisor }, memberId);
+      },
+      machine: async (memberId) => {
+        const plane = this.#plane;
+        if (plane === null) return err("this member is starting");
+        return machineOf(plane.consensus, { id: plane.memberId, supervisor: plane.supervisor }, memberId);
       },
       reload: async (memberId) => {
         const plane = this.#plane;
@@ -532,6 +540,7 @@ export class MemberProcess {
     };
     consensus.onCall(async (_from, method, payload) => {
       if (method === FORKS_METHOD) return { forks: await forksHere(supervisor) };
+      if (method === MACHINE_METHOD) return machineHere(supervisor);
       if (method === RELOAD_METHOD) return reloadHere(supervisor);
       const askable = { id: memberId, supervisor, probe };
       if (method === SETTINGS_METHOD) return settingsHere(askable, payload);

@@ -7,6 +7,7 @@ import type { AccessTrial } from "../cluster/access-trial.ts";
 import type { DeclaredReport } from "../cluster/catalog.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import type { Fork } from "../cluster/fork.ts";
+import type { MachineFacts } from "../cluster/machine-facts.ts";
 import type { AccessLines } from "../cluster/managed-settings.ts";
 import type { Parameters } from "../cluster/parameters.ts";
 import type { ServerSettings, TriedParameters } from "../cluster/server-settings.ts";
@@ -65,6 +66,35 @@ export async function reloadOn(
     if (memberId === self.id) await reloadHere(self.supervisor);
     else await consensus.call(memberId, RELOAD_METHOD, null, RELOAD_DEADLINE_MS);
     return ok(null);
+  } catch (error) {
+    return err(error instanceof Error ? error.message : String(error));
+  }
+}
+
+export const MACHINE_METHOD = "describe-machine";
+
+const MACHINE_DEADLINE_MS = 5_000;
+
+/** What the machine under the PostgreSQL here has. @throws {Error} where nobody can tell. */
+export async function machineHere(supervisor: SupervisorLink | null): Promise<MachineFacts> {
+  if (supervisor === null) throw new Error("there is no PostgreSQL");
+  const answer = await supervisor.request({ kind: "describe-machine" }, MACHINE_DEADLINE_MS);
+  if (!answer.ok) throw new Error(answer.message);
+  if (answer.machine === undefined) throw new Error("its supervisor is of an older release");
+  return answer.machine;
+}
+
+/** What the machine under a member's PostgreSQL has; the error says why that cannot be told. */
+export async function machineOf(
+  consensus: Consensus,
+  self: { readonly id: MemberId; readonly supervisor: SupervisorLink | null },
+  memberId: MemberId,
+): Promise<Result<MachineFacts, string>> {
+  try {
+    if (memberId === self.id) return ok(await machineHere(self.supervisor));
+    const answer = await consensus.call(memberId, MACHINE_METHOD, null, MACHINE_DEADLINE_MS);
+    // A member of this cluster wrote it: its form is trusted, its content is data.
+    return ok(answer as MachineFacts);
   } catch (error) {
     return err(error instanceof Error ? error.message : String(error));
   }

@@ -42,6 +42,7 @@ function parseRequest(fields: Fields): SupervisorRequest {
     case "reload":
     case "discard-aside":
     case "list-forks":
+    case "describe-machine":
       return { kind };
     case "try-parameters":
       return { kind, parameters: parameters(fields["parameters"]) };

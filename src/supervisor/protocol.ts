@@ -4,6 +4,7 @@ import type { AccessTrial } from "../cluster/access-trial.ts";
 import type { GuardedGrant, GuardedStatus } from "../cluster/break-glass.ts";
 import type { Fork } from "../cluster/fork.ts";
 import type { LocalAccess } from "../cluster/local-access.ts";
+import type { MachineFacts } from "../cluster/machine-facts.ts";
 import type { MachineRequest } from "../cluster/machine-request.ts";
 import type { AccessLines } from "../cluster/managed-settings.ts";
 import type {
@@ -54,6 +55,8 @@ export type SupervisorRequest =
   | { readonly kind: "guard-break-glass"; readonly grants: readonly GuardedGrant[] }
   /** Who came in on this host without asking anybody: the answer has `localAccess`. `told` names what need not be told again. */
   | { readonly kind: "list-local-access"; readonly told: readonly string[] }
+  /** What the machine has: the answer has `machine`. */
+  | { readonly kind: "describe-machine" }
   /** What was kept before rewinds: the answer has `forks`. */
   | { readonly kind: "list-forks" }
   /** `fast` escalates to `immediate` after `deadlineMs`. Resolves once the postmaster is gone. */
@@ -138,6 +141,7 @@ export type SupervisorResponse =
       /** Where they were asked for. */
       readonly forks?: readonly Fork[];
       readonly trial?: AccessTrial;
+      readonly machine?: MachineFacts;
       readonly localAccess?: readonly LocalAccess[];
     }
   | { readonly ok: false; readonly code: SupervisorErrorCode; readonly message: string };

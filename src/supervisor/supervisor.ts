@@ -17,6 +17,7 @@ import type { HostTime } from "./host-time.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { LocalData } from "./local-data.ts";
 import { moveTold, readTrace } from "./local-trace.ts";
+import { machineFacts } from "./machine.ts";
 import type { MemberGuard } from "./member-guard.ts";
 import { Postmaster, type PostmasterExit } from "./postmaster.ts";
 import { processState } from "./process-table.ts";
@@ -196,6 +197,10 @@ export class Supervisor {
         const trial = await this.#access.try(request.lines);
         return { ok: true, look: await this.#look(), trial };
       }
+      if (request.kind === "describe-machine") {
+        const machine = machineFacts(this.#paths.dataDirectory);
+        return { ok: true, look: await this.#look(), machine };
+      }
       if (request.kind === "list-local-access") return await this.#listLocalAccess(request.told);
       await this.#carryOut(request);
       return { ok: true, look: await this.#look() };
@@ -220,7 +225,10 @@ export class Supervisor {
   }
 
   #carryOut(
-    request: Exclude<SupervisorRequest, { kind: "list-forks" | "try-access" | "list-local-access" }>,
+    request: Exclude<
+      SupervisorRequest,
+      { kind: "list-forks" | "try-access" | "list-local-access" | "describe-machine" }
+    >,
   ): Promise<void> | void {
     const { stopCount } = this.#bench;
     switch (request.kind) {

@@ -2,6 +2,7 @@
 
 import { expect } from "bun:test";
 import type { ParametersDocument } from "../../src/api/parameter-documents.ts";
+import type { SuggestionsDocument } from "../../src/api/suggest-routes.ts";
 import type { LocalMember } from "../../src/demo/local-cluster.ts";
 import { type ClusterLife, describeLife, makeCluster } from "../support/cluster-life.ts";
 
@@ -175,6 +176,20 @@ describeLife(
       await config(life, m1, "reset", "statement_timeout", "default_transaction_read_only");
       await life.untilWritesGoOn();
       await life.expectNothingLost();
+    });
+
+    part("are suggested by what the machines have, and wanted only if somebody says so", async (life) => {
+      const m1 = life.cluster.member("m1");
+      const before = (await parametersOf(m1, "effective_cache_size")).generation;
+      const shownFirst = JSON.parse(
+        await config(life, m1, "suggest", "--output", "json"),
+      ) as SuggestionsDocument;
+      expect(shownFirst.machines.map(({ member }) => member)).toEqual(["m1", "m2", "m3"]);
+      expect(shownFirst.machines.every(({ memoryBytes, cores }) => memoryBytes > 0 && cores > 0)).toBe(true);
+      expect((await parametersOf(m1, "effective_cache_size")).generation).toBe(before);
+      await config(life, m1, "suggest", "--member", "m2", "--workload", "analytics", "--apply");
+      const seen = await parametersOf(m1, "effective_cache_size");
+      expect(seen.parameters[0]?.members[1]).toMatchObject({ member: "m2", desiredFrom: "member" });
     });
   },
 );

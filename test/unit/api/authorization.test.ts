@@ -79,6 +79,7 @@ const NEEDS: Readonly<Record<string, Need>> = {
   "post /v1/tokens": "admin",
   "delete /v1/tokens/{id}": "admin",
   "get /v1/parameters": "viewer",
+  "get /v1/parameters/suggest": "viewer",
   "patch /v1/parameters": "operator",
   "get /v1/topology": "viewer",
   "patch /v1/topology": "operator",

@@ -20,6 +20,7 @@ import type { DeclaredReport } from "../../../src/cluster/catalog.ts";
 import type { Command, Outcome } from "../../../src/cluster/command.ts";
 import type { BarrierResult, Consensus, ProposeResult, StoredEvent } from "../../../src/cluster/consensus.ts";
 import type { Fork } from "../../../src/cluster/fork.ts";
+import type { MachineFacts } from "../../../src/cluster/machine-facts.ts";
 import type { AccessLines } from "../../../src/cluster/managed-settings.ts";
 import { DEFAULT_TAGS, type Member } from "../../../src/cluster/member.ts";
 import type { MemberStatus, Observation, PostgresStatus } from "../../../src/cluster/observation.ts";
@@ -100,6 +101,14 @@ export function reignOf(over: Partial<Reign> = {}): Reign {
     ...over,
   };
 }
+
+export const MACHINE: MachineFacts = {
+  memoryBytes: 16 * 1024 ** 3,
+  isMemoryLimited: false,
+  cores: 8,
+  disk: "ssd",
+  diskBytes: 500 * 1024 ** 3,
+};
 
 export const PRIMARY: PostgresStatus = {
   kind: "primary",
@@ -237,6 +246,7 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
       reasonOf,
       mayHandOver: async (_primaryId, to) => (to === "m3" ? err("the batch run is not over") : ok(null)),
       tryAccess: async (memberId, lines) => fake.tryAccess(memberId, lines),
+      machine: async (memberId) => (memberId === M3 ? err("m3 does not answer") : ok(MACHINE)),
       reload: async (memberId) => (memberId === M3 ? err("m3 does not answer") : ok(null)),
       forks: async (memberId) => (memberId === M3 ? err("m3 does not answer") : ok(fake.forks)),
       serverSettings: async () => err("no server here"),

@@ -67,6 +67,7 @@ describe("the OpenAPI document", () => {
       "get /v1/operations",
       "get /v1/operations/{id}",
       "get /v1/parameters",
+      "get /v1/parameters/suggest",
       "get /v1/pause",
       "get /v1/spec",
       "get /v1/switchover",
