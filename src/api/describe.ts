@@ -93,7 +93,7 @@ export function describeCluster(
 
 /** What the primary says of itself that its owner may not have meant, and what must not be forgotten. */
 function describeWarnings(sight: Sight): ClusterDocument["warnings"] {
-  return [...describeUnguarded(sight), ...describeBreakGlass(sight.state)];
+  return [...describeUnguarded(sight), ...describeDeclared(sight), ...describeBreakGlass(sight.state)];
 }
 
 function describeBreakGlass({ breakGlass = [], tokens }: ClusterState): ClusterDocument["warnings"] {
@@ -127,6 +127,20 @@ function describeUnguarded(sight: Sight): ClusterDocument["warnings"] {
       code: "commits-unguarded",
       text: `Commits of ${unguarded.join(", ")} wait for no standby: a setting there lowers synchronous_commit. A failover may lose them.`,
       hint: "ALTER ROLE or ALTER DATABASE … RESET synchronous_commit; sessions keep what they have until they connect anew.",
+    },
+  ];
+}
+
+function describeDeclared(sight: Sight): ClusterDocument["warnings"] {
+  const { reign } = sight.state;
+  const declared = reign === null ? undefined : statusOf(sight, reign.primaryId)?.declared;
+  const { impossible = 0, drift = 0 } = declared ?? {};
+  if (impossible + drift === 0) return [];
+  return [
+    {
+      code: "declared-otherwise",
+      text: `Declared roles or databases are not so on the primary: ${impossible} things cannot be, ${drift} were changed by hand.`,
+      hint: "'guacamole role list' and 'guacamole database list' say which, and why.",
     },
   ];
 }

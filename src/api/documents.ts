@@ -195,6 +195,7 @@ const WarningSchema = t.Object(
   {
     code: t.Union([
       t.Literal("commits-unguarded"),
+      t.Literal("declared-otherwise"),
       t.Literal("break-glass-open"),
       t.Literal("break-glass-waiting"),
     ]),

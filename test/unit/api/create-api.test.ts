@@ -433,6 +433,19 @@ describe("reads", () => {
     expect(await warnings()).toEqual([]);
   });
 
+  test("the cluster warns of what is declared and is not so", async () => {
+    const fake = createFake();
+    const declared = { revision: 2, impossible: 0, drift: 0, pending: 1 };
+    const warnings = async () =>
+      ((await (await ask(fake, "/v1/cluster")).json()) as ClusterDocument).warnings;
+    fake.local = statusOf(fake.selfId, PRIMARY, { declared });
+    expect(await warnings()).toEqual([]);
+    fake.local = statusOf(fake.selfId, PRIMARY, { declared: { ...declared, impossible: 2 } });
+    expect(await warnings()).toMatchObject([
+      { code: "declared-otherwise", text: expect.stringContaining("2 things cannot be") },
+    ]);
+  });
+
   test("a linearizable read waits for the log, and says when it cannot", async () => {
     const fake = createFake();
     const path = "/v1/cluster?consistency=linearizable";
