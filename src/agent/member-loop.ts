@@ -18,7 +18,7 @@ import type {
   SynchronousStatus,
 } from "../cluster/observation.ts";
 import { mayDegrade } from "../cluster/spec.ts";
-import { type ClusterState, leaseMsOf } from "../cluster/state.ts";
+import { type ClusterState, type CohortName, leaseMsOf, newestCohort } from "../cluster/state.ts";
 import { decideMember } from "../decision/decide-member.ts";
 import type { Action, Pace, Plan } from "../decision/plan.ts";
 import { primaryChanges } from "../decision/primary-changes.ts";
@@ -94,6 +94,8 @@ export class MemberLoop {
   /** PostgreSQL may not have read the settings that are on disk: a member before us, or a plan that failed, left it so. */
   #isReloadOwed = true;
   #reign: ReignSeen = NO_REIGN_SEEN;
+  /** What was known of the cohort when each plan that is under way was decided, oldest first. */
+  readonly #decidedOn = new Set<{ readonly cohort: CohortName | null }>();
   /** How many plans are through, well or badly. */
   #performed = 0;
   #failure: string | null = null;
@@ -197,10 +199,11 @@ export class MemberLoop {
   async #turn(): Promise<number> {
     const { local, selfId, consensus } = this.#options;
     const performed = this.#performed;
+    const cohortKnown = this.#cohortKnown();
     const look = local === null ? WITNESS : await lookAt(local, (seen) => this.#watchPrimary(seen));
     if (look.postgres.kind === "standby" || look.postgres.kind === "primary") this.#failedStarts = 0;
     if (local === null) {
-      this.#publish(look, { reason: "witness", detail: null, actions: [], pace: "calm" });
+      this.#publish(look, { reason: "witness", detail: null, actions: [], pace: "calm" }, cohortKnown);
       return CALM_MS;
     }
     // Half of it may have been seen before a plan was through: it would be begun again, and a clone replaced by another.
@@ -236,7 +239,7 @@ export class MemberLoop {
       observations: consensus.observations,
       primary: this.#primary(),
     });
-    this.#publish(look, plan);
+    this.#publish(look, plan, cohortKnown);
     return Math.min(this.#carryOut(plan, local), this.#attentionMs(look));
   }
 
@@ -287,7 +290,18 @@ export class MemberLoop {
     return this.#synchronous;
   }
 
-  #publish(look: LocalLook, plan: Plan): void {
+  /** Of which cohort the next look tells: a plan that was decided on an older one may still bring that one into effect. */
+  #cohortKnown(): CohortName | null {
+    const [oldest] = this.#decidedOn;
+    return oldest === undefined ? this.#newestCohort() : oldest.cohort;
+  }
+
+  #newestCohort(): CohortName | null {
+    const { reign } = this.#options.consensus.state;
+    return reign === null ? null : newestCohort(reign);
+  }
+
+  #publish(look: LocalLook, plan: Plan, cohortKnown: CohortName | null): void {
     const { selfId, bootId, life, version, consensus, hooks, log } = this.#options;
     const breakGlass = this.#options.breakGlass?.() ?? null;
     const access = accessStatus(consensus.state, look);
@@ -311,6 +325,7 @@ export class MemberLoop {
       postmasterState: look.postmasterState,
       disks: look.disks,
       lease: look.lease ?? null,
+      ...(cohortKnown === null ? {} : { cohortKnown }),
       ...(access === null ? {} : { access }),
       ...(breakGlass === null ? {} : { breakGlass }),
       ...(declared === null ? {} : { declared }),
@@ -404,6 +419,8 @@ export class MemberLoop {
   async #perform(plan: Plan, key: string, local: LocalPostgres): Promise<void> {
     const { log, clock } = this.#options;
     const startedAtMs = clock.nowMs();
+    const decidedOn = { cohort: this.#newestCohort() };
+    this.#decidedOn.add(decidedOn);
     let current: Action["kind"] | null = null;
     try {
       for (const action of plan.actions) {
@@ -428,6 +445,7 @@ export class MemberLoop {
       this.#isReloadOwed = true;
       log.warn("member.action-failed", { reason: plan.reason, action: current, error: this.#failure });
     }
+    this.#decidedOn.delete(decidedOn);
     this.#performed += 1;
     this.#retryLater.done(key, clock.nowMs());
   }

@@ -38,6 +38,7 @@ import {
   featureLevelOf,
   memberById,
   memberName,
+  newestCohort,
   type Reign,
   rulesOf,
 } from "./state.ts";
@@ -346,7 +347,10 @@ function changeCohort(state: ClusterState, command: Command, change: ChangeOf<"c
   const inheritedRules =
     pendingCohort === null ? reign.inheritedRules : [...reign.inheritedRules, pendingCohort];
   return accept(
-    { ...state, reign: { ...reign, pendingCohort: change.cohort, inheritedRules } },
+    {
+      ...state,
+      reign: { ...reign, pendingCohort: change.cohort, inheritedRules, ...nextNumber(state, reign) },
+    },
     event(
       command,
       "cohort.changing",
@@ -359,11 +363,18 @@ function changeCohort(state: ClusterState, command: Command, change: ChangeOf<"c
   );
 }
 
+function nextNumber(state: ClusterState, reign: Reign): Pick<Reign, "cohortNumber"> {
+  return featureLevelOf(state) < 4 ? {} : { cohortNumber: newestCohort(reign).number + 1 };
+}
+
 function settleCohort(state: ClusterState, command: Command, change: ChangeOf<"settle-cohort">): Applied {
   const { reign } = state;
   if (reign === null || reign.epoch !== change.epoch || reign.fence !== null)
     return refuse(state, "stale-epoch");
   if (!isSameCohort(reign.pendingCohort ?? reign.cohort, change.cohort)) return refuse(state, "stale-epoch");
+  // Another one that asks for the same may have been announced since: what was seen was not seen of it.
+  if (change.number !== undefined && change.number !== newestCohort(reign).number)
+    return refuse(state, "stale-epoch");
   return accept(
     { ...state, reign: { ...reign, cohort: change.cohort, pendingCohort: null, inheritedRules: [] } },
     event(command, "cohort.changed", `synchronous standbys are ${cohortText(state, change.cohort)}`, {

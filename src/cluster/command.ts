@@ -170,7 +170,13 @@ export type Change =
   /** Announces a cohort; the primary moves to it, and meanwhile both rules count. */
   | { readonly kind: "change-cohort"; readonly epoch: Epoch; readonly cohort: Cohort }
   /** The announced cohort is in effect and holds everything that the old one acknowledged. */
-  | { readonly kind: "settle-cohort"; readonly epoch: Epoch; readonly cohort: Cohort }
+  | {
+      readonly kind: "settle-cohort";
+      readonly epoch: Epoch;
+      readonly cohort: Cohort;
+      /** From feature level 4 on: which one of the reign (`CohortName`) it is. */
+      readonly number?: number;
+    }
   | { readonly kind: "mark-data-ready"; readonly memberId: MemberId }
   | { readonly kind: "reinitialize-member"; readonly memberId: MemberId; readonly operationId: string }
   | {

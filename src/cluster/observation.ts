@@ -2,6 +2,7 @@ import type { Epoch, MemberId, TimelineId } from "../base/ids.ts";
 import type { Lsn, Position } from "../base/lsn.ts";
 import type { BreakGlassStatus } from "./break-glass.ts";
 import type { StandbyLimit } from "./parameter-rules.ts";
+import type { CohortName } from "./state.ts";
 
 /**
  * What a member says of itself. Travels between members as JSON, is kept in memory only, never in the log: only
@@ -54,6 +55,11 @@ export interface MemberStatus {
   readonly breakGlass?: BreakGlassStatus;
   /** Only of a primary, where roles or databases are declared. */
   readonly declared?: DeclaredStatus;
+  /**
+   * The newest cohort that this member knew of before it looked, and that everything under way here was decided on: what
+   * the look shows of the rule for commits holds of it. Absent: no reign, or a release that does not say it.
+   */
+  readonly cohortKnown?: CohortName;
   /** Under which lease PostgreSQL may reign now. Absent or null: none is held. */
   readonly lease?: { readonly epoch: Epoch; readonly remainingMs: number } | null;
 }

@@ -194,6 +194,12 @@ export interface Cohort {
   readonly isLeased?: boolean;
 }
 
+/** The cohort that was announced as the `number`th of a reign; 0: the one that it began with. */
+export interface CohortName {
+  readonly epoch: Epoch;
+  readonly number: number;
+}
+
 /** One reign of one primary (`roadmap/0002-failover.md`). */
 export interface Reign {
   readonly epoch: Epoch;
@@ -208,6 +214,8 @@ export interface Reign {
    * satisfy both.
    */
   readonly pendingCohort: Cohort | null;
+  /** How many were announced in this reign so far. Absent: none since feature level 4. */
+  readonly cohortNumber?: number;
   /**
    * The rules of earlier reigns that still count. A commit that was acknowledged before the appointment is on this
    * reign's primary for certain, but not yet on its cohort: until enough of the cohort have caught up, a revocation must
@@ -317,6 +325,11 @@ function removedById(state: ClusterState, id: MemberId): RemovedMember | undefin
 export function isNamedByReign({ reign }: ClusterState, id: MemberId): boolean {
   if (reign === null) return false;
   return reign.primaryId === id || rulesOf(reign).some(({ standbyIds }) => standbyIds.includes(id));
+}
+
+/** Which of the reign's cohorts is the newest: two of them may ask for the same. */
+export function newestCohort({ epoch, cohortNumber = 0 }: Reign): CohortName {
+  return { epoch, number: cohortNumber };
 }
 
 /** Every rule under which a commit that counts may have been acknowledged: a revocation must satisfy them all. */

@@ -96,7 +96,9 @@ export function chooseSuccessor(view: ClusterView, reign: Reign): Succession {
     areEnoughPledged(reign, pledged, isLeaseOver) ||
     ranked.some((candidate) => hasEnd(candidate) && candidate.isEligible);
   if (!isDiscovered) {
-    if (isLeased && !isLeaseOver) return { kind: "lease", untilMs: view.leaseUntilMs };
+    // Whoever took a loss took what was shown, and not what the old primary acknowledges, or answers, meanwhile (F6).
+    const isWaitedFor = isLeased || (taken !== undefined && needsLease(view.state));
+    if (isWaitedFor && !isLeaseOver) return { kind: "lease", untilMs: view.leaseUntilMs };
     if (taken !== undefined) return choose(view, reign, taken, candidates, "a person took the loss");
     const missing = participants(view, reign).filter((id) => !pledged.has(id));
     return { kind: "waiting", missing, offer: offerOf(ranked) };

@@ -9,7 +9,14 @@ import type { MemberId } from "../base/ids.ts";
 import type { Member } from "../cluster/member.ts";
 import type { PrimaryStatus } from "../cluster/observation.ts";
 import { isLeased, mayDegrade, synchronousStandbysOf } from "../cluster/spec.ts";
-import { type Cohort, featureLevelOf, memberById, type Reign, standbyNameOf } from "../cluster/state.ts";
+import {
+  type Cohort,
+  featureLevelOf,
+  memberById,
+  newestCohort,
+  type Reign,
+  standbyNameOf,
+} from "../cluster/state.ts";
 import { cohortNames } from "../cluster/writable.ts";
 import { LEASED_COHORT } from "./choose-successor.ts";
 import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
@@ -52,7 +59,7 @@ function isKnownToSenders(view: ClusterView, primary: PrimaryStatus, pending: Co
 
 function settle(view: ClusterView, reign: Reign, primary: PrimaryStatus, pending: Cohort): ClusterDecision {
   const isShown = primary.synchronous.names === cohortNames(view.state, pending);
-  const isInEffect = isShown && isKnownToSenders(view, primary, pending);
+  const isInEffect = isShown && isSeenOf(view, reign) && isKnownToSenders(view, primary, pending);
   const since = primary.synchronous.sinceLsn;
   const holders = pending.standbyIds.filter((id) => {
     const connection = connectionOf(view, primary, id);
@@ -64,7 +71,23 @@ function settle(view: ClusterView, reign: Reign, primary: PrimaryStatus, pending
   const lease = view.observations.get(reign.primaryId)?.status.lease;
   const lacksLease = pending.isLeased === true && lease?.epoch !== reign.epoch;
   if (!isInEffect || lacksLease || holders.length < pending.k) return hold("cohort-settling");
-  return propose({ kind: "settle-cohort", epoch: reign.epoch, cohort: pending }, "cohort-settled");
+  const { number } = newestCohort(reign);
+  const counted = featureLevelOf(view.state) < 4 ? {} : { number };
+  return propose(
+    { kind: "settle-cohort", epoch: reign.epoch, cohort: pending, ...counted },
+    "cohort-settled",
+  );
+}
+
+/**
+ * The primary knew of this cohort when it looked. It may have had the same rule before, left it, and be on its way back: what was
+ * seen of the first time, and came late, says nothing of the second. (Found by the simulation, seed 155.)
+ */
+function isSeenOf(view: ClusterView, reign: Reign): boolean {
+  if (featureLevelOf(view.state) < 4) return true;
+  const known = view.observations.get(reign.primaryId)?.status.cohortKnown;
+  const newest = newestCohort(reign);
+  return known?.epoch === newest.epoch && known.number === newest.number;
 }
 
 interface Step {

@@ -62,7 +62,11 @@ function isOtherSystem({ state, postgres }: MemberView): boolean {
 /** What comes before all else: a reign that is being ended, and a PostgreSQL that reigns without being appointed. */
 function decidePromise(view: MemberView): Plan | null {
   const { reign } = view.state;
-  const mayReign = view.postgres.kind === "primary" || isMutePrimary(view) || isStartingPrimary(view);
+  const mayReign =
+    view.postgres.kind === "primary" ||
+    isPromoting(view.postgres) ||
+    isMutePrimary(view) ||
+    isStartingPrimary(view);
   if (reign?.fence && view.promises.pledgedEpoch < reign.epoch) {
     const pledge: Action = { kind: "pledge", epoch: reign.epoch };
     if (mayReign) return act("pledging", endOfReign(reign), pledge);
@@ -70,6 +74,11 @@ function decidePromise(view: MemberView): Plan | null {
   }
   if (mayReign && !isAppointed(view)) return act("superseded", { kind: "stop", mode: "immediate" });
   return null;
+}
+
+/** Told to promote, a server opens the reign that it was told for, whatever it is asked to follow meanwhile. */
+function isPromoting(postgres: PostgresStatus): boolean {
+  return postgres.kind === "standby" && postgres.isPromoting === true;
 }
 
 /** How long a primary may take to send its last byte, where commits were promised to nobody else. */

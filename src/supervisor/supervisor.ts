@@ -19,7 +19,7 @@ import { LocalData } from "./local-data.ts";
 import { moveTold, readTrace } from "./local-trace.ts";
 import { machineFacts } from "./machine.ts";
 import type { MemberGuard } from "./member-guard.ts";
-import { Postmaster, type PostmasterExit } from "./postmaster.ts";
+import { Postmaster, type PostmasterExit, type RunningPostmaster } from "./postmaster.ts";
 import { processState } from "./process-table.ts";
 import { PromiseBook, refusePledged, refuseStale, withNewest, withPledge, withWal } from "./promises.ts";
 import { PromotionMark } from "./promotion-mark.ts";
@@ -290,9 +290,7 @@ export class Supervisor {
     this.#postmaster.adopt();
     const { running } = this.#postmaster;
     // Told to promote, it would open the reign that is pledged away whenever its recovery ends: no signal takes that back.
-    const mayReign =
-      running !== null && (this.#promotion.isOn(running) || !isStandby(this.#paths.dataDirectory));
-    if (mayReign) {
+    if (running !== null && this.#mayReign(running)) {
       this.#options.log.warn("supervisor.pledge.ends-promotion", { epoch });
       await this.#stop("immediate", PLEDGE_STOP_MS);
       return;
@@ -302,9 +300,20 @@ export class Supervisor {
     if (settings.upstream === null) this.#postmaster.endWalReceiver(settings.memberName);
   }
 
+  #mayReign(running: RunningPostmaster): boolean {
+    return this.#promotion.isOn(running) || !isStandby(this.#paths.dataDirectory);
+  }
+
   async #configure(request: Extract<SupervisorRequest, { kind: "configure" }>): Promise<void> {
     if (this.#restarting.isUnderWay)
       throw new RequestRefused("unavailable", "PostgreSQL is just being started again with what it has");
+    const { running } = this.#postmaster;
+    // What it writes would count as of the reign that it was asked to follow (F2).
+    if (request.settings.upstream !== null && running !== null && this.#mayReign(running))
+      throw new RequestRefused(
+        "running",
+        "PostgreSQL reigns, or was told to: it follows nobody before it was stopped",
+      );
     // A reign may have ended long ago without this host knowing: only a lease that stands says that it has not (F6).
     if (request.needsLease === true) await this.#leases.beginReign(request.epoch);
     // What its PostgreSQL cannot read it does not get, and all else it does: no rule holds up a promotion.

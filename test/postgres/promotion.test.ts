@@ -49,6 +49,13 @@ describe.each(postgresMajors().map((installation) => [installation.major, instal
         await m1.supervise();
         expect((await m1.look()).postmaster?.isPromoted).toBe(true);
 
+        // What it writes once it is open would count as of the reign that it follows (F2).
+        const upstream = { host: "127.0.0.1", port: 1 };
+        const follow = { ...m1.settings(), upstream };
+        const request = { kind: "configure", epoch: epoch(2), timelines: NONE, settings: follow } as const;
+        expect(await m1.refusal(request)).toBe("running");
+        expect((await m1.look()).promises.walEpoch).toBe(epoch(1));
+
         const pledged = await m1.ask({ kind: "pledge", epoch: epoch(1) });
         expect(pledged.promises.pledgedEpoch).toBe(epoch(1));
         expect(pledged.postmaster).toBeNull();

@@ -20,6 +20,7 @@ import {
   memberById,
   memberByName,
   memberName,
+  newestCohort,
 } from "../../src/cluster/state.ts";
 import { isWritable } from "../../src/cluster/writable.ts";
 import type { ClusterDecision } from "../../src/decision/cluster-decision.ts";
@@ -416,6 +417,7 @@ export class ScriptedWorld {
 
   #observe(host: Host): Observation {
     host.sequence += 1;
+    const { reign } = this.#states[host.known] ?? this.#latest();
     const status: MemberStatus = {
       memberId: host.id,
       bootId: `${host.life}`,
@@ -430,6 +432,7 @@ export class ScriptedWorld {
       version: "model",
       featureLevel: FEATURE_LEVEL,
       ...host.postgres.parameters,
+      ...(reign === null ? {} : { cohortKnown: newestCohort(reign) }),
     };
     return { status, statusAtMs: this.#nowMs, heardAtMs: this.#nowMs, isConnected: true };
   }

@@ -5,7 +5,7 @@
 import type { Epoch } from "../../../src/base/ids.ts";
 import type { Change } from "../../../src/cluster/command.ts";
 import { type ClusterState, isNamedByReign, type Reign, rulesOf } from "../../../src/cluster/state.ts";
-import { areEnoughPledged, isLeasedReign } from "../../../src/decision/quorum.ts";
+import { areEnoughPledged, isLeasedReign, needsLease } from "../../../src/decision/quorum.ts";
 import { REASONS } from "../../../src/decision/reasons.ts";
 import type { SupervisorRequest } from "../../../src/supervisor/protocol.ts";
 import type { Host } from "./host.ts";
@@ -208,10 +208,11 @@ export class Invariants {
       this.#world.broken("F7", `${name} is cloned from ${from.name}, which lacks record ${lost.id}`);
   }
 
-  #isReasonToClone({ name, supervisor }: Host, replace: string): boolean {
+  #isReasonToClone({ name, postgres, supervisor }: Host, replace: string): boolean {
     if (replace.startsWith("an operation said")) return this.#toBeRebuilt.has(name);
     if (replace.startsWith("PostgreSQL ended by itself")) return supervisor.failedStarts >= FAILED_STARTS;
     if (replace.startsWith("timeline ")) return true;
+    if (replace.startsWith("it needs WAL up to ")) return postgres.consistentAt !== null;
     return replace === supervisor.needsClone;
   }
 
@@ -240,11 +241,16 @@ export class Invariants {
     this.#appointments.push({ epoch, memberId: primaryId, atMs: this.#world.nowMs, isLossy });
   }
 
-  /** F6: whoever is appointed, nobody else may still acknowledge alone, by the clock that holds it to its lease. */
+  /**
+   * F6: whoever is appointed, nobody else may still acknowledge alone, or answer reads where those of the past are refused, by the
+   * clock that holds it to its lease.
+   */
   #checkLeasesAreOver(epoch: Epoch): void {
+    const refusesReads = needsLease(this.#world.latest);
     for (const { name, postgres, supervisor, isUp } of this.#world.hosts) {
       const { lease, promises } = supervisor;
-      const mayReign = postgres.kind === "primary" && postgres.effective?.synchronousStandbyNames == null;
+      const isAlone = postgres.effective?.synchronousStandbyNames == null;
+      const mayReign = postgres.kind === "primary" && (isAlone || refusesReads);
       if (!isUp || !mayReign || lease === null || lease.epoch >= epoch) continue;
       if (lease.epoch <= promises.pledgedEpoch || lease.leftMs <= 0) continue;
       this.#world.broken(

@@ -22,7 +22,7 @@ export class MemberSabotage {
     if (this.#world.hasMajority(this.#host)) return;
     const stop = { kind: "stop", mode: "immediate", deadlineMs: 0 } as const;
     invariants.checkAction(this.#host, process, stop);
-    supervisor.perform(stop);
+    supervisor.perform(stop, () => {});
   }
 
   /** What was seen before a promotion is told again after it, as if it were of then. */

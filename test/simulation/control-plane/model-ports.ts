@@ -23,7 +23,7 @@ import type { Host } from "./host.ts";
 import type { Invariants } from "./invariants.ts";
 import type { MemberProcess } from "./member-process.ts";
 import { insteadOfRequest, MemberSabotage } from "./member-sabotage.ts";
-import { isMachineRequest, type ModelSupervisor } from "./model-supervisor.ts";
+import { type ChangeRequest, isMachineRequest, type Performed } from "./model-supervisor.ts";
 import type { World } from "./world.ts";
 
 /** What waits for a server that does not answer looks again so often. */
@@ -84,11 +84,14 @@ export class ModelSupervisorPort implements SupervisorPort {
       const answer = () => {
         // What was asked before the power went is forgotten.
         if (host.boots !== boots || !host.isUp) return;
-        const response = host.supervisor.isRunning ? this.#answer(request) : null;
-        world.later(host, delayMs(world), () => {
-          if (response === null) fail("the supervisor is not there");
-          else this.#process.enter(() => resolve(response));
-        });
+        const respond = (response: SupervisorResponse | null) => {
+          world.later(host, delayMs(world), () => {
+            if (response === null) fail("the supervisor is not there");
+            else this.#process.enter(() => resolve(response));
+          });
+        };
+        if (host.supervisor.isRunning) this.#answer(request, respond);
+        else respond(null);
       };
       world.later(host, delayMs(world) + this.#heldUpMs(request), answer);
     });
@@ -100,24 +103,29 @@ export class ModelSupervisorPort implements SupervisorPort {
     return isHeldUp ? request.deadlineMs : 0;
   }
 
-  #answer(asked: SupervisorRequest): SupervisorResponse {
+  #answer(asked: SupervisorRequest, respond: (response: SupervisorResponse | null) => void): void {
     const { supervisor } = this.#host;
-    if (asked.kind === "look") return { ok: true, look: this.#look() };
+    if (asked.kind === "look") {
+      respond({ ok: true, look: this.#look(asked.isStarting) });
+      return;
+    }
     if (asked.kind === "extend-lease") {
       const isReceipt = this.#world.sabotage === "count-a-lease-from-its-receipt";
       const stampMs = isReceipt ? supervisor.stampMs : asked.stampMs;
       supervisor.extendLease({ ...asked, stampMs }, this.#world.chance.is(0.5));
-      return { ok: true, look: this.#look() };
+      respond({ ok: true, look: this.#look() });
+      return;
     }
     const request = insteadOfRequest(this.#world, this.#host, asked);
     if (!isMachineRequest(request)) throw new Error(`the loops never ask for ${request.kind}`);
-    return this.#perform(request);
+    this.#invariants.checkAction(this.#host, this.#process, request);
+    supervisor.perform(request, (result) => {
+      respond(result === "ended-with-it" ? null : this.#performed(request, result));
+    });
   }
 
-  #perform(request: Parameters<ModelSupervisor["perform"]>[0]): SupervisorResponse {
-    const { name, supervisor } = this.#host;
-    this.#invariants.checkAction(this.#host, this.#process, request);
-    const result = supervisor.perform(request);
+  #performed(request: ChangeRequest, result: Performed): SupervisorResponse {
+    const { name } = this.#host;
     const told = `${name} ${request.kind}${"epoch" in request ? ` ${request.epoch}` : ""}`;
     this.#world.note(result === "refused" ? `${told}: refused` : told);
     if (result === "refused") return { ok: false, code: "unavailable", message: "it cannot be done" };
@@ -126,9 +134,9 @@ export class ModelSupervisorPort implements SupervisorPort {
     return { ok: true, look: this.#look() };
   }
 
-  #look(): SupervisorLook {
+  #look(isStarting?: true): SupervisorLook {
     this.#sabotage.beforeALook(this.#invariants, this.#process);
-    return this.#sabotage.seen(this.#host.supervisor.look());
+    return this.#sabotage.seen(this.#host.supervisor.look(isStarting));
   }
 }
 
@@ -147,7 +155,7 @@ export class ModelProbePort implements ProbePort {
     const { postgres } = this.#host;
     const mute: ProbeLook = { kind: "unresponsive", detail: "no answer in time" };
     return this.#ask(deadlineMs, mute, () => {
-      if (!postgres.isRunning) return { kind: "starting", detail: "nobody listens" };
+      if (!postgres.isOpen) return { kind: "starting", detail: "it takes no connections" };
       return postgres.isFrozen ? null : this.#seen();
     });
   }
@@ -161,7 +169,8 @@ export class ModelProbePort implements ProbePort {
       detail: "no answer in time",
     });
     return this.#ask<CheckResult>(deadlineMs, late, () => {
-      if (!postgres.isRunning) return { connection: "unknown", write: "unknown", detail: "nobody listens" };
+      if (!postgres.isOpen)
+        return { connection: "unknown", write: "unknown", detail: "it takes no connections" };
       if (postgres.isFrozen) return null;
       isConnected = true;
       const parameters = withParameters ? { pendingRestart: [], limits: LIMITS } : {};
@@ -190,7 +199,7 @@ export class ModelProbePort implements ProbePort {
     const { postgres } = this.#host;
     const { server } = postgres;
     const result = await this.#ask<"done" | "gone" | "late">(deadlineMs, "late", () => {
-      if (!postgres.isRunning || postgres.server !== server) return "gone";
+      if (!postgres.isOpen || postgres.server !== server) return "gone";
       if (postgres.isFrozen || postgres.isDiskStuck) return null;
       work();
       return "done";

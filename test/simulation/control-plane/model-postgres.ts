@@ -69,6 +69,13 @@ export class ModelPostgres {
   isFinal = false;
   /** Its data belongs to no history: where that came from. Only a clone mends it, and nothing may count on it before. */
   corruption: string | null = null;
+  /**
+   * Its files are of this point of the history that it was rewound to: before it has the WAL up to there it takes no connections.
+   * Null: they hold nothing that its WAL does not.
+   */
+  consistentAt: { readonly timeline: number; readonly lsn: number; readonly record: WalRecord } | null = null;
+  /** Of all timelines that its directory has the history of. */
+  newestHistory = 1;
   /** Read when it thaws. */
   #unread: ManagedSettings | null = null;
   /** Where it streams from: the connection, and when something came last. */
@@ -83,6 +90,11 @@ export class ModelPostgres {
 
   get isRunning(): boolean {
     return this.kind === "standby" || this.kind === "primary";
+  }
+
+  /** It takes connections. */
+  get isOpen(): boolean {
+    return this.isRunning && this.consistentAt === null;
   }
 
   get isReceiving(): boolean {
@@ -164,7 +176,7 @@ export class ModelPostgres {
 
   /** One step out of recovery: the new timeline is there before the server leaves recovery. */
   promoteFurther(): void {
-    if (this.isFrozen || this.isDiskStuck || this.kind !== "standby") return;
+    if (this.isFrozen || this.isDiskStuck || this.kind !== "standby" || this.consistentAt !== null) return;
     if (this.promotion === "told") {
       if (this.corruption !== null) this.#world.corrupted(`${this.corruption}, and is promoted`);
       this.#disconnect();
@@ -172,6 +184,7 @@ export class ModelPostgres {
       const fork = { timeline: this.timeline as TimelineId, endLsn: this.wal.length as Lsn };
       this.ancestors = [...this.ancestors, fork];
       this.timeline += 1;
+      this.newestHistory = Math.max(this.newestHistory, this.timeline);
     } else if (this.promotion === "opening") {
       this.promotion = "none";
       this.hasStandbySignal = false;
@@ -313,6 +326,16 @@ export class ModelPostgres {
       if (record !== undefined) this.wal.push(record);
     }
     this.#switchTimeline(upstream);
+    this.#becomeConsistent();
+  }
+
+  /** By position alone, as PostgreSQL does. */
+  #becomeConsistent(): void {
+    if (this.consistentAt === null || this.wal.length < this.consistentAt.lsn) return;
+    const { lsn, record } = this.consistentAt;
+    if (this.wal[lsn - 1] !== record)
+      this.corruption ??= `${this.name} has files of a history that its WAL is not of`;
+    this.consistentAt = null;
   }
 
   #say(upstream: ModelPostgres, connection: number): void {
@@ -344,6 +367,7 @@ export class ModelPostgres {
       const at = upstream.ancestors.findIndex(({ timeline }) => timeline === this.timeline);
       this.timeline = upstream.ancestors[at + 1]?.timeline ?? upstream.timeline;
       this.ancestors = upstream.ancestors.slice(0, at + 1);
+      this.newestHistory = Math.max(this.newestHistory, this.timeline);
     }
   }
 
@@ -363,6 +387,8 @@ export class ModelPostgres {
     this.ancestors = source.ancestors;
     this.system = source.system;
     this.checkpointTimeline = source.timeline;
+    this.consistentAt = null;
+    this.newestHistory = source.timeline;
     this.hasRoles = true;
     this.hasStandbySignal = true;
     this.isFinal = false;
@@ -383,6 +409,12 @@ export class ModelPostgres {
         `${this.name} rewinds to ${common.timeline}:${fork} of ${source.name} over another history`,
       );
     }
+    const record = source.wal.at(-1);
+    const lsn = source.wal.length;
+    this.consistentAt =
+      record === undefined || lsn <= fork ? null : { timeline: source.timeline, lsn, record };
+    this.newestHistory = source.timeline;
+    this.corruption = source.corruption;
     this.wal = this.wal.slice(0, fork);
     this.timeline = common.timeline;
     this.ancestors = this.ancestors.filter(({ timeline }) => timeline < common.timeline);

@@ -3,10 +3,10 @@
  * does to PostgreSQL it does to the model. What it keeps on disk survives its own end, what it has in memory does not.
  */
 import type { ClusterId, Epoch, TimelineId } from "../../../src/base/ids.ts";
-import type { Lsn } from "../../../src/base/lsn.ts";
+import type { Lsn, Position } from "../../../src/base/lsn.ts";
 import type { MachineRequest } from "../../../src/cluster/machine-request.ts";
 import type { ManagedSettings } from "../../../src/cluster/managed-settings.ts";
-import type { DiskStatus, MemberStatus, Promises } from "../../../src/cluster/observation.ts";
+import type { DiskStatus, MemberStatus, Promises, WorkProgress } from "../../../src/cluster/observation.ts";
 import {
   extended,
   isStanding,
@@ -39,12 +39,15 @@ export interface SupervisorWorld {
   hostMs(): number;
   clusterId(): ClusterId;
   newSystem(): string;
+  /** How long a clone or a rewind takes. */
+  workMs(): number;
+  later(delayMs: number, happen: () => void): void;
   /** The PostgreSQL at an address, if a connection to it can be made. */
   connect(host: string): ModelPostgres | null;
 }
 
 /** What changes something. */
-type ChangeRequest = MachineRequest | Extract<SupervisorRequest, { kind: "stop" }>;
+export type ChangeRequest = MachineRequest | Extract<SupervisorRequest, { kind: "stop" }>;
 
 const MACHINE_REQUESTS: ReadonlySet<string> = new Set<ChangeRequest["kind"]>([
   "initdb",
@@ -68,7 +71,9 @@ export function isMachineRequest(request: SupervisorRequest): request is ChangeR
 const GIGABYTE = 1e9;
 
 /** How a thing that was asked for went. */
-export type Performed = "done" | "refused" | "ended-while-starting";
+export type Performed = "done" | "refused" | "ended-while-starting" | "ended-with-it";
+
+type LongWork = Extract<MachineRequest, { kind: "clone" | "rewind" }>;
 
 export class ModelSupervisor {
   readonly #postgres: ModelPostgres;
@@ -102,6 +107,8 @@ export class ModelSupervisor {
   #keptLease: Lease | null = null;
   /** The server that was last told to promote; on disk. */
   #promoted: number | null = null;
+  /** What takes long and is under way. */
+  #work: { readonly request: LongWork; readonly done: (result: Performed) => void } | null = null;
   /** Sabotage: how far it says that it is, while it goes on receiving. */
   #lie: number | null = null;
   /** Between the end and the start of a primary that is started again in place. */
@@ -132,6 +139,15 @@ export class ModelSupervisor {
   end(): void {
     this.isRunning = false;
     this.#resuming = null;
+    this.#breakOff("ended-with-it");
+  }
+
+  /** Half of a clone is removed; half of a rewind can only be mended by a clone. */
+  #breakOff(result: Performed): void {
+    const work = this.#work;
+    this.#work = null;
+    if (work?.request.kind === "rewind") this.needsClone = "a rewind broke off";
+    work?.done(result);
   }
 
   /** Another begins, with what is on disk. */
@@ -152,6 +168,7 @@ export class ModelSupervisor {
     this.#promoted = null;
     this.#resuming = null;
     this.isRunning = true;
+    this.#breakOff("ended-with-it");
   }
 
   /** Sabotage: what was promised does not survive, and what was followed is followed again. */
@@ -211,13 +228,14 @@ export class ModelSupervisor {
     return Math.floor(this.#world.hostMs());
   }
 
-  look(): SupervisorLook {
+  /** @param isStarting with what it takes to become consistent. */
+  look(isStarting?: true): SupervisorLook {
     const { settings, stampMs } = this;
-    const { kind, isFrozen, isRunning, server, hasStandbySignal, timeline, ancestors } = this.#postgres;
+    const { kind, isFrozen, isRunning, server, hasStandbySignal, ancestors, newestHistory } = this.#postgres;
     const isPromoted = this.#promoted === server && !this.faults.promotesWithoutSaying;
     return {
       postgresVersion: "18",
-      dataDirectory: this.#lookAtData(),
+      dataDirectory: this.#lookAtData(isStarting === true),
       postmaster: isRunning
         ? { pid: server, startedAtMs: 0, state: isFrozen ? "stopped" : "running", isPromoted }
         : null,
@@ -226,14 +244,19 @@ export class ModelSupervisor {
       lease: this.#heldLease(),
       disks: [this.#lookAtDisk()],
       promises: this.promises,
-      work: this.#resuming === null ? null : RESTARTING,
+      work: this.#resuming === null ? this.#progress() : RESTARTING,
       settingsHash: settings === null ? null : JSON.stringify(settings),
       needsClone: this.needsClone,
       ancestors,
-      ancestorsOf: timeline as TimelineId,
+      ancestorsOf: newestHistory as TimelineId,
       lastExit: null,
       hasAside: this.hasAside,
     };
+  }
+
+  #progress(): WorkProgress | null {
+    if (this.#work === null) return null;
+    return { kind: this.#work.request.kind, phase: "copying", doneBytes: null, totalBytes: null };
   }
 
   #lookAtDisk(): DiskStatus {
@@ -253,10 +276,12 @@ export class ModelSupervisor {
     return this.#lie;
   }
 
-  #lookAtData(): DataDirectory {
-    const { kind, isFinal, wal, system, timeline } = this.#postgres;
+  #lookAtData(isStarting: boolean): DataDirectory {
+    const { kind, isFinal, wal, system, timeline, consistentAt } = this.#postgres;
     if (kind === "absent") return { kind };
+    const at = consistentAt === null ? null : positionOf(consistentAt);
     return {
+      ...(isStarting ? { consistentAt: at } : {}),
       kind: "present",
       clusterId: this.#world.clusterId(),
       systemIdentifier: system,
@@ -266,14 +291,36 @@ export class ModelSupervisor {
     };
   }
 
-  /** Carries out what it is asked to. */
-  perform(request: ChangeRequest): Performed {
-    if (!this.isRunning) return "refused";
-    if (request.kind === "start") return this.#start(request.epoch);
-    return this.#isDone(request) ? "done" : "refused";
+  /** Carries out what it is asked to; `done` is called when it is through, at once or after a while. */
+  perform(request: ChangeRequest, done: (result: Performed) => void): void {
+    if (request.kind === "clone" || request.kind === "rewind") this.#begin(request, done);
+    else if (request.kind === "start") done(this.#work === null ? this.#start(request.epoch) : "refused");
+    else done(this.#isDone(request) ? "done" : "refused");
   }
 
-  #isDone(action: Exclude<ChangeRequest, { kind: "start" }>): boolean {
+  /** Long work: one at a time. A stop ends a clone, and so does a pledge of its reign. */
+  #begin(request: LongWork, done: (result: Performed) => void): void {
+    if (this.#work !== null || refusePledged(this.promises, request.epoch) !== null) {
+      done("refused");
+      return;
+    }
+    const work = { request, done };
+    this.#work = work;
+    this.promises = withNewest(this.promises, request.epoch);
+    this.#world.later(this.#world.workMs(), () => {
+      if (this.#work !== work) return;
+      this.#work = null;
+      const isDone = request.kind === "clone" ? this.#clone(request) : this.#rewind(request);
+      done(isDone ? "done" : "refused");
+    });
+  }
+
+  #endClone(epoch: Epoch | null): void {
+    const request = this.#work?.request;
+    if (request?.kind === "clone" && (epoch === null || request.epoch <= epoch)) this.#breakOff("refused");
+  }
+
+  #isDone(action: Exclude<ChangeRequest, { kind: "start" | "clone" | "rewind" }>): boolean {
     switch (action.kind) {
       case "pledge":
         return this.#pledge(action.epoch);
@@ -283,6 +330,7 @@ export class ModelSupervisor {
         this.#reload();
         return this.#postgres.isRunning;
       case "stop":
+        this.#endClone(null);
         if (action.mode === "fast") this.#postgres.stop();
         else this.#postgres.crash();
         this.#isReigning = false;
@@ -294,10 +342,6 @@ export class ModelSupervisor {
         return this.#promote(action);
       case "initdb":
         return this.#initdb();
-      case "clone":
-        return this.#clone(action);
-      case "rewind":
-        return this.#rewind(action);
       case "release-lease":
         if (refusePledged(this.promises, action.epoch) !== null) return false;
         if (this.#lease !== null && this.#lease.epoch <= action.epoch) this.#drop();
@@ -316,6 +360,7 @@ export class ModelSupervisor {
   #pledge(epoch: Epoch): boolean {
     if (this.#postgres.isDiskStuck && !this.isDiskFull) return false;
     this.promises = withPledge(this.promises, epoch);
+    this.#endClone(epoch);
     if (this.faults.answersBeforeThePledge) this.#lie = this.#postgres.wal.length;
     else this.#endPledgedReign();
     return true;
@@ -323,10 +368,14 @@ export class ModelSupervisor {
 
   /** What was opened, or is being opened, under an epoch that is pledged away does not come true. */
   #endPledgedReign(): void {
-    const { server, isRunning, hasStandbySignal } = this.#postgres;
-    const isLetBe = this.faults.letsPromotionsOutliveAPledge;
-    if (!isLetBe && isRunning && (this.#promoted === server || !hasStandbySignal)) this.#postgres.crash();
+    if (!this.faults.letsPromotionsOutliveAPledge && this.#mayReign()) this.#postgres.crash();
     this.#reload();
+  }
+
+  /** It reigns, or was told to. */
+  #mayReign(): boolean {
+    const { server, isRunning, hasStandbySignal } = this.#postgres;
+    return isRunning && (this.#promoted === server || !hasStandbySignal);
   }
 
   #configure({
@@ -339,6 +388,7 @@ export class ModelSupervisor {
     if (needsLease === true && !this.#holdsLease(epoch)) return false;
     if (needsLease === true) this.#isReigning = true;
     const isFollower = settings.upstream !== null;
+    if (isFollower && this.#mayReign()) return false;
     const refused = isFollower ? refusePledged(this.promises, epoch) : refuseStale(this.promises, epoch);
     if (refused !== null) return false;
     this.promises = isFollower
@@ -411,7 +461,7 @@ export class ModelSupervisor {
 
   #clone(action: Extract<MachineRequest, { kind: "clone" }>): boolean {
     const source = this.#world.connect(action.source.host);
-    if (source === null || source.isFrozen || !source.isRunning || !source.hasRoles) return false;
+    if (source === null || source.isFrozen || !source.isOpen || !source.hasRoles) return false;
     if (this.#postgres.isRunning || this.#postgres.isDiskStuck) return false;
     const hasData = this.#postgres.kind !== "absent";
     if (hasData && action.replace === null) return false;
@@ -428,8 +478,6 @@ export class ModelSupervisor {
     const source = this.#world.connect(action.source.host);
     if (this.#postgres.kind !== "stopped" || this.#postgres.isDiskStuck || this.needsClone !== null)
       return false;
-    if (refusePledged(this.promises, action.epoch) !== null) return false;
-    this.promises = withNewest(this.promises, action.epoch);
     if (source?.kind !== "primary" || source.isFrozen) return false;
     if (this.breaksRewind) {
       this.breaksRewind = false;
@@ -440,4 +488,8 @@ export class ModelSupervisor {
     this.promises = withWal(this.promises, action);
     return true;
   }
+}
+
+function positionOf({ timeline, lsn }: { readonly timeline: number; readonly lsn: number }): Position {
+  return { timeline: timeline as TimelineId, lsn: lsn as Lsn };
 }

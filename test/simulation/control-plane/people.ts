@@ -1,5 +1,11 @@
-/** What people do: change how commits are kept, pause failovers, end a reign, hand over, build a member anew, replace one. */
-import { isNamedByReign } from "../../../src/cluster/state.ts";
+/**
+ * What people do: change how commits are kept, pause failovers, end a reign, hand over now or later, take a loss, build a member anew,
+ * replace one.
+ */
+import type { TimelineId } from "../../../src/base/ids.ts";
+import type { Lsn } from "../../../src/base/lsn.ts";
+import type { Durability } from "../../../src/cluster/spec.ts";
+import { isNamedByReign, type Reign } from "../../../src/cluster/state.ts";
 import { member } from "../../support/situation.ts";
 import type { Group } from "./group.ts";
 import type { Host } from "./host.ts";
@@ -7,6 +13,9 @@ import type { World } from "./world.ts";
 
 const ASKED = "somebody asked";
 const TOKEN_MS = 1_000;
+const SCHEDULED_MS_MAX = 6_000;
+/** For so long a loss stays taken. */
+const TAKEN_MS = 5_000;
 
 export class People {
   readonly #world: World;
@@ -19,42 +28,72 @@ export class People {
     this.#startMember = startMember;
   }
 
+  /** One of what people do, each as often as it comes up. */
   operate(): void {
-    const { chance, latest } = this.#world;
-    if (!this.#group.isLed || latest.reign === null) return;
-    const { spec, generation, reign, members } = latest;
+    const { chance, latest, theme } = this.#world;
+    const { reign } = latest;
+    if (!this.#group.isLed || reign === null) return;
     const dice = chance.share();
-    const other = chance.pick(members);
-    const operationId = this.#world.newOperationId();
-    if (dice < 0.12) this.restart(0.8);
-    else if (dice < 0.45 && this.#world.theme !== "leased") {
-      const durability = chance.pick([
-        { mode: "async", maxLagBytes: chance.is(0.5) ? 5 : 1_000_000 },
-        { mode: "async", maxLagBytes: 1_000_000 },
-        { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "degrade" },
-        { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "block" },
-        { mode: "quorum", synchronousStandbys: 2, onQuorumLoss: "degrade" },
-      ] as const);
-      this.#group.agree({ kind: "change-spec", generation, spec: { ...spec, durability } }, ASKED);
-    } else if (dice < 0.55) {
-      const isPaused = (latest.pauses ?? []).length > 0;
-      this.#group.agree(
-        isPaused ? { kind: "resume", reason: null } : { kind: "pause", reason: "work" },
-        ASKED,
-      );
-    } else if (dice < 0.7) {
-      this.#group.agree(
-        { kind: "fence", epoch: reign.epoch, reason: "operator", preferredId: other.id },
-        ASKED,
-      );
-    } else if (dice < 0.9) {
-      this.#group.agree(
-        { kind: "begin-switchover", targetId: other.id, operationId, epoch: reign.epoch },
-        ASKED,
-      );
-    } else {
-      this.#group.agree({ kind: "reinitialize-member", memberId: other.id, operationId }, ASKED);
+    if (dice < 0.08) this.restart(0.8);
+    else if (dice < 0.4 && theme !== "leased") this.#changeDurability();
+    else if (dice < 0.5) this.#pauseOrResume();
+    else if (dice < 0.85) this.#changePrimary(reign);
+    else if (dice < 0.93) this.#acceptLoss(reign);
+    else {
+      const { id } = chance.pick(latest.members);
+      const operationId = this.#world.newOperationId();
+      this.#group.agree({ kind: "reinitialize-member", memberId: id, operationId }, ASKED);
     }
+  }
+
+  #changeDurability(): void {
+    const { chance, latest } = this.#world;
+    const { spec, generation } = latest;
+    const quorum = { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "block" } as const;
+    const durability = chance.pick<Durability>([
+      { mode: "async", maxLagBytes: chance.is(0.5) ? 5 : 1_000_000 },
+      { mode: "async", maxLagBytes: 1_000_000 },
+      { ...quorum, onQuorumLoss: "degrade" },
+      quorum,
+      { ...quorum, staleReads: "refuse" },
+      { ...quorum, synchronousStandbys: 2, onQuorumLoss: "degrade" },
+    ]);
+    this.#group.agree({ kind: "change-spec", generation, spec: { ...spec, durability } }, ASKED);
+  }
+
+  #pauseOrResume(): void {
+    const isPaused = (this.#world.latest.pauses ?? []).length > 0;
+    this.#group.agree(isPaused ? { kind: "resume", reason: null } : { kind: "pause", reason: "work" }, ASKED);
+  }
+
+  /** By force, in good order, or later. */
+  #changePrimary({ epoch, primaryId }: Reign): void {
+    const { chance, latest, leader } = this.#world;
+    const { id } = chance.pick(latest.members);
+    const operationId = this.#world.newOperationId();
+    const dice = chance.share();
+    if (dice < 0.4) this.#group.agree({ kind: "fence", epoch, reason: "operator", preferredId: id }, ASKED);
+    else if (dice < 0.8)
+      this.#group.agree({ kind: "begin-switchover", targetId: id, operationId, epoch }, ASKED);
+    else if (latest.scheduledSwitchover != null && chance.is(0.5)) {
+      const scheduleId = latest.scheduledSwitchover.id;
+      this.#group.agree({ kind: "cancel-switchover", scheduleId, reason: null }, ASKED);
+    } else {
+      const targetId = chance.is(0.5) ? id : null;
+      const dueAtMs = this.#world.wallMs(leader) + chance.below(SCHEDULED_MS_MAX);
+      const scheduleId = operationId;
+      this.#group.agree({ kind: "schedule-switchover", scheduleId, primaryId, targetId, dueAtMs }, ASKED);
+    }
+  }
+
+  /** Somebody takes the loss of what a member lacks, as it was shown a moment ago. */
+  #acceptLoss({ epoch, primaryId }: Reign): void {
+    const world = this.#world;
+    const host = world.chance.pick(world.hosts);
+    if (host.id === primaryId || !host.postgres.isOpen) return;
+    const position = { timeline: host.postgres.timeline as TimelineId, lsn: host.postgres.wal.length as Lsn };
+    const expiresAtMs = world.wallMs(world.leader) + TAKEN_MS;
+    this.#group.agree({ kind: "accept-loss", epoch, memberId: host.id, position, expiresAtMs }, ASKED);
   }
 
   /** PostgreSQL is started again on this share of the members; or what was begun is held, let go on or ended. */

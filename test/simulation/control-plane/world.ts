@@ -27,6 +27,8 @@ export class InvariantBroken extends Error {
 export type Theme = "all" | "outsider" | "leased" | "promotions" | "looks";
 
 const LEASE_MS = 3_000;
+const WORK_MS = 50;
+const LONG_WORK_MS = 4_000;
 const TRACE_TOLD = 80;
 
 export class World {
@@ -104,6 +106,8 @@ export class World {
       },
       clusterId: () => this.latest.clusterId,
       newSystem: () => this.#newSystem(name),
+      workMs: () => this.chance.share() * (this.chance.is(0.3) ? LONG_WORK_MS : WORK_MS),
+      later: (delayMs, happen) => this.later(host, delayMs, happen),
       connect: (address) => (this.network.connects(name, address) ? this.#powered(address) : null),
     });
     const { faults } = supervisor;

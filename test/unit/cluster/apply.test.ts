@@ -176,6 +176,16 @@ describe("a cohort", () => {
     expect(settled.reign?.cohort).toEqual(cohort(1, "m2"));
     expect(settled.reign?.pendingCohort).toBeNull();
   });
+  test("is not settled by what was decided of one before it that asked for the same", () => {
+    const before = accepted(clusterState({ featureLevel: 4 }), change);
+    const settle: Change = { kind: "settle-cohort", epoch: epoch(1), cohort: cohort(1, "m2"), number: 1 };
+    expect(accepted(before, settle).reign?.pendingCohort).toBeNull();
+    const between = accepted(before, { ...change, cohort: cohort(1, "m3") });
+    const again = accepted(between, change);
+    expect(again.reign?.cohortNumber).toBe(3);
+    expect(refused(again, settle)).toBe("stale-epoch");
+    expect(accepted(again, { ...settle, number: 3 }).reign?.pendingCohort).toBeNull();
+  });
   test("does not change while the reign is being ended", () =>
     expect(refused(FENCED, change)).toBe("stale-epoch"));
 });

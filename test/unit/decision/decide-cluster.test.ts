@@ -32,6 +32,11 @@ const DEAD = {
   isClean: false,
 } as const;
 const lost = standby({ walReceiver: null });
+const ANNOUNCED_AGAIN = clusterState({
+  featureLevel: 4,
+  reign: reign({ cohort: cohort(1, "m2"), pendingCohort: cohort(1, "m2", "m3"), cohortNumber: 3 }),
+});
+const SECOND_COHORT = { epoch: epoch(1), number: 2 };
 const initializing: Operation = {
   id: "op",
   kind: "initialize",
@@ -363,6 +368,19 @@ const table: readonly (readonly [string, ClusterView, string])[] = [
       clusterState({ reign: reign({ cohort: cohort(1, "m2"), pendingCohort: cohort(1, "m2", "m3") }) }),
       healthy,
     ),
+    "settle-cohort any 1 of m2,m3",
+  ],
+  [
+    "does not settle by what the primary showed before it knew of this cohort: it may have had the same rule once",
+    clusterView(ANNOUNCED_AGAIN, { ...healthy, m1: { ...healthy.m1, more: { cohortKnown: SECOND_COHORT } } }),
+    "hold cohort-settling",
+  ],
+  [
+    "settles by what it shows since it knows of it",
+    clusterView(ANNOUNCED_AGAIN, {
+      ...healthy,
+      m1: { ...healthy.m1, more: { cohortKnown: { ...SECOND_COHORT, number: 3 } } },
+    }),
     "settle-cohort any 1 of m2,m3",
   ],
   [

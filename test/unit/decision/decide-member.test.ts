@@ -609,6 +609,12 @@ test("a primary that fell before its promotion was recorded is not promoted twic
   expect(say(decideMember(view(opening, m2Reigns, fell)))).toContain("promote 2");
 });
 
+test("a server that was told to promote, and whose reign is over, is ended before it follows anybody (F2)", () => {
+  const told = { promises: promises({ walEpoch: epoch(1), timelines: m3Reigns.reign?.timelines ?? [] }) };
+  const opening = pledgedStandby(100, { isPromoting: true });
+  expect(say(decideMember(view(opening, m3Reigns, told)))).toBe("superseded: stop immediate");
+});
+
 describe("a standby that is not consistent yet", () => {
   const following = {
     promises: promises({

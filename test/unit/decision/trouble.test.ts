@@ -317,6 +317,15 @@ describe("a reign over a quorum whose stale reads are refused", () => {
     const one = { m1: gone, m2: pledged, m3: { postgres: standby(), silentMs: 5_000 } };
     expect(decide(state, one, { leaseUntilMs: 0 })).toBe("hold waiting-for-pledges");
   });
+
+  test("keeps its lease although a person took the loss: of reads nothing was shown (F6)", () => {
+    const position = { timeline: timeline(2), lsn: lsn(100) };
+    const taken = { epoch: epoch(1), memberId: id("m2"), position, expiresAtMs: NOW_MS + 1, by: "ann" };
+    const one = { m1: gone, m2: pledged, m3: { postgres: standby(), silentMs: 5_000 } };
+    const accepted = { ...state, acceptedLoss: taken };
+    expect(decide(accepted, one, { leaseUntilMs: NOW_MS + 1 })).toBe("hold waiting-for-lease-end");
+    expect(decide(accepted, one, { leaseUntilMs: NOW_MS })).toBe("appoint m2 any 1 with a loss");
+  });
 });
 
 describe("a quorum's loss that a person takes", () => {
