@@ -41,7 +41,7 @@ const someSeeds = seeds.filter((seed) => ONE_SEED !== undefined || seed % 8 === 
 /** Among so many of them some show what they are about. */
 const ENOUGH_SEEDS = 30;
 
-test.each<Theme>(["leased", "promotions", "looks"])(
+test.each<Theme>(["leased", "promotions", "looks", "cohorts"])(
   "F1 to F10 in histories that are about something: %s",
   (theme) => {
     let failovers = 0;
@@ -69,13 +69,12 @@ test("the same seed gives the same history", () => {
 /** What only happens in histories about something. */
 const THEMES: Partial<Readonly<Record<Sabotage, Theme>>> = {
   "trust-a-named-outsider": "outsider",
+  "give-a-standby-name-twice": "cohorts",
   "keep-no-leases": "leased",
   "count-a-lease-from-its-receipt": "leased",
   "count-a-lease-by-the-wall-clock": "leased",
   "appoint-before-the-lease-ends": "leased",
-  "believe-half-a-look": "looks",
   "forget-whom-a-supervisor-promoted": "promotions",
-  "let-a-promotion-outlive-a-pledge": "promotions",
 };
 
 test.each([...SABOTAGES])(

@@ -16,6 +16,27 @@ const FAULT_MS_MAX = 15_000;
 const LEASED_FAULT_MS_MAX = 9_000;
 const DISK_MENDED_MS = 8_000;
 
+interface Shares {
+  readonly replacements?: number;
+  readonly operations?: number;
+  readonly doubts?: number;
+  readonly freezes?: number;
+  readonly elections?: number;
+  readonly cuts?: number;
+  readonly killedSupervisors?: number;
+  readonly setClocks?: number;
+  readonly namedOutsiders?: number;
+}
+
+/** What happens more or less often than else, where that is what a history is about. */
+const MORE: Partial<Readonly<Record<Theme, Shares>>> = {
+  outsider: { namedOutsiders: 43 },
+  leased: { operations: 2, freezes: 30, cuts: 60, setClocks: 20 },
+  promotions: { doubts: 30, killedSupervisors: 15 },
+  looks: { doubts: 30 },
+  cohorts: { replacements: 40, operations: 40, freezes: 60, elections: 40, cuts: 40 },
+};
+
 type Kind = (host: Host) => void;
 
 export class Faults {
@@ -30,27 +51,25 @@ export class Faults {
     this.#world = world;
     this.#invariants = invariants;
     this.#group = group;
-    const isAbout = (theme: Theme) => world.theme === theme;
-    const doubts = isAbout("promotions") || isAbout("looks") ? 30 : 4;
+    const more = MORE[world.theme] ?? {};
     const shares: readonly (readonly [share: number, kind: Kind])[] = [
-      [5, () => people.replace()],
-      [isAbout("leased") ? 2 : 12, () => people.operate()],
-      [doubts, () => people.suspectNeedlessly()],
-      [isAbout("leased") ? 30 : 13, (host) => this.#freeze(host)],
+      [more.replacements ?? 5, () => people.replace()],
+      [more.operations ?? 12, () => people.operate()],
+      [more.doubts ?? 4, () => people.suspectNeedlessly()],
+      [more.freezes ?? 13, (host) => this.#freeze(host)],
       [10, (host) => this.#killPostgres(host)],
       [8, (host) => this.#powerOff(host)],
       [3, (host) => this.boot(host)],
-      [4, () => group.elect()],
-      [isAbout("leased") ? 60 : 15, (host) => this.#cut(host)],
+      [more.elections ?? 4, () => group.elect()],
+      [more.cuts ?? 15, (host) => this.#cut(host)],
       [2, () => world.network.mendAll()],
       [4, (host) => this.#killMember(host)],
-      [isAbout("promotions") ? 15 : 5, (host) => this.#killSupervisor(host)],
+      [more.killedSupervisors ?? 5, (host) => this.#killSupervisor(host)],
       [3, (host) => this.#killBoth(host)],
-      [isAbout("leased") ? 20 : 6, (host) => this.#setWallClock(host)],
+      [more.setClocks ?? 6, (host) => this.#setWallClock(host)],
       [3, (host) => this.#spoilDisk(host)],
       [3, (host) => this.#spoilStarts(host)],
-      // Three in ten, where that is what it is about.
-      [isAbout("outsider") ? 43 : 0, () => people.nameOutsider()],
+      [more.namedOutsiders ?? 0, () => people.nameOutsider()],
     ];
     this.#kinds = shares.flatMap(([share, kind]) => Array.from({ length: share }, () => kind));
   }

@@ -1,5 +1,5 @@
 /** What is broken on purpose between a member and the supervisor beside it. */
-import type { SupervisorLook, SupervisorRequest } from "../../../src/supervisor/protocol.ts";
+import type { SupervisorRequest } from "../../../src/supervisor/protocol.ts";
 import type { Host } from "./host.ts";
 import type { Invariants } from "./invariants.ts";
 import type { MemberProcess } from "./member-process.ts";
@@ -8,7 +8,6 @@ import type { World } from "./world.ts";
 export class MemberSabotage {
   readonly #world: World;
   readonly #host: Host;
-  #lastLook: SupervisorLook | null = null;
 
   constructor(world: World, host: Host) {
     this.#world = world;
@@ -23,15 +22,6 @@ export class MemberSabotage {
     const stop = { kind: "stop", mode: "immediate", deadlineMs: 0 } as const;
     invariants.checkAction(this.#host, process, stop);
     supervisor.perform(stop, () => {});
-  }
-
-  /** What was seen before a promotion is told again after it, as if it were of then. */
-  seen(look: SupervisorLook): SupervisorLook {
-    const last = this.#lastLook;
-    this.#lastLook = look;
-    if (this.#world.sabotage !== "believe-half-a-look" || last === null) return look;
-    const isAfterPromotion = this.#host.postgres.kind === "primary" && last.ancestorsOf !== look.ancestorsOf;
-    return isAfterPromotion ? { ...last, ancestorsOf: look.ancestorsOf } : look;
   }
 }
 

@@ -98,7 +98,6 @@ export class ModelSupervisor {
     forgetsWhatItPledged: false,
     promotesWithoutSaying: false,
     forgetsWhomItPromoted: false,
-    letsPromotionsOutliveAPledge: false,
   };
   #kept: { readonly settings: ManagedSettings; readonly epoch: Epoch } | null = null;
   #lease: Lease | null = null;
@@ -368,7 +367,7 @@ export class ModelSupervisor {
 
   /** What was opened, or is being opened, under an epoch that is pledged away does not come true. */
   #endPledgedReign(): void {
-    if (!this.faults.letsPromotionsOutliveAPledge && this.#mayReign()) this.#postgres.crash();
+    if (this.#mayReign()) this.#postgres.crash();
     this.#reload();
   }
 

@@ -35,7 +35,7 @@ export class People {
     if (!this.#group.isLed || reign === null) return;
     const dice = chance.share();
     if (dice < 0.08) this.restart(0.8);
-    else if (dice < 0.4 && theme !== "leased") this.#changeDurability();
+    else if (dice < (theme === "cohorts" ? 0.8 : 0.4) && theme !== "leased") this.#changeDurability();
     else if (dice < 0.5) this.#pauseOrResume();
     else if (dice < 0.85) this.#changePrimary(reign);
     else if (dice < 0.93) this.#acceptLoss(reign);

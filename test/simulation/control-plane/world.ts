@@ -22,9 +22,10 @@ export class InvariantBroken extends Error {
 
 /**
  * What a history is mostly about. `outsider`: the last member is in no cohort, and people keep asking for it. `leased`: the primary
- * acknowledges alone. `promotions`: they take long, and reigns are short. `looks`: they take long, and reigns are short.
+ * acknowledges alone. `promotions`: they take long, and reigns are short. `looks`: they take long, and reigns are short. `cohorts`: they
+ * change all the time, and so do those who see it.
  */
-export type Theme = "all" | "outsider" | "leased" | "promotions" | "looks";
+export type Theme = "all" | "outsider" | "leased" | "promotions" | "looks" | "cohorts";
 
 const LEASE_MS = 3_000;
 const WORK_MS = 50;
@@ -116,7 +117,6 @@ export class World {
     faults.liesAboutItsEnd = this.sabotage === "take-any-end-for-the-last";
     faults.promotesWithoutSaying = this.sabotage === "take-a-promotion-for-a-fall";
     faults.forgetsWhomItPromoted = this.sabotage === "forget-whom-a-supervisor-promoted";
-    faults.letsPromotionsOutliveAPledge = this.sabotage === "let-a-promotion-outlive-a-pledge";
     faults.forgetsWhatItPledged = this.sabotage === "forget-pledges-at-a-supervisor-restart";
     const host: Host = {
       name,
