@@ -39,7 +39,7 @@ POSTGRES_IMAGE ?= postgres:18
 IMAGE ?= guacamole:$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check static format test simulate simulate-long faults record bench bench-failover build image clean distclean
+.PHONY: help setup demo check static format test simulate simulate-long faults record bench bench-failover bench-api build image clean distclean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -101,6 +101,9 @@ bench: build ## Consensus beside etcd, and what an idle cluster costs: ratios of
 
 bench-failover: build ## Gaps after each failure: us, Patroni with etcd, pg_auto_failover, bare PostgreSQL (as root; ARGS=--help)
 	@TESTED_POSTGRES_BIN_DIR="$$($(BUN) test/support/find-postgres.ts)" $(BUN) test/bench/bench-failover.ts $(ARGS)
+
+bench-api: build ## How fast the API answers, beside Patroni's, in one run (as root; ARGS=--help)
+	@TESTED_POSTGRES_BIN_DIR="$$($(BUN) test/support/find-postgres.ts)" $(BUN) test/bench/bench-api.ts $(ARGS)
 
 build: setup ## Compile the one executable, dist/guacamole
 	@echo "build: dist/guacamole $(VERSION) ($(COMMIT))"

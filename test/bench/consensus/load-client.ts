@@ -1,4 +1,4 @@
-/** The clients' own process: as many at once as are wanted, of etcd over gRPC or of a member's API over TLS. */
+/** The clients' own process: as many at once as are wanted, of etcd over gRPC or of an API over HTTP. */
 import { randomUUID } from "node:crypto";
 import { answerQuestions } from "./asked-process.ts";
 import { type Load, runClosedLoop, type Seen } from "./closed-loop.ts";
@@ -14,7 +14,19 @@ export type LoadTarget =
       readonly caPem: string;
       /** The member whose tags are written. */
       readonly memberName: string;
-    };
+    }
+  | HttpTarget;
+
+/** Any API: one path to read, and a change that is made over and over again, each time with the next of the bodies. */
+export interface HttpTarget {
+  readonly kind: "http";
+  readonly origin: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Null: it does not speak TLS. */
+  readonly caPem: string | null;
+  readonly read: string;
+  readonly write: { readonly method: string; readonly path: string; readonly bodies: readonly string[] };
+}
 
 export type LoadRequest =
   | { readonly type: "target"; readonly target: LoadTarget }
@@ -30,6 +42,7 @@ interface Target {
 
 const FILL_CLIENTS = 256;
 const PRIORITIES = 100;
+const CONFLICT = 409;
 
 let target: Target | null = null;
 
@@ -37,7 +50,7 @@ answerQuestions<LoadRequest>(async (request) => {
   switch (request.type) {
     case "target":
       target?.close();
-      target = request.target.kind === "etcd" ? etcdTarget(request.target) : apiTarget(request.target);
+      target = newTarget(request.target);
       return null;
     case "load":
       return load(chosen(), request);
@@ -45,6 +58,17 @@ answerQuestions<LoadRequest>(async (request) => {
       return fill(chosen(), request.count);
   }
 });
+
+function newTarget(wanted: LoadTarget): Target {
+  switch (wanted.kind) {
+    case "etcd":
+      return etcdTarget(wanted);
+    case "api":
+      return apiTarget(wanted);
+    case "http":
+      return httpTarget(wanted);
+  }
+}
 
 function chosen(): Target {
   if (target === null) throw new Error("nobody said whom to talk to");
@@ -79,25 +103,49 @@ function etcdTarget({ port, payloadBytes }: LoadTarget & { kind: "etcd" }): Targ
 
 /** Writes change one tag of one member: the smallest change there is that is agreed, stored and shown. */
 function apiTarget({ origin, token, caPem, memberName }: LoadTarget & { kind: "api" }): Target {
+  return httpTarget({
+    kind: "http",
+    origin,
+    headers: { authorization: `Bearer ${token}` },
+    caPem,
+    read: "/v1/cluster?consistency=linearizable",
+    write: {
+      method: "PATCH",
+      path: `/v1/members/${memberName}`,
+      bodies: Array.from({ length: PRIORITIES }, (_, failoverPriority) =>
+        JSON.stringify({ failoverPriority }),
+      ),
+    },
+  });
+}
+
+function httpTarget({ origin, headers, caPem, read, write }: HttpTarget): Target {
   let writes = 0;
-  const send = async (method: string, path: string, headers: object, body: string | null): Promise<void> => {
+  const send = async (method: string, path: string, more: object, body: string | null): Promise<number> => {
     const response = await fetch(`${origin}${path}`, {
       method,
-      headers: { authorization: `Bearer ${token}`, ...headers },
+      headers: { ...headers, ...more },
       body,
-      tls: { ca: caPem },
+      ...(caPem === null ? {} : { tls: { ca: caPem } }),
     });
     const text = await response.text();
-    if (!response.ok) throw new Error(`${method} ${path} was answered with ${response.status}: ${text}`);
+    if (!response.ok && response.status !== CONFLICT)
+      throw new Error(`${method} ${path} was answered with ${response.status}: ${text}`);
+    return response.status;
   };
   return {
-    write: () => {
+    write: async () => {
       writes += 1;
-      const headers = { "content-type": "application/json", "idempotency-key": randomUUID() };
-      const change = { failoverPriority: writes % PRIORITIES };
-      return send("PATCH", `/v1/members/${memberName}`, headers, JSON.stringify(change));
+      const body = write.bodies[writes % write.bodies.length] ?? "";
+      const key = { "content-type": "application/json", "idempotency-key": randomUUID() };
+      // Who comes in another's way asks again: until then nothing was changed.
+      while ((await send(write.method, write.path, key, body)) === CONFLICT)
+        key["idempotency-key"] = randomUUID();
     },
-    read: () => send("GET", "/v1/cluster?consistency=linearizable", {}, null),
+    read: async () => {
+      if ((await send("GET", read, {}, null)) === CONFLICT)
+        throw new Error(`GET ${read} is in somebody's way`);
+    },
     close: () => undefined,
   };
 }

@@ -1,6 +1,6 @@
 /** What this repository builds: three members of the compiled binary. */
 
-import { copyFileSync, existsSync, mkdirSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ClusterDocument, OperationDocument } from "../../../../src/api/documents.ts";
 import { DEFAULT_FAILOVER } from "../../../../src/cluster/spec.ts";
@@ -31,6 +31,7 @@ export class GuacamoleServers implements Rival {
   readonly servers: readonly RivalServer[];
   readonly #cluster: LocalCluster;
   readonly #logsDirectory: string | null;
+  #token = "";
 
   constructor({ mode, binDirectory, binary, clock, integer, logsDirectory }: GuacamoleOptions) {
     this.mode = mode;
@@ -61,12 +62,27 @@ export class GuacamoleServers implements Rival {
   async bringUp(): Promise<void> {
     const { members } = this.#cluster;
     await Promise.all(members.map((member) => this.#cluster.start(member)));
-    await this.#cluster.form("bench");
+    this.#token = await this.#cluster.form("bench");
     await this.#cluster.initialize();
     if (this.mode === "async") {
       await members[0]?.api.patch<ClusterDocument>("/v1/topology", { durability: { mode: "async" } });
     }
     await this.#cluster.until("every member streams", WHOLE_MS_MAX, () => this.isSettled());
+  }
+
+  /** What a client of a member's API needs: where it listens, a token for everything, and whose certificates to believe. */
+  access(name: string): { readonly origin: string; readonly token: string; readonly caPem: string } {
+    const { host, apiPort, directory } = this.#cluster.member(name);
+    const caPem = readFileSync(join(directory, "member", "tls", "ca.crt"), "utf8");
+    return { origin: `https://${host.address}:${apiPort}`, token: this.#token, caPem };
+  }
+
+  /** Who is primary and who leads, by name. */
+  async leaders(): Promise<{ readonly primary: string; readonly leader: string }> {
+    const seen = await this.#cluster.anyCluster();
+    if (seen?.reign == null || seen.raft.leader === null)
+      throw new Error("the cluster has no primary, or no leader");
+    return { primary: seen.reign.primary, leader: seen.raft.leader };
   }
 
   agents(index: number): readonly number[] {

@@ -93,6 +93,13 @@ export class PatroniServers implements Rival {
     return pid === undefined ? [] : [pid];
   }
 
+  /** Where the API of the one that leads listens, without a slash at its end. */
+  async leaderOrigin(): Promise<string> {
+    const leader = (await this.#cluster())?.members.find(({ role }) => role === "leader");
+    if (leader === undefined) throw new Error("Patroni names no leader");
+    return this.#url(leader.name, "");
+  }
+
   async switchover(): Promise<void> {
     const leader = (await this.#cluster())?.members.find(({ role }) => role === "leader");
     if (leader === undefined) throw new Error("Patroni names no leader");
