@@ -67,7 +67,7 @@ export function accessRoutes(ports: ApiPorts) {
         const access = wishedAccess(state, body);
         const change: Change = { kind: "change-spec", generation, spec: { ...state.spec, access } };
         requireUnderstood(state, change);
-        const tried = await tryEverywhere(ports, sight, access);
+        const tried = await proveRules(ports, sight, access);
         if (query.dryRun === "true") {
           set.headers["etag"] = etagOf(state);
           const wished = { ...sight, state: { ...state, spec: change.spec } };
@@ -231,7 +231,7 @@ function invalid(errors: readonly FieldError[]): ApiProblem {
  *
  * @throws {ApiProblem} 422 where one does not take them, 503 where none could be asked.
  */
-async function tryEverywhere(
+export async function proveRules(
   ports: ApiPorts,
   sight: Sight,
   access: AccessSpec,

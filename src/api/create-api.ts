@@ -23,6 +23,7 @@ import { roleRoutes } from "./role-routes.ts";
 import { describeRoute, NEED_KEY, rememberCaller, TAKES_TEXT_KEY } from "./route-context.ts";
 import { RouteTable } from "./route-table.ts";
 import { setupRoutes } from "./setup-routes.ts";
+import { specRoutes } from "./spec-routes.ts";
 import { suggestRoutes } from "./suggest-routes.ts";
 import { swaggerRoutes } from "./swagger-routes.ts";
 import { switchoverRoutes } from "./switchover-routes.ts";
@@ -79,7 +80,8 @@ export function createApi(ports: ApiPorts): Api {
       headers,
       body,
     });
-    rememberCaller(checked, { ...caller, asked: { address: attempt.address, request: attempt.request } });
+    const asked = { address: attempt.address, request: attempt.request, ...reasonIn(request) };
+    rememberCaller(checked, { ...caller, asked });
     return app.handle(checked);
   }
 
@@ -135,6 +137,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
     .use(restartRoutes(ports))
     .use(suggestRoutes(ports))
     .use(policyRoutes(ports))
+    .use(specRoutes(ports))
     .use(parameterRoutes(ports))
     .use(accessRoutes(ports))
     .use(breakGlassRoutes(ports))
@@ -198,4 +201,22 @@ function toProblem(ports: ApiPorts, error: unknown): ApiProblem {
     code: "internal-error",
     detail: "An error of guacamole itself. Its log has the details.",
   });
+}
+
+const REASON_LENGTH_MAX = 200;
+
+/** Why somebody wants a change: the header `X-Reason`, percent-encoded where it is not ASCII. It stands in the history and in the audit. */
+function reasonIn(request: Request): { readonly reason?: string } {
+  const said = request.headers.get("x-reason")?.trim() ?? "";
+  if (said === "") return {};
+  return { reason: decoded(said).slice(0, REASON_LENGTH_MAX) };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    // It is not encoded: somebody typed it.
+    return text;
+  }
 }

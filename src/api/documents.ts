@@ -548,7 +548,15 @@ export const SpecSchema = t.Object(
       timing: TimingSchema,
       consensus: t.Object({ votersMax: t.Number({ description: "At most so many members vote" }) }),
       postgres: t.Object({ parameters: ParameterLayersSchema }),
+      access: t.Unknown({
+        description: "Rules for connections; null: guacamole's defaults. Secrets are masked",
+      }),
+      declared: t.Unknown({ description: "Roles and databases; null: none are. Secrets are masked" }),
+      breakGlass: t.Unknown({ description: "What is asked of break-glass access" }),
     }),
+    checksum: orNull(
+      t.String({ description: "Of the newest version (`/v1/spec/history`); null: none is kept" }),
+    ),
   },
   { title: "Spec" },
 );

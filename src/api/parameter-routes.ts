@@ -72,31 +72,13 @@ export function parameterRoutes(ports: ApiPorts) {
         const { state } = sight;
         const generation = requireMatch(state, headers["if-match"] ?? null);
         const change = parseChange(state, body);
-        refuseUnlessAllowed(caller, change);
-        refuseIssues(checkNames(change));
-        if (state.reign === null) throw notInitialized();
         const present = state.spec.postgres?.parameters ?? {};
-        const ids = state.members.map(({ id }) => id);
-        const after = changedLayers(present, change, ids);
         const names = namesOf(change);
-        const answers = await askAll(ports, sight, [...names, "shared_preload_libraries"]);
-        const servers = serversThatAnswered(state, answers);
-        const isSet = wantsSomething(change);
-        if (isSet) requireServers(state, change, servers, answers);
-        refuseIssues(checkAgainstServers(change, after, servers));
-        const untried = isSet ? await tryEverywhere(ports, state, after, servers) : [];
+        const { after, notices } = await proveParameters(ports, sight, caller, change);
         if (JSON.stringify(after) !== JSON.stringify(present)) {
           const postgres = { ...state.spec.postgres, parameters: after };
           await submit(ports, wish, { kind: "change-spec", generation, spec: { ...state.spec, postgres } });
         }
-        const notices = [
-          ...noticesOf(change, servers),
-          ...unaskedNotices(state, answers),
-          ...untried.map(
-            ({ member, why }) =>
-              `${member}: whether its PostgreSQL would start with this could not be tried (${why}).`,
-          ),
-        ];
         const seen = look(ports).state;
         set.headers["etag"] = etagOf(seen);
         return describeParameters({
@@ -118,6 +100,40 @@ export function parameterRoutes(ports: ApiPorts) {
         ),
       },
     );
+}
+
+/**
+ * Whether the servers would take a change of parameters: they are asked, and try it aside. Nothing is changed.
+ *
+ * @throws {ApiProblem} 403, 409, 422 or 503, saying why not.
+ */
+export async function proveParameters(
+  ports: ApiPorts,
+  sight: Sight,
+  caller: Caller,
+  change: ParameterLayersChange,
+): Promise<{ readonly after: ParameterLayers; readonly notices: readonly string[] }> {
+  const { state } = sight;
+  refuseUnlessAllowed(caller, change);
+  refuseIssues(checkNames(change));
+  if (state.reign === null) throw notInitialized();
+  const ids = state.members.map(({ id }) => id);
+  const after = changedLayers(state.spec.postgres?.parameters ?? {}, change, ids);
+  const answers = await askAll(ports, sight, [...namesOf(change), "shared_preload_libraries"]);
+  const servers = serversThatAnswered(state, answers);
+  const isSet = wantsSomething(change);
+  if (isSet) requireServers(state, change, servers, answers);
+  refuseIssues(checkAgainstServers(change, after, servers));
+  const untried = isSet ? await tryEverywhere(ports, state, after, servers) : [];
+  const notices = [
+    ...noticesOf(change, servers),
+    ...unaskedNotices(state, answers),
+    ...untried.map(
+      ({ member, why }) =>
+        `${member}: whether its PostgreSQL would start with this could not be tried (${why}).`,
+    ),
+  ];
+  return { after, notices };
 }
 
 /** Names in lower case. @throws {ApiProblem} 422 */

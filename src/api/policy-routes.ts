@@ -1,5 +1,6 @@
 import { Elysia, t } from "elysia";
 import { type BreakGlassPolicy, breakGlassPolicyOf } from "../cluster/break-glass.ts";
+import { withoutSecrets } from "../cluster/secrets.ts";
 import {
   type ClusterSpec,
   type Durability,
@@ -90,7 +91,11 @@ export function policyRoutes(ports: ApiPorts) {
             timing: effectiveTiming(state),
             consensus: { votersMax: votersMaxOf(spec) },
             postgres: { parameters: describeLayers(state, spec.postgres?.parameters ?? {}) },
+            access: withoutSecrets(spec.access),
+            declared: withoutSecrets(spec.declared),
+            breakGlass: { ...breakGlassPolicyOf(spec) },
           },
+          checksum: state.specHistory?.at(-1)?.checksum ?? null,
         };
       },
       {

@@ -78,11 +78,18 @@ export async function submit(ports: ApiPorts, wish: Wish, change: Change): Promi
     id: wish.commandId,
     atMs: ports.clock.wallMs(),
     by: wish.caller.by,
-    change,
+    change: lean(consensus.state, change),
     ...askedFor(consensus.state, wish.caller.asked),
   };
   requireUnderstood(consensus.state, change);
   await propose(consensus, command);
+}
+
+/** Thousands of declared roles are not sent along with a change that is none of theirs. */
+function lean({ spec: present }: ClusterState, change: Change): Change {
+  if (change.kind !== "change-spec" || present.declared === undefined) return change;
+  const { declared, ...spec } = change.spec;
+  return declared === present.declared ? { ...change, spec, keepsDeclared: true } : change;
 }
 
 /** How a command was asked for, once every member tells it in the audit trail. */

@@ -11,6 +11,8 @@ export interface WriteOptions {
   readonly idempotencyKey?: string;
   /** The ETag of the version that is meant to be changed. */
   readonly ifMatch?: string;
+  /** Why, for the history and the audit trail. Absent: as the connection says. */
+  readonly reason?: string;
   readonly deadlineMs?: number;
 }
 
@@ -49,6 +51,7 @@ export class ApiClient {
   }
 
   async #write<T>(method: string, path: string, body: unknown, options: WriteOptions): Promise<T> {
+    const { reason = this.#connection.reason } = options;
     const { idempotencyKey, ifMatch, deadlineMs = WRITE_DEADLINE_MS } = options;
     const response = await this.#send(method, path, {
       deadlineMs,
@@ -57,6 +60,7 @@ export class ApiClient {
         "content-type": "application/json",
         ...(idempotencyKey === undefined ? {} : { "idempotency-key": idempotencyKey }),
         ...(ifMatch === undefined ? {} : { "if-match": ifMatch }),
+        ...(reason === undefined ? {} : { "x-reason": encodeURIComponent(reason) }),
       },
       isRepeatable: idempotencyKey !== undefined,
     });

@@ -12,6 +12,8 @@ export interface Connection {
   /** Tried in turn. Never empty. */
   readonly targets: readonly Target[];
   readonly token: string | null;
+  /** Why something is changed (GUACAMOLE_REASON). Absent: nobody says. */
+  readonly reason?: string;
 }
 
 export interface ConnectionOptions {
@@ -32,6 +34,8 @@ const USUAL_SOCKETS = ["/run/guacamole/api.sock", "/var/lib/guacamole/api.sock"]
 export async function resolveConnection(ports: CliPorts, options: ConnectionOptions): Promise<Connection> {
   const { env } = ports;
   const token = options.token ?? env["GUACAMOLE_TOKEN"] ?? null;
+  const said = env["GUACAMOLE_REASON"]?.trim() ?? "";
+  const asked = { token, ...(said === "" ? {} : { reason: said }) };
   const isSocketMeant = options.socket !== undefined || options.config !== undefined;
   const fromEnv = isSocketMeant
     ? []
@@ -41,11 +45,11 @@ export async function resolveConnection(ports: CliPorts, options: ConnectionOpti
     const caPath = options.ca ?? env["GUACAMOLE_CA"];
     const caPem = caPath === undefined ? null : await readCa(caPath);
     return {
-      token,
+      ...asked,
       targets: endpoints.map((each) => ({ kind: "https", origin: parseEndpoint(each.trim()), caPem })),
     };
   }
-  return { token, targets: [{ kind: "unix", path: await findSocket(ports, options) }] };
+  return { ...asked, targets: [{ kind: "unix", path: await findSocket(ports, options) }] };
 }
 
 async function findSocket(ports: CliPorts, options: ConnectionOptions): Promise<string> {

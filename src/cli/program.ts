@@ -17,6 +17,7 @@ import { restartCommand } from "./restart-commands.ts";
 import { roleCommand } from "./role-commands.ts";
 import { runCommandLine, settle } from "./run-command-line.ts";
 import { formCommand, joinCommand } from "./setup-commands.ts";
+import { specCommand } from "./spec-commands.ts";
 import { backupStateCommand, consensusCommand } from "./state-commands.ts";
 import { hooksCommand, switchoverCommand } from "./switchover-commands.ts";
 import { tokenCommand } from "./token-commands.ts";
@@ -70,6 +71,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(historyCommand(ports))
     .addCommand(topologyCommand(ports))
     .addCommand(configCommand(ports))
+    .addCommand(specCommand(ports))
     .addCommand(hbaCommand(ports))
     .addCommand(breakGlassCommand(ports, finish))
     .addCommand(roleCommand(ports))

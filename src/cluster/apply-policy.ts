@@ -6,6 +6,7 @@ import type { Command } from "./command.ts";
 import { beginFailover } from "./failover-history.ts";
 import { isUnderstoodByAll } from "./feature-level.ts";
 import type { ClusterSpec } from "./spec.ts";
+import { changesBetween } from "./spec-history.ts";
 import {
   type AcceptedLoss,
   type ClusterState,
@@ -23,13 +24,26 @@ export function changeSpec(state: ClusterState, command: Command, change: Change
   if (!isUnderstoodByAll(state, change)) return refuse(state, "feature-level-low");
   if (change.generation !== state.generation) return refuse(state, "stale-generation");
   const generation = (state.generation + 1) as Generation;
+  const { declared } = state.spec;
+  const spec =
+    change.keepsDeclared === true && declared !== undefined ? { ...change.spec, declared } : change.spec;
   return accept(
-    { ...state, generation, spec: change.spec, reign: reignUnder(state, change.spec) },
+    { ...state, generation, spec, reign: reignUnder(state, spec) },
     event(command, "spec.changed", `the settings were changed by ${command.by} (generation ${generation})`, {
       generation,
-      durability: change.spec.durability.mode,
+      durability: spec.durability.mode,
+      ...(featureLevelOf(state) < 4 ? {} : { changed: changedKeys(state.spec, spec) }),
     }),
   );
+}
+
+const KEYS_TOLD = 20;
+
+/** Which values are others than before, by their paths. */
+function changedKeys(before: ClusterSpec, after: ClusterSpec): string {
+  const paths = changesBetween(before, after).map(({ path }) => path.join("."));
+  const more = paths.length > KEYS_TOLD ? ` and ${paths.length - KEYS_TOLD} more` : "";
+  return `${paths.slice(0, KEYS_TOLD).join(", ")}${more}`;
 }
 
 /** A lease that was given before the change lasts as long as it was to last: whoever counts on its end must wait for that. */

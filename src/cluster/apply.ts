@@ -32,6 +32,7 @@ import { beginFailover, recordOf, tellAppointment, tellPhase } from "./failover-
 import { FEATURE_LEVEL, isUnderstoodByAll } from "./feature-level.ts";
 import { beginOperation, closeOperation, isRunning, logOperation } from "./operations.ts";
 import { followingEpoch, recoverGroup } from "./recover-group.ts";
+import { versioned } from "./spec-history.ts";
 import {
   type ClusterState,
   type Cohort,
@@ -47,7 +48,7 @@ export type { Applied } from "./applied.ts";
 
 /** Applies one command. A refusal returns `state` itself. What somebody asked for leaves an entry in the audit trail. */
 export function apply(state: ClusterState | null, command: Command): Applied {
-  return audited(state, command, applyUnaudited(state, command));
+  return audited(state, command, versioned(state, command, applyUnaudited(state, command)));
 }
 
 function applyUnaudited(state: ClusterState | null, command: Command): Applied {

@@ -6,23 +6,20 @@
  */
 import type { Applied } from "./applied.ts";
 import type { AuditedValue, Command } from "./command.ts";
+import { isSecret, MASK, textWithoutSecrets } from "./secrets.ts";
 import { type ClusterState, featureLevelOf } from "./state.ts";
 
 const VALUES_MAX = 20;
 const TEXT_MAX = 300;
+const MASKED = JSON.stringify(MASK);
 /** What follows from the change, and is told by the events and the operations. */
 const CONSEQUENCES: ReadonlySet<string> = new Set([
   "operations",
+  "specHistory",
   "failovers",
   "failoverCount",
   "switchoverCount",
 ]);
-const SECRET = /secret|passw(?!ord_encryption)|passphrase|verifier|privatekey|hash$/i;
-/** In settings that are strings of their own: connection strings and URLs. */
-const PASSWORD_SAID = /(passw(?:or)?d\s*=\s*)(?:'[^']*'|\S+)/gi;
-const PASSWORD_IN_URL = /(:\/\/[^\s:/@]+:)[^\s@]+@/g;
-const MASK = '"***"';
-
 /** Adds the entry for a change that somebody asked the API for. What was refused changed nothing: it leaves none. */
 export function audited(before: ClusterState | null, command: Command, applied: Applied): Applied {
   const { asked, by, atMs, change } = command;
@@ -41,6 +38,7 @@ export function audited(before: ClusterState | null, command: Command, applied: 
       byName,
       address: asked.address,
       request: asked.request,
+      ...(asked.reason === undefined ? {} : { reason: asked.reason }),
       values: values.slice(0, VALUES_MAX),
       untold: Math.max(0, values.length - VALUES_MAX),
     },
@@ -59,9 +57,9 @@ function compare(before: ClusterState, after: ClusterState): readonly AuditedVal
 function difference(path: string, name: string, before: unknown, after: unknown): readonly AuditedValue[] {
   if (before === after) return [];
   // Of two records the parts are compared: thousands of them need not be written out for one that changed.
-  const isCompared = isRecord(before) && isRecord(after) && !SECRET.test(name);
+  const isCompared = isRecord(before) && isRecord(after) && !isSecret(name);
   if (!isCompared && JSON.stringify(before) === JSON.stringify(after)) return [];
-  if (SECRET.test(name)) return [{ path, before: maskOf(before), after: maskOf(after) }];
+  if (isSecret(name)) return [{ path, before: maskOf(before), after: maskOf(after) }];
   const lists = listsOf(before, after);
   const parts = lists === null ? partsOf(before, after) : namedParts(...lists);
   if (parts === null && lists !== null) return listDifference(path, ...lists);
@@ -125,16 +123,12 @@ function namedBy(key: string, list: readonly unknown[]): Parts | null {
 }
 
 function maskOf(value: unknown): string | null {
-  return value === undefined || value === null ? null : MASK;
+  return value === undefined || value === null ? null : MASKED;
 }
 
 function textOf(value: unknown): string | null {
   if (value === undefined) return null;
-  const text = JSON.stringify(value, (key, each: unknown) => {
-    if (SECRET.test(key) && each !== null) return "***";
-    if (typeof each !== "string") return each;
-    return each.replace(PASSWORD_SAID, "$1***").replace(PASSWORD_IN_URL, "$1***@");
-  });
+  const text = textWithoutSecrets(value);
   return text.length <= TEXT_MAX ? text : `${text.slice(0, TEXT_MAX)}…`;
 }
 

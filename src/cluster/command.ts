@@ -40,6 +40,8 @@ export interface Asked {
   readonly address: string | null;
   /** Method and path, without the query: `POST /v1/pause`. */
   readonly request: string;
+  /** Why, in their own words. Absent: nobody said. */
+  readonly reason?: string;
 }
 
 export type Change =
@@ -147,7 +149,13 @@ export type Change =
       readonly sinceFenceMs: number | null;
     }
   /** Changes what operators want; refused unless it was made for the present generation. */
-  | { readonly kind: "change-spec"; readonly generation: Generation; readonly spec: ClusterSpec }
+  | {
+      readonly kind: "change-spec";
+      readonly generation: Generation;
+      readonly spec: ClusterSpec;
+      /** From feature level 4 on: what is declared stays as it is, and is not sent along; `spec` does not say it. */
+      readonly keepsDeclared?: true;
+    }
   /**
    * Changes single declarations: of thousands, only those that are named stand in the log. Refused unless it was made for the
    * present generation.

@@ -88,6 +88,36 @@ export function changedLayers(
   return Object.fromEntries(Object.entries(whole).filter(([, layer]) => Object.keys(layer).length > 0));
 }
 
+/** What has to change for the layers `from` to become `to`. */
+export function layersChange(from: ParameterLayers, to: ParameterLayers): ParameterLayersChange {
+  const ids = [
+    ...new Set([...Object.keys(from.members ?? {}), ...Object.keys(to.members ?? {})]),
+  ] as MemberId[];
+  const members = ids.flatMap((id) => {
+    const changes = parametersChange(from.members?.[id], to.members?.[id]);
+    return Object.keys(changes).length === 0 ? [] : [[id, changes] as const];
+  });
+  const whole = {
+    cluster: parametersChange(from.cluster, to.cluster),
+    primary: parametersChange(from.primary, to.primary),
+    standby: parametersChange(from.standby, to.standby),
+    members: Object.fromEntries(members),
+  };
+  return Object.fromEntries(Object.entries(whole).filter(([, layer]) => Object.keys(layer).length > 0));
+}
+
+/** Whether both want the same. */
+export function isSameParameters(a: ParameterLayers, b: ParameterLayers): boolean {
+  return Object.keys(layersChange(a, b)).length === 0;
+}
+
+function parametersChange(from: Parameters = {}, to: Parameters = {}): ParameterChanges {
+  const names = [...new Set([...Object.keys(from), ...Object.keys(to)])].sort();
+  return Object.fromEntries(
+    names.filter((name) => from[name] !== to[name]).map((name) => [name, to[name] ?? null] as const),
+  );
+}
+
 function changed(present: Parameters | undefined, change: ParameterChanges | undefined): Parameters {
   const merged: ParameterChanges = { ...present, ...change };
   const kept = Object.entries(merged).flatMap(([name, value]) =>

@@ -6,6 +6,7 @@ import type { Member } from "./member.ts";
 import type { Ancestor, TimelineEpoch } from "./observation.ts";
 import type { PlannedRestart } from "./restart.ts";
 import type { ClusterSpec } from "./spec.ts";
+import type { SpecVersion } from "./spec-history.ts";
 
 /**
  * What is agreed. Equal on all members at equal log index; changed by `apply()` and by nothing else. Plain JSON: it is
@@ -16,6 +17,8 @@ export interface ClusterState {
   readonly name: string;
   readonly generation: Generation;
   readonly spec: ClusterSpec;
+  /** The latest versions of the spec, oldest first, bounded. Absent: it was not changed since feature level 4. */
+  readonly specHistory?: readonly SpecVersion[];
   readonly authority: CertificateAuthority;
   /** What may stand in the log: as much as every member understands. Absent: 1, as of release 0.1.0. */
   readonly featureLevel?: number;
