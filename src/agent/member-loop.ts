@@ -11,6 +11,7 @@ import type { BreakGlassStatus } from "../cluster/break-glass.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import { FEATURE_LEVEL } from "../cluster/feature-level.ts";
 import type {
+  CertificatesStatus,
   DeclaredStatus,
   MemberStatus,
   Observation,
@@ -49,6 +50,8 @@ export interface MemberLoopOptions {
   readonly hooks: HooksPort | null;
   /** Who is let in here for a while. Absent, or null: nobody. */
   readonly breakGlass?: () => BreakGlassStatus | null;
+  /** Absent: this member has none. */
+  readonly certificates?: () => CertificatesStatus | null;
   /** How many of what is declared of roles and databases are not so. Absent: nobody here looks. */
   readonly declared?: () => DeclaredStatus | null;
   readonly clock: Clock;
@@ -306,6 +309,7 @@ export class MemberLoop {
     const breakGlass = this.#options.breakGlass?.() ?? null;
     const access = accessStatus(consensus.state, look);
     const declared = this.#options.declared?.() ?? null;
+    const certificates = this.#options.certificates?.() ?? null;
     const detail = this.#failure ?? plan.detail ?? access?.problem ?? null;
     this.#sequence += 1;
     this.#status = {
@@ -329,6 +333,7 @@ export class MemberLoop {
       ...(access === null ? {} : { access }),
       ...(breakGlass === null ? {} : { breakGlass }),
       ...(declared === null ? {} : { declared }),
+      ...(certificates === null ? {} : { certificates }),
       ...(look.postgresMajor == null ? {} : { postgresMajor: look.postgresMajor }),
       ...(this.#checks === null
         ? {}

@@ -53,6 +53,12 @@ export function secretMatches(secret: string, secretHash: string): boolean {
   return given.length === kept.length && timingSafeEqual(given, kept);
 }
 
+/**
+ * Whoever asks an API for this server name (SNI) is shown a certificate of the cluster's own authority, also where the API has
+ * one of its owner's: a joiner knows nothing but that authority. No resolver ever answers for it (RFC 6761, RFC 9476).
+ */
+export const CLUSTER_SERVER_NAME = "member.guacamole.internal";
+
 /** SHA-256 of a certificate's DER form, hexadecimal, as `openssl x509 -fingerprint -sha256` shows it without colons. */
 export function certificateFingerprint(pem: string): string {
   const base64 = pem.replace(/-----[A-Z ]+-----/g, "").replace(/\s+/g, "");

@@ -93,7 +93,12 @@ export function describeCluster(
 
 /** What the primary says of itself that its owner may not have meant, and what must not be forgotten. */
 function describeWarnings(sight: Sight): ClusterDocument["warnings"] {
-  return [...describeUnguarded(sight), ...describeDeclared(sight), ...describeBreakGlass(sight.state)];
+  return [
+    ...describeUnguarded(sight),
+    ...describeDeclared(sight),
+    ...describeBreakGlass(sight.state),
+    ...describeCertificateProblems(sight),
+  ];
 }
 
 function describeBreakGlass({ breakGlass = [], tokens }: ClusterState): ClusterDocument["warnings"] {
@@ -225,8 +230,30 @@ export function describeMember(sight: Sight, member: Member): MemberDocument {
     hooks: describeHooks(status),
     work: status?.work ?? null,
     pendingRestart: [...(status?.pendingRestart ?? [])],
+    certificates: describeCertificates(status),
     version: status?.version ?? null,
   };
+}
+
+function describeCertificates(status: MemberStatus | null): MemberDocument["certificates"] {
+  const certificates = status?.certificates;
+  if (certificates === undefined) return null;
+  return {
+    memberEndsAt: toInstant(certificates.memberEndsAtMs),
+    apiEndsAt: toInstant(certificates.apiEndsAtMs),
+    authorityEndsAt: toInstant(certificates.authorityEndsAtMs),
+    problems: [...certificates.problems],
+  };
+}
+
+function describeCertificateProblems(sight: Sight): ClusterDocument["warnings"] {
+  return sight.state.members.flatMap(({ id, name }) =>
+    (statusOf(sight, id)?.certificates?.problems ?? []).map((problem) => ({
+      code: "certificate",
+      text: `${name}: ${problem}`,
+      hint: `'guacamole member list' says when certificates end; the log of ${name} says what was tried.`,
+    })),
+  );
 }
 
 function describeHooks(status: MemberStatus | null): MemberDocument["hooks"] {

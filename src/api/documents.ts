@@ -116,6 +116,19 @@ export const MemberSchema = t.Object(
     pendingRestart: t.Array(t.String(), {
       description: "Parameters of which another value waits for PostgreSQL to be started again",
     }),
+    certificates: orNull(
+      t.Object(
+        {
+          memberEndsAt: t.String({
+            description: "Of what it shows to other members and PostgreSQL to clients",
+          }),
+          apiEndsAt: t.String({ description: "Of what its API shows" }),
+          authorityEndsAt: t.String(),
+          problems: t.Array(t.String(), { description: "What people have to look after" }),
+        },
+        { description: "When its certificates end; null: it does not say so" },
+      ),
+    ),
     version: orNull(t.String()),
   },
   { title: "Member" },
@@ -196,6 +209,7 @@ const WarningSchema = t.Object(
     code: t.Union([
       t.Literal("commits-unguarded"),
       t.Literal("declared-otherwise"),
+      t.Literal("certificate"),
       t.Literal("break-glass-open"),
       t.Literal("break-glass-waiting"),
     ]),

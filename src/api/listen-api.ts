@@ -2,11 +2,14 @@ import { chmod, mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { err, ok, type Result } from "../base/result.ts";
 import type { Api } from "./create-api.ts";
+import { CLUSTER_SERVER_NAME } from "./credential.ts";
 import { BODY_BYTES_MAX } from "./request-body.ts";
 
 export interface TlsMaterial {
   readonly cert: string;
   readonly key: string;
+  /** Shown instead to who asks for `CLUSTER_SERVER_NAME`: where `cert` is not of the cluster's authority. */
+  readonly ofCluster?: { readonly cert: string; readonly key: string };
 }
 
 export interface ListenOptions {
@@ -18,7 +21,10 @@ export interface ListenOptions {
 export interface ApiListener {
   /** The port that was bound, also where 0 was asked for; null without TCP. */
   readonly port: number | null;
-  /** Takes another certificate on the same port. Connections that stand keep the old one until they end. */
+  /**
+   * Takes another certificate on the same port. Connections that stand keep the old one until they end. One that cannot be
+   * used leaves the one before.
+   */
   renewTls(tls: TlsMaterial): Promise<Result<void, string>>;
   /** Closes both; requests under way are cut off. */
   stop(): Promise<void>;
@@ -40,31 +46,46 @@ export async function listenApi(api: Api, options: ListenOptions): Promise<Resul
   const local = await listenUnix(api, options.unixPath);
   if (!local.ok) return local;
   const { tcp } = options;
-  if (tcp === null) return ok(listener(api, null, local.value, null));
+  if (tcp === null) return ok(listener(api, null, local.value, null, null));
   const server = listenTcp(api, tcp.hostname, tcp.port, tcp.tls);
   if (!server.ok) {
     await local.value.stop();
     return server;
   }
-  return ok(listener(api, server.value, local.value, tcp.hostname));
+  return ok(listener(api, server.value, local.value, tcp.hostname, tcp.tls));
 }
 
-function listener(api: Api, first: Server | null, local: UnixListener, hostname: string | null): ApiListener {
+function listener(
+  api: Api,
+  first: Server | null,
+  local: UnixListener,
+  hostname: string | null,
+  tls: TlsMaterial | null,
+): ApiListener {
   let server = first;
+  let present = tls;
   const port = first?.port ?? null;
   /** Listeners that ended, of which connections may still stand. */
   const retired: Server[] = [];
   return {
     port,
     async renewTls(tls) {
-      if (server === null || hostname === null || port === null) return ok(undefined);
+      if (hostname === null || port === null) return ok(undefined);
       // The runtime's reload() keeps the old certificate; a listener that ended frees its port at once.
       // Not awaited: its promise waits for the last connection, which may be a stream that never ends.
-      retired.push(server);
-      void server.stop(false);
+      if (server !== null) {
+        retired.push(server);
+        void server.stop(false);
+      }
       const next = listenTcp(api, hostname, port, tls);
-      server = next.ok ? next.value : null;
-      return next.ok ? ok(undefined) : next;
+      if (next.ok) {
+        server = next.value;
+        present = tls;
+        return ok(undefined);
+      }
+      const before = present === null ? next : listenTcp(api, hostname, port, present);
+      server = before.ok ? before.value : null;
+      return next;
     },
     async stop() {
       const all = server === null ? retired : [...retired, server];
@@ -81,7 +102,10 @@ function listenTcp(api: Api, hostname: string, port: number, tls: TlsMaterial): 
       Bun.serve({
         hostname,
         port,
-        tls: { cert: tls.cert, key: tls.key },
+        tls: [
+          { cert: tls.cert, key: tls.key },
+          ...(tls.ofCluster === undefined ? [] : [{ ...tls.ofCluster, serverName: CLUSTER_SERVER_NAME }]),
+        ],
         maxRequestBodySize: TRANSPORT_BODY_BYTES_MAX,
         idleTimeout: IDLE_SECONDS,
         fetch: (request, server) => serve(api, request, server, "network"),

@@ -106,6 +106,20 @@ export function renderMetrics(sight: Sight | null, name: string, version: string
     ),
   );
   add(
+    "guacamole_certificate_end_seconds",
+    "gauge",
+    "When a certificate ends, in seconds since 1970.",
+    members.flatMap(({ status, labels }): Sample[] => {
+      const ends = status?.certificates;
+      if (ends === undefined) return [];
+      return [
+        [{ ...labels, certificate: "member" }, Math.floor(ends.memberEndsAtMs / 1000)],
+        [{ ...labels, certificate: "api" }, Math.floor(ends.apiEndsAtMs / 1000)],
+        [{ ...labels, certificate: "authority" }, Math.floor(ends.authorityEndsAtMs / 1000)],
+      ];
+    }),
+  );
+  add(
     "guacamole_member_timeline",
     "gauge",
     "PostgreSQL timeline of the member.",

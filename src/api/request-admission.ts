@@ -1,6 +1,6 @@
 import { err, ok, type Result } from "../base/result.ts";
 import { FEATURE_LEVEL } from "../cluster/feature-level.ts";
-import { certificateFingerprint, type JoinTokenParts } from "./credential.ts";
+import { CLUSTER_SERVER_NAME, certificateFingerprint, type JoinTokenParts } from "./credential.ts";
 import type { AdmissionDocument, AdmitRequestDocument } from "./documents.ts";
 import type { Refusal } from "./ports.ts";
 import type { ProblemDocument } from "./problem.ts";
@@ -56,7 +56,8 @@ export async function requestAdmission(
       method: "POST",
       headers: { "content-type": "application/json", [FEATURE_LEVEL_HEADER]: String(FEATURE_LEVEL) },
       body: JSON.stringify(body),
-      tls: { ca: caPem },
+      // Whoever this authority signed is a member, and any member admits; under which address it is reached proves nothing.
+      tls: { ca: caPem, serverName: CLUSTER_SERVER_NAME, checkServerIdentity: () => undefined },
       redirect: "error",
       // Not the connection that fetched the CA: nothing vouched for that one.
       keepalive: false,
@@ -68,7 +69,7 @@ export async function requestAdmission(
         403,
         "certificate-untrusted",
         `The member at ${address} cannot prove that it belongs to the cluster; the join token was not sent to it.`,
-        `Is ${address} an address that its certificate names? 'guacamole member add' prints the one to use.`,
+        "Check the address: 'guacamole member add' prints the one to use. If it is right, somebody may stand in between.",
       );
     }
     return refuse(

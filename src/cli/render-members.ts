@@ -5,7 +5,7 @@ import { renderTable, withoutControls } from "./render-table.ts";
 /** Members as those who look after the group see them: one row each. */
 export function renderMemberList(members: readonly MemberDocument[]): string {
   return renderTable(
-    ["member", "role", "state", "vote", "caught up", "leader", "version", "api"],
+    ["member", "role", "state", "vote", "caught up", "leader", "version", "certificates until", "api"],
     members.map((member) => [
       member.name,
       member.role,
@@ -14,6 +14,7 @@ export function renderMemberList(members: readonly MemberDocument[]): string {
       renderCaughtUp(member),
       member.isLeader ? "*" : "",
       member.version ?? "-",
+      renderCertificates(member),
       member.apiAddress,
     ]),
   );
@@ -24,6 +25,14 @@ function renderVote({ vote, voting, isLeaving }: MemberDocument): string {
   if (isLeaving) return "leaving";
   const present = vote === "none" ? "-" : vote;
   return voting === "auto" || voting === vote ? present : `${present} (shall be ${voting})`;
+}
+
+/** The day on which the first of them ends. */
+function renderCertificates({ certificates }: MemberDocument): string {
+  if (certificates == null) return "-";
+  const { memberEndsAt, apiEndsAt, authorityEndsAt } = certificates;
+  const [first = "-"] = [memberEndsAt, apiEndsAt, authorityEndsAt].toSorted();
+  return first.slice(0, "2026-01-01".length);
 }
 
 function renderCaughtUp({ isCaughtUp, matchLag }: MemberDocument): string {

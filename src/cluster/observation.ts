@@ -55,6 +55,8 @@ export interface MemberStatus {
   readonly breakGlass?: BreakGlassStatus;
   /** Only of a primary, where roles or databases are declared. */
   readonly declared?: DeclaredStatus;
+  /** When its certificates end, by wall clocks. Absent: a release that does not say it. */
+  readonly certificates?: CertificatesStatus;
   /**
    * The newest cohort that this member knew of before it looked, and that everything under way here was decided on: what
    * the look shows of the rule for commits holds of it. Absent: no reign, or a release that does not say it.
@@ -62,6 +64,16 @@ export interface MemberStatus {
   readonly cohortKnown?: CohortName;
   /** Under which lease PostgreSQL may reign now. Absent or null: none is held. */
   readonly lease?: { readonly epoch: Epoch; readonly remainingMs: number } | null;
+}
+
+/** Milliseconds since 1970. */
+export interface CertificatesStatus {
+  readonly memberEndsAtMs: number;
+  /** Of what its API shows: its owner's own certificate, or the member's. */
+  readonly apiEndsAtMs: number;
+  readonly authorityEndsAtMs: number;
+  /** What people have to look after, one sentence each. */
+  readonly problems: readonly string[];
 }
 
 /** Absent from `MemberStatus` until this very server was asked, which tells that `pendingRestart` is of it too. */

@@ -14,6 +14,8 @@ export interface MemberConfig {
   /** Only people begin or enter a cluster in this version. */
   readonly init: "manual";
   readonly api: Endpoint;
+  /** Shown by the API instead of one of the cluster's authority. Null: there is none. */
+  readonly apiCertificate: CertificateFiles | null;
   readonly peer: Endpoint;
   /** Null on a witness: it has no PostgreSQL. */
   readonly postgres: PostgresConfig | null;
@@ -24,6 +26,13 @@ export interface MemberConfig {
   readonly tags: MemberTags;
   /** Not wrong, but worth a line in the log: environment variables that look like ours and are none. */
   readonly warnings: readonly string[];
+}
+
+/** PEM, at absolute paths. */
+export interface CertificateFiles {
+  /** The certificate first, then those that lead to its authority. */
+  readonly certificateFile: string;
+  readonly keyFile: string;
 }
 
 /** Where a member listens, and what it tells others to connect to. */
@@ -90,6 +99,8 @@ const KEYS: Readonly<Record<string, Kind>> = {
   init: "string",
   "api.listen": "string",
   "api.advertise": "string",
+  "api.certificate-file": "string",
+  "api.key-file": "string",
   "peer.listen": "string",
   "peer.advertise": "string",
   "postgres.bin-dir": "string",
@@ -347,6 +358,7 @@ function build(reader: Reader, facts: HostFacts, warnings: readonly string[]): M
     dataDir,
     init: buildInit(reader),
     api,
+    apiCertificate: buildApiCertificate(reader),
     peer,
     postgres,
     supervisorSocket: reader.path("supervisor.socket", supervisorSocketPath(dataDir, postgres)),
@@ -355,6 +367,15 @@ function build(reader: Reader, facts: HostFacts, warnings: readonly string[]): M
     tags: buildTags(reader),
     warnings,
   };
+}
+
+function buildApiCertificate(reader: Reader): CertificateFiles | null {
+  const [certificateKey, keyKey] = ["api.certificate-file", "api.key-file"] as const;
+  const [hasCertificate, hasKey] = [reader.text(certificateKey) !== null, reader.text(keyKey) !== null];
+  if (!hasCertificate && !hasKey) return null;
+  if (!hasCertificate) reader.fail(certificateKey, `is needed where '${keyKey}' is given`);
+  if (!hasKey) reader.fail(keyKey, `is needed where '${certificateKey}' is given`);
+  return { certificateFile: reader.path(certificateKey, ""), keyFile: reader.path(keyKey, "") };
 }
 
 const HOOK_SECONDS = 10;

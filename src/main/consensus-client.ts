@@ -16,12 +16,12 @@ import type {
 } from "../cluster/consensus.ts";
 import type { MemberStatus, Observation } from "../cluster/observation.ts";
 import type { ClusterState } from "../cluster/state.ts";
+import type { PeerProof } from "../peer/transport.ts";
 import { withParts } from "./state-parts.ts";
 import {
   EXIT_CONSENSUS_BROKEN,
   EXIT_REMOVED,
   type FromWorker,
-  type PeerCredentials,
   type RequestId,
   type ToWorker,
   type WorkerStart,
@@ -31,7 +31,7 @@ export interface ConsensusOptions {
   /** Formed or joined already (`store/identity.ts`). */
   readonly databasePath: string;
   readonly memberId: MemberId;
-  readonly credentials: PeerCredentials;
+  readonly credentials: PeerProof;
   /** host:port on which other members are accepted. */
   readonly listen: string;
   readonly clock: Clock;
@@ -48,6 +48,12 @@ export interface ConsensusOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Consensus of a member that proves to others who it is. */
+export interface MemberConsensus extends Consensus {
+  /** By which certificate from now on. Connections that stand go on. */
+  renew(credentials: PeerProof): void;
+}
+
 /** The worker could not start. The message says what was wrong and what to do. */
 export class ConsensusStartError extends Error {
   override readonly name = "ConsensusStartError";
@@ -59,7 +65,7 @@ export class ConsensusStartError extends Error {
  *
  * @throws {ConsensusStartError} if the database or the port cannot be had.
  */
-export async function startConsensus(options: ConsensusOptions): Promise<Consensus> {
+export async function startConsensus(options: ConsensusOptions): Promise<MemberConsensus> {
   const client = new ConsensusClient(options);
   try {
     await client.start(options);
@@ -77,7 +83,7 @@ const REQUESTS_MAX = 4096;
 /** A worker that does not close in this time is ended. */
 const CLOSE_DEADLINE_MS = 3000;
 
-class ConsensusClient implements Consensus {
+class ConsensusClient implements MemberConsensus {
   readonly #options: ConsensusOptions;
   readonly #worker: Worker;
   readonly #listeners = new Set<() => void>();
@@ -191,6 +197,10 @@ class ConsensusClient implements Consensus {
 
   onCall(handler: (from: MemberId, method: string, payload: unknown) => Promise<unknown>): void {
     this.#handler = handler;
+  }
+
+  renew(credentials: PeerProof): void {
+    this.#post({ type: "renew", credentials });
   }
 
   changeConfig(target: ConfigTarget): void {

@@ -332,6 +332,7 @@ export class ConsensusWorker {
       post: (message) => this.#ports.post(message),
       planTurn: () => this.#planTurn(),
       publish: (status, atMs) => this.#exchange.publish(status, atMs),
+      renew: (credentials) => this.#transport.renew(credentials),
       call: (to, method, payload, deadlineMs) => this.#transport.call(to, method, payload, deadlineMs),
       wantConfig: (target) => this.#wish.want(target),
       transfer: (to) => {

@@ -1,15 +1,7 @@
 /** What a member keeps beside its database: its certificate, its key, and the cluster's authority. */
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { writeDurably } from "../store/durable-file.ts";
 
 export interface MemberTls {
   readonly caPem: string;
@@ -19,12 +11,17 @@ export interface MemberTls {
 
 const FILES = { caPem: "ca.crt", certificatePem: "member.crt", privateKeyPem: "member.key" } as const;
 
-/** Written before the identity is: a member that knows who it is can prove it. */
+/**
+ * Written before the identity is: a member that knows who it is can prove it. What is there already is not written again, so
+ * a certificate that is renewed for the same key is one file that gets another content at once.
+ */
 export function writeMemberTls(dataDirectory: string, tls: MemberTls): void {
   const directory = join(dataDirectory, "tls");
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   for (const [key, name] of Object.entries(FILES)) {
-    writeDurably(join(directory, name), tls[key as keyof MemberTls]);
+    const path = join(directory, name);
+    const text = tls[key as keyof MemberTls];
+    if (!existsSync(path) || readFileSync(path, "utf8") !== text) writeDurably(path, (write) => write(text));
   }
 }
 
@@ -40,16 +37,4 @@ export function readMemberTls(dataDirectory: string): MemberTls {
     certificatePem: read(FILES.certificatePem),
     privateKeyPem: read(FILES.privateKeyPem),
   };
-}
-
-function writeDurably(path: string, text: string): void {
-  const aside = `${path}.new`;
-  const file = openSync(aside, "w", 0o600);
-  try {
-    writeSync(file, text);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(aside, path);
 }

@@ -17,7 +17,7 @@ import { MemberLoop } from "../agent/member-loop.ts";
 import type { LocalPostgres } from "../agent/ports.ts";
 import { createApi } from "../api/create-api.ts";
 import { formatToken, hashSecret, parseJoinToken } from "../api/credential.ts";
-import { type ApiListener, listenApi } from "../api/listen-api.ts";
+import { type ApiListener, listenApi, type TlsMaterial } from "../api/listen-api.ts";
 import type {
   Admission,
   AdmitRequest,
@@ -56,12 +56,19 @@ import { formStore, joinStore, loadIdentity } from "../store/identity.ts";
 import { storePaths } from "../store/marker.ts";
 import { tryLock } from "../supervisor/libc.ts";
 import { defaultSocketPath } from "../supervisor/supervise.ts";
-import { apiSocketPath, formatHostPort, type MemberConfig, type PostgresConfig } from "./config.ts";
-import { startConsensus } from "./consensus-client.ts";
+import { CertificateKeeper } from "./certificate-keeper.ts";
+import {
+  apiSocketPath,
+  type CertificateFiles,
+  formatHostPort,
+  type MemberConfig,
+  type PostgresConfig,
+} from "./config.ts";
+import { type MemberConsensus, startConsensus } from "./consensus-client.ts";
 import { explain, reasonOf } from "./explain.ts";
 import { Hooks } from "./hooks.ts";
 import { beginLife } from "./life.ts";
-import { readMemberTls, writeMemberTls } from "./member-files.ts";
+import { type MemberTls, readMemberTls, writeMemberTls } from "./member-files.ts";
 import {
   type AskablePostgres,
   DECLARED_METHOD,
@@ -89,6 +96,7 @@ import {
   tryHere,
   tryOn,
 } from "./member-questions.ts";
+import { type OwnCertificate, OwnCertificateFiles } from "./own-certificate.ts";
 import { whyNoPeerPort } from "./peer-port.ts";
 import { whyRemoved } from "./removal-note.ts";
 import { SupervisorLink, type SupervisorLinkOptions } from "./supervisor-link.ts";
@@ -121,6 +129,7 @@ export class CannotStart extends Error {
 
 interface ControlPlane {
   readonly memberId: MemberId;
+  readonly certificates: CertificateKeeper;
   readonly consensus: Consensus;
   readonly memberLoop: MemberLoop;
   readonly breakGlass: BreakGlassLoop | null;
@@ -142,6 +151,8 @@ export class MemberProcess {
   #plane: ControlPlane | null = null;
   /** From the moment it is known; the control plane may still be starting. */
   #memberId: MemberId | null = null;
+  /** The owner's certificate for the API; null: there is none. */
+  #own: OwnCertificateFiles | null = null;
   /** How often the group was recovered from one survivor. */
   #recoveryEpoch = 0;
   #isChanging = false;
@@ -157,6 +168,7 @@ export class MemberProcess {
     const { config, log, version } = this.#options;
     this.#lockDataDirectory();
     if (config.postgres !== null) this.#howToSupervise(config.postgres);
+    this.#own = readOwn(config.apiCertificate);
     const removed = whyRemoved(this.#paths.database);
     if (removed !== null) throw new CannotStart(removed, EXIT_REMOVED);
     const identity = loadIdentity(this.#paths.database);
@@ -180,8 +192,10 @@ export class MemberProcess {
   /** PostgreSQL and its supervisor go on. */
   async stop(): Promise<void> {
     this.#startingPlane.abort(new CannotStart("the member is being stopped"));
-    await this.#listener?.stop();
     const plane = this.#plane;
+    // First: it would have the API listen again.
+    await plane?.certificates.stop();
+    await this.#listener?.stop();
     if (plane !== null) {
       await plane.leaderLoop.stop();
       await plane.breakGlass?.stop();
@@ -215,9 +229,10 @@ export class MemberProcess {
 
   async #listen(isMember: boolean): Promise<void> {
     const { config, clock } = this.#options;
+    const own = this.#own?.present ?? null;
     const tls = isMember
-      ? keyed(readMemberTls(config.dataDir))
-      : keyed(await selfSigned(config.name, this.#hosts(), clock.wallMs()));
+      ? apiTls(readMemberTls(config.dataDir), own)
+      : (own ?? keyed(await selfSigned(config.name, this.#hosts(), clock.wallMs())));
     const listened = await listenApi(createApi(this.#apiPorts()), {
       tcp: { hostname: config.api.listen.host, port: config.api.listen.port, tls },
       unixPath: apiSocketPath(config.dataDir),
@@ -476,14 +491,17 @@ export class MemberProcess {
         `this cluster has agreed on feature level ${featureLevelOf(consensus.state)}, and release ${version} understands up to ${FEATURE_LEVEL}: install the release that it ran before`,
       );
     }
-    const renewed = await defined(this.#listener, "the API listens before the control plane starts").renewTls(
-      keyed(tls),
-    );
-    if (!renewed.ok) throw new CannotStart(renewed.error);
     const supervisor =
       config.postgres === null
         ? null
         : this.#supervisorLink(config.postgres, this.#howToSupervise(config.postgres));
+    const certificates = this.#certificates(consensus, memberId, supervisor);
+    // Before anything is said to anybody: after a long absence the certificate may have ended.
+    await certificates.look();
+    const shown = await defined(this.#listener, "the API listens before the control plane starts").renewTls(
+      apiTls(readMemberTls(config.dataDir), this.#own?.present ?? null),
+    );
+    if (!shown.ok) throw new CannotStart(shown.error);
     const probe = config.postgres === null ? null : this.#probe(config.postgres);
     const local =
       config.postgres === null || supervisor === null || probe === null
@@ -511,6 +529,7 @@ export class MemberProcess {
       hooks,
       breakGlass: () => breakGlass?.status ?? null,
       declared: () => catalogLoop?.status ?? null,
+      certificates: () => certificates.status,
       clock,
       log,
     });
@@ -529,6 +548,7 @@ export class MemberProcess {
     const catalogLoop = this.#catalogLoop(consensus, memberId, () => memberLoop.status?.postgres ?? null);
     this.#plane = {
       memberId,
+      certificates,
       consensus,
       memberLoop,
       breakGlass,
@@ -552,10 +572,43 @@ export class MemberProcess {
       await memberLoop.takeLease(parseLeaseGrant(payload));
       return {};
     });
+    certificates.start();
     memberLoop.start();
     breakGlass?.start();
     catalogLoop?.start();
     leaderLoop.start();
+  }
+
+  #certificates(
+    consensus: MemberConsensus,
+    memberId: MemberId,
+    supervisor: SupervisorLink | null,
+  ): CertificateKeeper {
+    const { config, clock, log } = this.#options;
+    const listener = defined(this.#listener, "the API listens before the control plane starts");
+    return new CertificateKeeper({
+      dataDirectory: config.dataDir,
+      subject: { memberId, name: config.name, hosts: this.#hosts() },
+      cluster: () => consensus.state,
+      own: this.#own,
+      takers: [
+        {
+          name: "the peer transport",
+          showsOwn: false,
+          take: async ({ certificatePem, privateKeyPem, caPem }) =>
+            ok(consensus.renew({ certificatePem, privateKeyPem, authorityPem: caPem })),
+        },
+        { name: "the API", showsOwn: true, take: (tls, own) => listener.renewTls(apiTls(tls, own)) },
+        {
+          name: "PostgreSQL",
+          showsOwn: false,
+          take: async () => supervisor?.renewCertificates() ?? ok(undefined),
+        },
+      ],
+      earliness: systemRandom.integer(0, 1000) / 1000,
+      clock,
+      log,
+    });
   }
 
   #catalogLoop(
@@ -613,6 +666,7 @@ export class MemberProcess {
   async #retire(): Promise<void> {
     const { config, log } = this.#options;
     const plane = this.#plane;
+    await plane?.certificates.stop();
     await plane?.leaderLoop.stop();
     await plane?.breakGlass?.stop();
     await plane?.memberLoop.stop();
@@ -637,7 +691,7 @@ export class MemberProcess {
       dataDirectory: postgres.dataDir,
       user: postgres.user,
       start,
-      tls: readMemberTls(config.dataDir),
+      tls: () => readMemberTls(config.dataDir),
       environment,
       clock,
       log,
@@ -773,6 +827,18 @@ function localPostgres(postgres: PostgresConfig, supervisor: SupervisorLink, pro
 
 function asAskable({ memberId, supervisor, probe }: ControlPlane): AskablePostgres {
   return { id: memberId, supervisor, probe };
+}
+
+/** What the API shows: the owner's certificate, and the member's to joiners, who know the cluster's authority alone. */
+function apiTls(member: MemberTls, own: OwnCertificate | null): TlsMaterial {
+  return own === null ? keyed(member) : { cert: own.cert, key: own.key, ofCluster: keyed(member) };
+}
+
+/** @throws {CannotStart} if the files cannot be used. */
+function readOwn(files: CertificateFiles | null): OwnCertificateFiles | null {
+  const own = files === null ? null : OwnCertificateFiles.read(files);
+  if (own?.ok === false) throw new CannotStart(own.error);
+  return own?.value ?? null;
 }
 
 function keyed({

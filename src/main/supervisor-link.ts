@@ -6,6 +6,7 @@
 import type { SupervisorPort } from "../agent/ports.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
+import { err, ok, type Result } from "../base/result.ts";
 import { connectSupervisor, type SupervisorClient } from "../supervisor/client.ts";
 import { processStartTicks } from "../supervisor/process-table.ts";
 import type { SupervisorEvent, SupervisorRequest, SupervisorResponse } from "../supervisor/protocol.ts";
@@ -18,8 +19,8 @@ export interface SupervisorLinkOptions {
   readonly user: string;
   /** Null: somebody else starts the supervisor. */
   readonly start: { readonly command: readonly string[]; readonly binDirectory: string } | null;
-  /** Given to PostgreSQL at each connection, so that it always has the present ones. */
-  readonly tls: MemberTls;
+  /** Given to PostgreSQL at each connection and when they are renewed, so that it always has the present ones. */
+  readonly tls: () => MemberTls;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
   readonly log: Log;
@@ -49,6 +50,18 @@ export class SupervisorLink implements SupervisorPort {
     return () => this.#listeners.delete(listener);
   }
 
+  /** PostgreSQL reads them again; its sessions go on. Where there is no supervisor now, the next one gets them. */
+  async renewCertificates(): Promise<Result<void, string>> {
+    const client = this.#client;
+    if (client === null) return ok(undefined);
+    try {
+      await this.#install(client);
+      return ok(undefined);
+    } catch (error) {
+      return err(error instanceof Error ? error.message : String(error));
+    }
+  }
+
   /** The supervisor stays; only our line to it ends. */
   close(): void {
     this.#client?.close();
@@ -63,7 +76,7 @@ export class SupervisorLink implements SupervisorPort {
   }
 
   async #connect(): Promise<SupervisorClient> {
-    const { tls, log, socketPath } = this.#options;
+    const { log, socketPath } = this.#options;
     const client = await this.#findOrStart();
     client.onEvent((event) => {
       for (const listener of this.#listeners) listener(event);
@@ -72,15 +85,18 @@ export class SupervisorLink implements SupervisorPort {
       log.warn("supervisor.lost", { socketPath });
       this.#client = null;
     });
-    const installed = await client.request(
-      { kind: "install-certificates", ...tls },
-      CERTIFICATES_DEADLINE_MS,
-    );
-    if (!installed.ok) throw new Error(`the supervisor did not take the certificates: ${installed.message}`);
+    const installed = await this.#install(client);
     await this.#sayHello(client);
     this.#client = client;
     log.info("supervisor.connected", { socketPath, postgresVersion: installed.look.postgresVersion });
     return client;
+  }
+
+  async #install(client: SupervisorClient): Promise<SupervisorResponse & { readonly ok: true }> {
+    const request = { kind: "install-certificates", ...this.#options.tls() } as const;
+    const installed = await client.request(request, CERTIFICATES_DEADLINE_MS);
+    if (!installed.ok) throw new Error(`the supervisor did not take the certificates: ${installed.message}`);
+    return installed;
   }
 
   /** So that it can replace this process, should it hang while PostgreSQL reigns under a lease. */

@@ -14,19 +14,13 @@ import type {
   StoredEvent,
 } from "../cluster/consensus.ts";
 import type { MemberStatus, Observation } from "../cluster/observation.ts";
+import type { PeerProof } from "../peer/transport.ts";
 import type { EngineLimits } from "../raft/engine/limits.ts";
 import type { StateParts } from "./state-parts.ts";
 
-/** How this member proves who it is on the peer transport. */
-export interface PeerCredentials {
-  readonly certificatePem: string;
-  readonly privateKeyPem: string;
-  readonly authorityPem: string;
-}
-
 export interface WorkerStart {
   readonly databasePath: string;
-  readonly credentials: PeerCredentials;
+  readonly credentials: PeerProof;
   /** host:port. */
   readonly listen: string;
   /** Different on each member and at each start. */
@@ -68,6 +62,7 @@ export type ToWorker =
       readonly countMax: number;
     }
   | { readonly type: "outcome-of"; readonly requestId: RequestId; readonly commandId: string }
+  | { readonly type: "renew"; readonly credentials: PeerProof }
   | { readonly type: "close" };
 
 /** What became of a question. */

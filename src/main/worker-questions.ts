@@ -3,6 +3,7 @@ import type { LogIndex, MemberId } from "../base/ids.ts";
 import type { Outcome } from "../cluster/command.ts";
 import type { ConfigTarget, StoredEvent } from "../cluster/consensus.ts";
 import type { MemberStatus } from "../cluster/observation.ts";
+import type { PeerProof } from "../peer/transport.ts";
 import type { IncomingCalls } from "./incoming-calls.ts";
 import type { ProposalDesk } from "./proposal-desk.ts";
 import type { Proposals } from "./proposals.ts";
@@ -28,6 +29,7 @@ export interface QuestionPorts {
   planTurn(): void;
   publish(status: MemberStatus, atMs: number): void;
   call(to: MemberId, method: string, payload: unknown, deadlineMs: number): Promise<unknown>;
+  renew(credentials: PeerProof): void;
   wantConfig(target: ConfigTarget): void;
   transfer(to: MemberId): void;
   readEvents(afterId: number, countMax: number): readonly StoredEvent[];
@@ -54,6 +56,9 @@ export class WorkerQuestions {
         proposals.add(command, deadlineMs, (result) => post({ type: "proposed", requestId, result }));
         break;
       }
+      case "renew":
+        this.#ports.renew(message.credentials);
+        return;
       case "barrier": {
         const { requestId, deadlineMs } = message;
         reads.add(deadlineMs, (result) => post({ type: "barred", requestId, result }));

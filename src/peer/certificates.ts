@@ -3,7 +3,7 @@
  * peer transport, serves the API, and logs in to PostgreSQL for replication.
  */
 import "reflect-metadata";
-import { createHash, X509Certificate as NodeCertificate } from "node:crypto";
+import { createHash, createPublicKey, X509Certificate as NodeCertificate } from "node:crypto";
 import { isIP } from "node:net";
 import {
   AuthorityKeyIdentifierExtension,
@@ -108,6 +108,31 @@ export async function signMember(
       `the certificate request cannot be read: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
+  return ok(await certify(authority, publicKey, subject, wallMs));
+}
+
+/**
+ * Another certificate for the key that a member has already. The key stays, so that whoever reads the two files while one
+ * of them is replaced never finds a pair that does not fit. Valid for one year, and never for longer than the authority.
+ *
+ * @throws if the key, or the authority's, cannot be read.
+ */
+export async function renewMember(
+  authority: CertificateAuthority,
+  memberKeyPem: string,
+  subject: MemberSubject,
+  wallMs: number,
+): Promise<string> {
+  const der = createPublicKey(memberKeyPem).export({ type: "spki", format: "der" });
+  return certify(authority, new PublicKey(new Uint8Array(der)), subject, wallMs);
+}
+
+async function certify(
+  authority: CertificateAuthority,
+  publicKey: PublicKey,
+  subject: MemberSubject,
+  wallMs: number,
+): Promise<string> {
   const issuer = new X509Certificate(authority.certificatePem);
   const certificate = await X509CertificateGenerator.create({
     serialNumber: serialNumber(),
@@ -117,16 +142,21 @@ export async function signMember(
     ),
     issuer: issuer.subject,
     notBefore: new Date(wallMs - HOUR_MS),
-    notAfter: new Date(wallMs + YEAR_MS),
+    notAfter: new Date(Math.min(wallMs + YEAR_MS, issuer.notAfter.getTime())),
     signingKey: await importPrivateKey(authority.privateKeyPem),
     publicKey,
     signingAlgorithm: ALGORITHM,
     extensions: [
-      ...(await leafExtensions(publicKey, [...subject.hosts, subject.name])),
+      ...(await leafExtensions(publicKey, namesOf(subject))),
       await AuthorityKeyIdentifierExtension.create(issuer, false),
     ],
   });
-  return ok(pem(certificate));
+  return pem(certificate);
+}
+
+/** Every name that a member's certificate carries. */
+export function namesOf({ hosts, name }: MemberSubject): readonly string[] {
+  return [...new Set([...hosts, name, "localhost", "127.0.0.1"])];
 }
 
 /** A certificate for the API of a member that belongs to no cluster yet: clients pin its fingerprint. */
@@ -146,7 +176,9 @@ export async function selfSigned(
     signingKey: keys.privateKey,
     publicKey: keys.publicKey,
     signingAlgorithm: ALGORITHM,
-    extensions: await leafExtensions(keys.publicKey, [...hosts, name]),
+    extensions: await leafExtensions(keys.publicKey, [
+      ...new Set([...hosts, name, "localhost", "127.0.0.1"]),
+    ]),
   });
   return keyed(certificate, keys.privateKey);
 }
@@ -160,16 +192,34 @@ export function fingerprint(certificatePem: string): string {
   return createHash("sha256").update(new NodeCertificate(certificatePem).raw).digest("hex");
 }
 
-/** Until when a certificate is valid, in milliseconds since 1970. */
-export function expiresAtMs(certificatePem: string): number {
-  return new X509Certificate(certificatePem).notAfter.getTime();
+/**
+ * What a certificate says of itself. Times in milliseconds since 1970.
+ *
+ * @throws if `certificatePem` is not a certificate.
+ */
+export function readCertificate(certificatePem: string): {
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  readonly names: readonly string[];
+} {
+  const certificate = new X509Certificate(certificatePem);
+  const names = certificate.getExtension(SubjectAlternativeNameExtension)?.names.items ?? [];
+  return {
+    notBeforeMs: certificate.notBefore.getTime(),
+    notAfterMs: certificate.notAfter.getTime(),
+    names: names.map(({ value }) => value),
+  };
+}
+
+/** Whether the key of `authorityPem` signed it. Says nothing of its time. */
+export function isSignedBy(certificatePem: string, authorityPem: string): boolean {
+  return new NodeCertificate(certificatePem).verify(new NodeCertificate(authorityPem).publicKey);
 }
 
 async function leafExtensions(
   publicKey: CryptoKey | PublicKey,
-  hosts: readonly string[],
+  names: readonly string[],
 ): Promise<Extension[]> {
-  const names = [...new Set([...hosts, "localhost", "127.0.0.1"])];
   return [
     new BasicConstraintsExtension(false, undefined, true),
     new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),

@@ -7,7 +7,7 @@ import type { ClusterId, LogIndex, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Message } from "../raft/engine/message.ts";
 import type { Transport } from "../raft/ports.ts";
-import { parseAddress } from "./address.ts";
+import { type Address, parseAddress } from "./address.ts";
 import { Complaints } from "./complaints.ts";
 import {
   Connection,
@@ -26,11 +26,15 @@ import { type Credentials, listenSecurely, type SecureListener, type SecureSocke
 import { type AgedStatus, type DigestEntry, parseAgedStatus, parseDigest } from "./status-codec.ts";
 
 /** Who this member is, and how it proves that. */
-export interface PeerIdentity {
+export interface PeerIdentity extends PeerProof {
   readonly clusterId: ClusterId;
   readonly memberId: MemberId;
   /** 0 unless the group was forced from one survivor. */
   readonly recoveryEpoch: number;
+}
+
+/** How a member proves who it is. */
+export interface PeerProof {
   readonly certificatePem: string;
   readonly privateKeyPem: string;
   /** The cluster's authority: whoever it signed may connect. */
@@ -118,6 +122,7 @@ export class PeerTransport implements Transport {
   readonly #options: TransportOptions;
   readonly #limits: ConnectionLimits;
   readonly #hello: Hello;
+  #proof: PeerProof;
   readonly #links = new Map<MemberId, Link>();
   readonly #incoming = new Map<MemberId, Connection>();
   /** Snapshots that others pull from us: one at a time each. */
@@ -128,6 +133,8 @@ export class PeerTransport implements Transport {
   readonly #complaints = new Complaints();
   #removed: ReadonlyMap<MemberId, LogIndex> = new Map();
   #server: SecureListener | null = null;
+  /** That was bound; null before `listen()`. */
+  #port: number | null = null;
   #lookTimer: ReturnType<typeof setInterval> | null = null;
   #looks = 0;
   #isClosed = false;
@@ -136,6 +143,7 @@ export class PeerTransport implements Transport {
     this.#options = options;
     this.#limits = { ...DEFAULT_CONNECTION_LIMITS, ...options.limits };
     const { clusterId, memberId, recoveryEpoch } = options.identity;
+    this.#proof = options.identity;
     this.#hello = { protocol: PROTOCOL_VERSION, clusterId, memberId, recoveryEpoch, purpose: "raft" };
   }
 
@@ -149,10 +157,7 @@ export class PeerTransport implements Transport {
     const address = parseAddress(listen);
     if (!address.ok) return Promise.reject(new Error(address.error));
     try {
-      this.#server = listenSecurely(address.value, this.#credentials(), HANDSHAKES, {
-        onSecure: (socket) => this.#accept(socket),
-        onRefused: (reason, from) => this.#refused(reason, { address: from }),
-      });
+      this.#server = this.#open(address.value);
     } catch (error) {
       const isTaken = error instanceof Error && "code" in error && error.code === "EADDRINUSE";
       const said = error instanceof Error ? error.message : String(error);
@@ -161,8 +166,41 @@ export class PeerTransport implements Transport {
         new Error(`cannot listen for other members on ${listen}: ${reason}`, { cause: error }),
       );
     }
+    this.#port = this.#server.port;
     this.#lookTimer = setInterval(() => this.#look(), LOOK_EVERY_MS);
-    return Promise.resolve(this.#server.port);
+    return Promise.resolve(this.#port);
+  }
+
+  /**
+   * Proves who this member is by another certificate from now on, to whom it dials and who dials it. Connections that stand
+   * go on: they were proven when they were made.
+   */
+  renew(proof: PeerProof): void {
+    this.#proof = proof;
+    if (this.#port === null || this.#isClosed) return;
+    // A listener keeps the certificate that it was made with. One that ended frees its port at once.
+    this.#server?.stop();
+    this.#server = null;
+    this.#reopen();
+  }
+
+  /** Where the port cannot be had again at once, each look tries. */
+  #reopen(): void {
+    const address = parseAddress(this.#options.listen);
+    if (!address.ok || this.#port === null) return;
+    try {
+      this.#server = this.#open({ ...address.value, port: this.#port });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#refused(`cannot listen with the new certificate: ${reason}`, { address: this.#options.listen });
+    }
+  }
+
+  #open(address: Address): SecureListener {
+    return listenSecurely(address, this.#credentials(), HANDSHAKES, {
+      onSecure: (socket) => this.#accept(socket),
+      onRefused: (reason, from) => this.#refused(reason, { address: from }),
+    });
   }
 
   /** Whom to stay connected with. Those that are missing from the list are let go. */
@@ -268,7 +306,7 @@ export class PeerTransport implements Transport {
   }
 
   #credentials(): Credentials {
-    const { certificatePem, privateKeyPem, authorityPem } = this.#options.identity;
+    const { certificatePem, privateKeyPem, authorityPem } = this.#proof;
     return { cert: certificatePem, key: privateKeyPem, ca: authorityPem };
   }
 
@@ -501,6 +539,7 @@ export class PeerTransport implements Transport {
 
   #look(): void {
     this.#looks += 1;
+    if (this.#server === null) this.#reopen();
     for (const { outgoing } of this.#links.values()) outgoing?.look();
     for (const connection of this.#accepted) connection.look();
   }

@@ -2,7 +2,8 @@
 import type { LogIndex, MemberId } from "../../../src/base/ids.ts";
 import type { ConfigTarget, RaftStatus } from "../../../src/cluster/consensus.ts";
 import type { CertificateAuthority } from "../../../src/cluster/state.ts";
-import type { PeerCredentials, WorkerStart } from "../../../src/main/worker-protocol.ts";
+import type { WorkerStart } from "../../../src/main/worker-protocol.ts";
+import type { PeerProof } from "../../../src/peer/transport.ts";
 import type { KnownPeer } from "../../../src/store/identity.ts";
 import type { Load } from "./closed-loop.ts";
 
@@ -11,7 +12,7 @@ export interface Seat {
   readonly name: string;
   readonly memberId: MemberId;
   readonly databasePath: string;
-  readonly credentials: PeerCredentials;
+  readonly credentials: PeerProof;
   /** host:port. */
   readonly listen: string;
   readonly seed: number;

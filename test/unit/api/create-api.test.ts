@@ -433,6 +433,25 @@ describe("reads", () => {
     expect(await warnings()).toEqual([]);
   });
 
+  test("says when certificates end, and warns of those that somebody has to look after", async () => {
+    const fake = createFake();
+    const ends = { memberEndsAtMs: 1_700_000_000_000, apiEndsAtMs: 1_800_000_000_000 };
+    const certificates = { ...ends, authorityEndsAtMs: 1_900_000_000_000, problems: ["it ends"] };
+    fake.local = statusOf(fake.selfId, PRIMARY, { certificates });
+    const { members, warnings } = (await (await ask(fake, "/v1/cluster")).json()) as ClusterDocument;
+    expect(members[0]?.certificates).toEqual({
+      memberEndsAt: "2023-11-14T22:13:20.000Z",
+      apiEndsAt: "2027-01-15T08:00:00.000Z",
+      authorityEndsAt: "2030-03-17T17:46:40.000Z",
+      problems: ["it ends"],
+    });
+    expect(members[1]?.certificates).toBeNull();
+    expect(warnings).toMatchObject([{ code: "certificate", text: "m1: it ends" }]);
+    expect(await (await ask(fake, "/metrics")).text()).toContain(
+      'guacamole_certificate_end_seconds{member="m1",certificate="member"} 1700000000\n',
+    );
+  });
+
   test("the cluster warns of what is declared and is not so", async () => {
     const fake = createFake();
     const declared = { revision: 2, impossible: 0, drift: 0, pending: 1 };

@@ -110,6 +110,14 @@ describe("HTTPS", () => {
     await reader?.cancel();
   });
 
+  test("goes on with the certificate before where the next cannot be used", async () => {
+    const { listener, ca, port } = await listenTls();
+    const refused = await listener.renewTls({ cert: "no certificate", key: "no key" });
+    expect(refused.ok).toBe(false);
+    const url = `https://127.0.0.1:${port}/liveness`;
+    expect((await fetch(url, { tls: { ca }, keepalive: false })).status).toBe(200);
+  });
+
   test("a port in use is named, with the key that says it, and nothing stays open", async () => {
     const { ca: _ca, port } = await listenTls();
     const other = join(directory, "other.sock");

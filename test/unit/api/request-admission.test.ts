@@ -70,6 +70,14 @@ test("a joiner with the right token is admitted", async () => {
   });
 });
 
+test("a joiner is admitted through an API that shows its owner's certificate", async () => {
+  const own = await selfSigned("db.example.com");
+  expect((await listener.renewTls({ ...own, ofCluster: tls })).ok).toBe(true);
+  const url = `https://127.0.0.1:${listener.port}/liveness`;
+  expect((await fetch(url, { tls: { ca: own.cert }, keepalive: false })).status).toBe(200);
+  expect(await ask({ expectedName: "orders" })).toMatchObject({ ok: true, value: { caPem: tls.cert } });
+});
+
 test("another CA than the token's gets no secret", async () => {
   const token = { id: "join-1", secret: SECRET, caFingerprint: "0".repeat(64) };
   expect(await ask({ token })).toMatchObject({ ok: false, error: { code: "ca-fingerprint-mismatch" } });

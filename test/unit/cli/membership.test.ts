@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TimelineId } from "../../../src/base/ids.ts";
 import type { Lsn } from "../../../src/base/lsn.ts";
-import { applyCommands, M2, M3 } from "../api/fixture.ts";
+import { applyCommands, M1, M2, M3, PRIMARY, statusOf } from "../api/fixture.ts";
 import { type FakeMember, startFakeMember } from "./fake-member.ts";
 
 let member: FakeMember;
@@ -23,11 +23,14 @@ afterEach(async () => {
 
 describe("member list", () => {
   test("shows the vote of each, and how far it has caught up", async () => {
+    const ends = { memberEndsAtMs: Date.UTC(2027, 4, 1), apiEndsAtMs: Date.UTC(2028, 0, 1) };
+    const certificates = { ...ends, authorityEndsAtMs: Date.UTC(2036, 0, 1), problems: [] };
+    member.fake.local = statusOf(M1, PRIMARY, { certificates });
     const { out } = await member.guacamole(["member", "list"]);
     expect(out.split("\n").slice(0, 3)).toEqual([
-      "MEMBER  ROLE     STATE      VOTE   CAUGHT UP  LEADER  VERSION  API",
-      "m1      primary  running    voter  yes        *       0.1.0    m1.test:8008",
-      "m2      standby  streaming  voter  yes                0.1.0    m2.test:8008",
+      "MEMBER  ROLE     STATE      VOTE   CAUGHT UP  LEADER  VERSION  CERTIFICATES UNTIL  API",
+      "m1      primary  running    voter  yes        *       0.1.0    2027-05-01          m1.test:8008",
+      "m2      standby  streaming  voter  yes                0.1.0    -                   m2.test:8008",
     ]);
   });
 });

@@ -37,6 +37,8 @@ init = "manual"
 [api]
 listen = "0.0.0.0:8008"
 advertise = "10.0.0.1:8008"
+certificate-file = "/etc/ssl/db.crt"
+key-file = "/etc/ssl/db.key"
 [peer]
 listen = "10.0.0.1:8009"
 
@@ -75,6 +77,7 @@ describe("a good configuration", () => {
       dataDir: "/var/lib/guacamole",
       init: "manual",
       api: { listen: { host: "0.0.0.0", port: 8008 }, advertise: "10.0.0.1:8008" },
+      apiCertificate: { certificateFile: "/etc/ssl/db.crt", keyFile: "/etc/ssl/db.key" },
       peer: { listen: { host: "10.0.0.1", port: 8009 }, advertise: "10.0.0.1:8009" },
       postgres: {
         binDir: "/usr/lib/postgresql/15/bin",
@@ -279,12 +282,21 @@ test("host and port", () => {
 });
 
 test("the line of a key", () => {
-  expect(findKeyLine(FULL, "postgres.user")).toBe(17);
-  expect(findKeyLine(FULL, "tags.no-failover")).toBe(24);
+  expect(findKeyLine(FULL, "postgres.user")).toBe(19);
+  expect(findKeyLine(FULL, "tags.no-failover")).toBe(26);
   expect(findKeyLine(FULL, "nothing")).toBeNull();
 });
 
 test("the nearest word, if it is near", () => {
   expect(nearest("adress", ["address", "name"])).toBe("address");
   expect(nearest("colour", ["address", "name"])).toBeNull();
+});
+
+test("an API's own certificate needs both of its files, and where they are", () => {
+  expect(accept(MINIMAL).apiCertificate).toBeNull();
+  const env = { GUACAMOLE_API_CERTIFICATE_FILE: "/c", GUACAMOLE_API_KEY_FILE: "/k" };
+  expect(accept(MINIMAL, env).apiCertificate).toEqual({ certificateFile: "/c", keyFile: "/k" });
+  expect(refuse(`[api]\ncertificate-file = "/c"\n${MINIMAL}`).join()).toContain("'api.key-file'");
+  expect(refuse(`[api]\nkey-file = "/k"\n${MINIMAL}`).join()).toContain("'api.certificate-file'");
+  expect(refuse(MINIMAL, { ...env, GUACAMOLE_API_KEY_FILE: "k" }).join()).toContain("absolute path");
 });

@@ -1,12 +1,16 @@
 import { expect, test } from "bun:test";
+import { X509Certificate } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   createAuthority,
   createKeyAndRequest,
-  expiresAtMs,
   fingerprint,
+  isSignedBy,
+  namesOf,
+  readCertificate,
+  renewMember,
   selfSigned,
   signMember,
 } from "../../../src/peer/certificates.ts";
@@ -95,5 +99,25 @@ test("a request that is damaged, or signed by another key, gets no certificate",
 
 test("a self-signed certificate is valid for a year", async () => {
   const { certificatePem } = await selfSigned("m1", ["127.0.0.1"], NOW);
-  expect(Math.round((expiresAtMs(certificatePem) - NOW) / 86_400_000)).toBe(365);
+  expect(Math.round((readCertificate(certificatePem).notAfterMs - NOW) / 86_400_000)).toBe(365);
+});
+
+test("a renewed certificate is for the same key, and never outlives its authority", async () => {
+  const { authority, privateKeyPem, certificatePem } = await signed();
+  const subject = { memberId: M1, name: "m_1", hosts: ["10.0.0.9", "::1"] };
+  const renewed = await renewMember(authority, privateKeyPem, subject, NOW + 1_000);
+  const key = (pem: string) => new X509Certificate(pem).publicKey.export({ type: "spki", format: "pem" });
+  expect(key(renewed)).toBe(key(certificatePem));
+  expect(renewed).not.toBe(certificatePem);
+  expect(isSignedBy(renewed, authority.certificatePem)).toBe(true);
+  expect(readCertificate(renewed).names).toEqual([...namesOf(subject)]);
+  const { notAfterMs } = readCertificate(authority.certificatePem);
+  const last = await renewMember(authority, privateKeyPem, subject, notAfterMs - 1_000);
+  expect(readCertificate(last).notAfterMs).toBe(notAfterMs);
+});
+
+test("a certificate of another authority is told from one of ours", async () => {
+  const { certificatePem } = await signed();
+  const other = await createAuthority(CLUSTER, NOW);
+  expect(isSignedBy(certificatePem, other.certificatePem)).toBe(false);
 });

@@ -1,9 +1,10 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { X509Certificate } from "node:crypto";
 import { connect, type TLSSocket } from "node:tls";
 import type { ClusterId, LogIndex, MemberId, Term } from "../../../src/base/ids.ts";
 import type { Log } from "../../../src/base/log.ts";
 import type { MemberStatus } from "../../../src/cluster/observation.ts";
-import { createAuthority } from "../../../src/peer/certificates.ts";
+import { createAuthority, renewMember } from "../../../src/peer/certificates.ts";
 import type { ConnectionLimits } from "../../../src/peer/connection.ts";
 import { encodeFrame, FRAME_BYTES_MAX, FrameReader } from "../../../src/peer/frame.ts";
 import { decodeMessage } from "../../../src/peer/message-codec.ts";
@@ -112,6 +113,58 @@ const status = {
   leading: null,
   version: "0",
 } as unknown as MemberStatus;
+
+describe("a new certificate", () => {
+  test("is shown to whoever connects from then on; connections that stand go on", async () => {
+    const [one, two] = await pair();
+    const shown = () => shownBy(one.address);
+    const before = await shown();
+    const next = await identityFor(authority, CLUSTER, M1);
+    one.transport.renew(next);
+    expect(await shown()).not.toBe(before);
+    expect(await shown()).toBe(new X509Certificate(next.certificatePem).serialNumber);
+    one.transport.send(heartbeat);
+    await two.journal.saw(/^message heartbeat/);
+    expect(await two.transport.call(M1, "echo", "still", 2_000)).toBe("still");
+    for (const { journal } of [one, two]) expect(journal.lines.join("\n")).not.toMatch(/^disconnected/m);
+    const bulk = await one.transport.openBulk(M2);
+    expect(await bulk.call("bytes", { count: 3 }, 2_000)).toEqual(new Uint8Array(3).fill(7));
+    bulk.close();
+  });
+
+  test("of an earlier time is refused, until it is renewed", async () => {
+    const [expired, good] = [await expiredIdentity(M1), await identityFor(authority, CLUSTER, M1)];
+    const one = await start(expired, freePort());
+    const two = await start(await identityFor(authority, CLUSTER, M2), freePort());
+    one.transport.setPeers([{ id: M2, address: two.address }]);
+    two.transport.setPeers([{ id: M1, address: one.address }]);
+    expect(one.transport.openBulk(M2)).rejects.toThrow();
+    expect(two.transport.isConnected(M1)).toBe(false);
+    one.transport.renew(good);
+    await Promise.all([one.journal.saw(/^connected/), two.journal.saw(/^connected/)]);
+  });
+});
+
+/** The serial number of the certificate that somebody listens with. */
+function shownBy(address: string): Promise<string> {
+  const [host = "", port = ""] = address.split(":");
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port: Number(port), rejectUnauthorized: false });
+    socket.on("error", reject);
+    socket.once("secureConnect", () => {
+      resolve(socket.getPeerCertificate().serialNumber);
+      socket.destroy();
+    });
+  });
+}
+
+async function expiredIdentity(id: typeof M1) {
+  const identity = await identityFor(authority, CLUSTER, id);
+  const { privateKeyPem } = identity;
+  const long = Date.now() - 800 * 86_400_000;
+  const subject = { memberId: id, name: "m", hosts: ["127.0.0.1"] };
+  return { ...identity, certificatePem: await renewMember(authority, privateKeyPem, subject, long) };
+}
 
 describe("between members", () => {
   test("messages, statuses, digests, calls and refusals arrive", async () => {

@@ -1,0 +1,62 @@
+/** Certificates of a member that end soon, or have ended: what a clock would take a year for. */
+import "reflect-metadata";
+import { Database } from "bun:sqlite";
+import { createPrivateKey, createPublicKey } from "node:crypto";
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  PublicKey,
+  SubjectAlternativeNameExtension,
+  X509Certificate,
+  X509CertificateGenerator,
+} from "@peculiar/x509";
+import type { ClusterState } from "../../src/cluster/state.ts";
+
+const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+
+/** In place of the certificate of a member that does not run: same key, names and authority, another time. */
+export async function replaceCertificate(
+  memberDirectory: string,
+  valid: { readonly fromMs: number; readonly untilMs: number },
+): Promise<string> {
+  const path = join(memberDirectory, "tls", "member.crt");
+  const present = new X509Certificate(readFileSync(path, "utf8"));
+  const { authority } = agreedState(memberDirectory);
+  const memberKey = readFileSync(join(memberDirectory, "tls", "member.key"), "utf8");
+  const publicKey = createPublicKey(createPrivateKey(memberKey)).export({ type: "spki", format: "der" });
+  const issuer = new X509Certificate(authority.certificatePem);
+  const names = present.getExtension(SubjectAlternativeNameExtension);
+  const der = createPrivateKey(authority.privateKeyPem).export({ type: "pkcs8", format: "der" });
+  const certificate = await X509CertificateGenerator.create({
+    serialNumber: `4${crypto.randomUUID().replaceAll("-", "").slice(1)}`,
+    subject: present.subject,
+    issuer: issuer.subject,
+    notBefore: new Date(valid.fromMs),
+    notAfter: new Date(valid.untilMs),
+    signingKey: await crypto.subtle.importKey("pkcs8", new Uint8Array(der), ALGORITHM, false, ["sign"]),
+    publicKey: new PublicKey(new Uint8Array(publicKey)),
+    signingAlgorithm: ALGORITHM,
+    extensions: names === null ? [] : [names],
+  });
+  const pem = `${certificate.toString("pem")}\n`;
+  writeFileSync(path, pem);
+  return pem;
+}
+
+function agreedState(memberDirectory: string): ClusterState {
+  // A copy: whoever opens a database tidies up behind the process that was killed.
+  const directory = mkdtempSync(join(tmpdir(), "guacamole-agreed-"));
+  for (const suffix of ["", "-wal"]) {
+    const from = join(memberDirectory, `guacamole.db${suffix}`);
+    if (existsSync(from)) copyFileSync(from, join(directory, `guacamole.db${suffix}`));
+  }
+  const database = new Database(join(directory, "guacamole.db"));
+  try {
+    const row = database.query("SELECT state FROM sm_state").get() as { readonly state: string };
+    return JSON.parse(row.state) as ClusterState;
+  } finally {
+    database.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
