@@ -64,13 +64,14 @@ function listener(
 ): ApiListener {
   let server = first;
   let present = tls;
+  let isStopped = false;
   const port = first?.port ?? null;
   /** Listeners that ended, of which connections may still stand. */
   const retired: Server[] = [];
   return {
     port,
     async renewTls(tls) {
-      if (hostname === null || port === null) return ok(undefined);
+      if (hostname === null || port === null || isStopped) return ok(undefined);
       // The runtime's reload() keeps the old certificate; a listener that ended frees its port at once.
       // Not awaited: its promise waits for the last connection, which may be a stream that never ends.
       if (server !== null) {
@@ -88,6 +89,7 @@ function listener(
       return next;
     },
     async stop() {
+      isStopped = true;
       const all = server === null ? retired : [...retired, server];
       server = null;
       await Promise.all(all.splice(0).map((each) => each.stop(true)));

@@ -16,13 +16,17 @@ export interface WantedCertificate {
   readonly names: readonly string[];
   /** The cluster's present authority signed it. */
   readonly isOfAuthority: boolean;
+  readonly authorityStartsMs: number;
   /** No certificate is valid for longer than its authority. */
   readonly authorityEndsMs: number;
 }
 
 export type RenewalReason = "other-authority" | "not-yet-valid" | "expired" | "ends-soon" | "other-names";
 
-/** The part of its validity that is left when a certificate is due. */
+const DAY_MS = 86_400_000;
+/** For how long one is made: the longest time that a part is taken of. Its beginning is that of its authority. */
+const LIFE_MS = 365 * DAY_MS;
+/** The part of its life that is left when a certificate is due. */
 const DUE = 1 / 3;
 /** How much of that part members differ by, so that not all of them renew at once. */
 const SPREAD = 1 / 10;
@@ -30,7 +34,7 @@ const SPREAD = 1 / 10;
 /**
  * Why a member's certificate has to be replaced now, or null.
  *
- * `not-yet-valid`: it was made while the clock was ahead; nobody accepts it until then. One that ends with its authority is
+ * `not-yet-valid`: it was made while a clock was ahead; nobody accepts it until then. One that ends with its authority is
  * not renewed: the next could not be valid for longer.
  *
  * @param earliness from 0 to 1, of this member alone: how much sooner than a third before its end it is due.
@@ -43,13 +47,17 @@ export function whyRenew(
 ): RenewalReason | null {
   const { notBeforeMs, notAfterMs, names } = certificate;
   if (!wanted.isOfAuthority) return "other-authority";
-  if (wallMs < notBeforeMs) return "not-yet-valid";
+  if (wallMs < notBeforeMs && wanted.authorityStartsMs < notBeforeMs) return "not-yet-valid";
   if (notAfterMs < wanted.authorityEndsMs) {
     if (wallMs >= notAfterMs) return "expired";
-    const dueMs = (notAfterMs - notBeforeMs) * DUE * (1 + SPREAD * earliness);
+    const dueMs = lifeOf(certificate) * DUE * (1 + SPREAD * earliness);
     if (wallMs >= notAfterMs - dueMs) return "ends-soon";
   }
   return isSameSet(names, wanted.names) ? null : "other-names";
+}
+
+function lifeOf({ notBeforeMs, notAfterMs }: CertificateFacts): number {
+  return Math.min(notAfterMs - notBeforeMs, LIFE_MS);
 }
 
 function isSameSet(some: readonly string[], others: readonly string[]): boolean {
@@ -65,7 +73,6 @@ export interface CertificateEnds {
   readonly authorityEndsMs: number;
 }
 
-const DAY_MS = 86_400_000;
 /** Half of what is left when it is due: by then it should have been renewed long ago. */
 const OVERDUE = DUE / 2;
 /** Nobody but its owner can replace it. */
@@ -84,9 +91,9 @@ export function certificateProblems(
   { member, ownEndsMs, authorityEndsMs }: CertificateEnds,
   wallMs: number,
 ): readonly CertificateProblem[] {
-  const { notBeforeMs, notAfterMs } = member;
+  const { notAfterMs } = member;
   const problems: CertificateProblem[] = [];
-  if (wallMs >= notAfterMs - (notAfterMs - notBeforeMs) * OVERDUE && notAfterMs < authorityEndsMs)
+  if (wallMs >= notAfterMs - lifeOf(member) * OVERDUE && notAfterMs < authorityEndsMs)
     problems.push({ kind: "overdue", endsMs: notAfterMs });
   if (ownEndsMs !== null && wallMs >= ownEndsMs - OWN_NOTICE_MS)
     problems.push({ kind: "own-ends", endsMs: ownEndsMs });

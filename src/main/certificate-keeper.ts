@@ -107,15 +107,17 @@ export class CertificateKeeper {
     const { authority, clusterId } = cluster();
     const subject = { ...this.#options.subject, clusterId };
     const present = readCertificate(this.#tls.certificatePem);
+    const ofAuthority = readCertificate(authority.certificatePem);
     const wanted = {
       names: this.#areNamesChecked ? present.names : namesOf(subject),
       isOfAuthority: isSignedBy(this.#tls.certificatePem, authority.certificatePem),
-      authorityEndsMs: readCertificate(authority.certificatePem).notAfterMs,
+      authorityStartsMs: ofAuthority.notBeforeMs,
+      authorityEndsMs: ofAuthority.notAfterMs,
     };
     const reason = whyRenew(present, wanted, clock.wallMs(), earliness);
     if (reason !== null) {
       const { privateKeyPem } = this.#tls;
-      const certificatePem = await renewMember(authority, privateKeyPem, subject, clock.wallMs());
+      const certificatePem = await renewMember(authority, this.#tls, subject, clock.wallMs());
       const tls = { caPem: authority.certificatePem, certificatePem, privateKeyPem };
       writeMemberTls(dataDirectory, tls);
       this.#tls = tls;

@@ -108,30 +108,33 @@ export async function signMember(
       `the certificate request cannot be read: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
-  return ok(await certify(authority, publicKey, subject, wallMs));
+  return ok(await certify(authority, publicKey, subject, wallMs + YEAR_MS));
 }
 
 /**
  * Another certificate for the key that a member has already. The key stays, so that whoever reads the two files while one
- * of them is replaced never finds a pair that does not fit. Valid for one year, and never for longer than the authority.
+ * of them is replaced never finds a pair that does not fit. Valid for one year, never for longer than the authority, and at
+ * every moment at which the one before was: a clock that is wrong makes nothing worse.
  *
  * @throws if the key, or the authority's, cannot be read.
  */
 export async function renewMember(
   authority: CertificateAuthority,
-  memberKeyPem: string,
+  present: KeyedCertificate,
   subject: MemberSubject,
   wallMs: number,
 ): Promise<string> {
-  const der = createPublicKey(memberKeyPem).export({ type: "spki", format: "der" });
-  return certify(authority, new PublicKey(new Uint8Array(der)), subject, wallMs);
+  const untilMs = Math.max(wallMs + YEAR_MS, readCertificate(present.certificatePem).notAfterMs);
+  const der = createPublicKey(present.privateKeyPem).export({ type: "spki", format: "der" });
+  return certify(authority, new PublicKey(new Uint8Array(der)), subject, untilMs);
 }
 
+/** Valid since the authority is: whoever signs may have a clock that is ahead of the others'. */
 async function certify(
   authority: CertificateAuthority,
   publicKey: PublicKey,
   subject: MemberSubject,
-  wallMs: number,
+  untilMs: number,
 ): Promise<string> {
   const issuer = new X509Certificate(authority.certificatePem);
   const certificate = await X509CertificateGenerator.create({
@@ -141,8 +144,8 @@ async function certify(
       subject.clusterId ?? organizationOf(authority.certificatePem),
     ),
     issuer: issuer.subject,
-    notBefore: new Date(wallMs - HOUR_MS),
-    notAfter: new Date(Math.min(wallMs + YEAR_MS, issuer.notAfter.getTime())),
+    notBefore: issuer.notBefore,
+    notAfter: new Date(Math.min(untilMs, issuer.notAfter.getTime())),
     signingKey: await importPrivateKey(authority.privateKeyPem),
     publicKey,
     signingAlgorithm: ALGORITHM,

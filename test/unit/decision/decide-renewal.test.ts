@@ -9,6 +9,7 @@ import {
 
 const DAY = 86_400_000;
 const FROM = 1_000 * DAY;
+const on = (day: number) => FROM + day * DAY;
 const certificate: CertificateFacts = {
   notBeforeMs: FROM,
   notAfterMs: FROM + 300 * DAY,
@@ -17,9 +18,9 @@ const certificate: CertificateFacts = {
 const wanted: WantedCertificate = {
   names: ["10.0.0.1", "m1"],
   isOfAuthority: true,
+  authorityStartsMs: FROM - 100 * DAY,
   authorityEndsMs: FROM + 3_650 * DAY,
 };
-const on = (day: number) => FROM + day * DAY;
 
 describe("a member's certificate", () => {
   test.each([
@@ -30,6 +31,16 @@ describe("a member's certificate", () => {
     ["has expired on the day it ends", certificate, wanted, 300, 0, "expired"],
     ["has expired long ago", certificate, wanted, 2_000, 0, "expired"],
     ["was made by a clock that was ahead", certificate, wanted, -1, 0, "not-yet-valid"],
+    ["is as old as its authority", certificate, { ...wanted, authorityStartsMs: FROM }, -1, 0, null],
+    [
+      "is due a third of a year before its end, however long it is valid",
+      { ...certificate, notBeforeMs: on(-3_350) },
+      { ...wanted, authorityStartsMs: on(-3_350) },
+      178,
+      0,
+      null,
+    ],
+    ["and then is", { ...certificate, notBeforeMs: on(-3_350) }, wanted, 179, 0, "ends-soon"],
     ["is of another authority", certificate, { ...wanted, isOfAuthority: false }, 1, 0, "other-authority"],
     ["lacks a name", certificate, { ...wanted, names: ["m1", "10.0.0.1", "db1"] }, 1, 0, "other-names"],
     ["has a name too many", certificate, { ...wanted, names: ["m1"] }, 1, 0, "other-names"],

@@ -18,6 +18,7 @@ import { commonNameOf, memberIdOf } from "../../../src/peer/common-name.ts";
 import { CLUSTER, M1 } from "../store/sample.ts";
 
 const NOW = Date.now();
+const DAY = 86_400_000;
 
 async function signed() {
   const authority = await createAuthority(CLUSTER, NOW);
@@ -105,14 +106,14 @@ test("a self-signed certificate is valid for a year", async () => {
 test("a renewed certificate is for the same key, and never outlives its authority", async () => {
   const { authority, privateKeyPem, certificatePem } = await signed();
   const subject = { memberId: M1, name: "m_1", hosts: ["10.0.0.9", "::1"] };
-  const renewed = await renewMember(authority, privateKeyPem, subject, NOW + 1_000);
+  const renewed = await renewMember(authority, { certificatePem, privateKeyPem }, subject, NOW + 1_000);
   const key = (pem: string) => new X509Certificate(pem).publicKey.export({ type: "spki", format: "pem" });
   expect(key(renewed)).toBe(key(certificatePem));
   expect(renewed).not.toBe(certificatePem);
   expect(isSignedBy(renewed, authority.certificatePem)).toBe(true);
   expect(readCertificate(renewed).names).toEqual([...namesOf(subject)]);
   const { notAfterMs } = readCertificate(authority.certificatePem);
-  const last = await renewMember(authority, privateKeyPem, subject, notAfterMs - 1_000);
+  const last = await renewMember(authority, { certificatePem, privateKeyPem }, subject, notAfterMs - 1_000);
   expect(readCertificate(last).notAfterMs).toBe(notAfterMs);
 });
 
@@ -120,4 +121,16 @@ test("a certificate of another authority is told from one of ours", async () => 
   const { certificatePem } = await signed();
   const other = await createAuthority(CLUSTER, NOW);
   expect(isSignedBy(certificatePem, other.certificatePem)).toBe(false);
+});
+
+test("a renewed certificate is good whenever the one before was, however wrong the clock is", async () => {
+  const { authority, privateKeyPem, certificatePem } = await signed();
+  const before = readCertificate(certificatePem);
+  for (const wallMs of [0, NOW - 300 * DAY, NOW, NOW + 1_000 * DAY]) {
+    const subject = { memberId: M1, name: "m_1", hosts: [] };
+    const renewed = await renewMember(authority, { certificatePem, privateKeyPem }, subject, wallMs);
+    const { notBeforeMs, notAfterMs } = readCertificate(renewed);
+    expect(notBeforeMs).toBeLessThanOrEqual(before.notBeforeMs);
+    expect(notAfterMs).toBeGreaterThanOrEqual(before.notAfterMs);
+  }
 });

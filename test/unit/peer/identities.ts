@@ -8,10 +8,11 @@ export async function identityFor(
   authority: CertificateAuthority,
   clusterId: ClusterId,
   memberId: MemberId,
+  wallMs = Date.now(),
 ): Promise<PeerIdentity> {
   const { privateKeyPem, csrPem } = await createKeyAndRequest("member");
   const subject = { memberId, name: "m", hosts: ["127.0.0.1"] };
-  const certificate = await signMember(authority, csrPem, subject, Date.now());
+  const certificate = await signMember(authority, csrPem, subject, wallMs);
   if (!certificate.ok) throw new Error(certificate.error);
   return {
     clusterId,

@@ -4,7 +4,7 @@ import { connect, type TLSSocket } from "node:tls";
 import type { ClusterId, LogIndex, MemberId, Term } from "../../../src/base/ids.ts";
 import type { Log } from "../../../src/base/log.ts";
 import type { MemberStatus } from "../../../src/cluster/observation.ts";
-import { createAuthority, renewMember } from "../../../src/peer/certificates.ts";
+import { createAuthority } from "../../../src/peer/certificates.ts";
 import type { ConnectionLimits } from "../../../src/peer/connection.ts";
 import { encodeFrame, FRAME_BYTES_MAX, FrameReader } from "../../../src/peer/frame.ts";
 import { decodeMessage } from "../../../src/peer/message-codec.ts";
@@ -133,17 +133,19 @@ describe("a new certificate", () => {
   });
 
   test("of an earlier time is refused, until it is renewed", async () => {
-    const [expired, good] = [await expiredIdentity(M1), await identityFor(authority, CLUSTER, M1)];
-    const one = await start(expired, freePort());
-    const two = await start(await identityFor(authority, CLUSTER, M2), freePort());
+    const old = await createAuthority(CLUSTER, daysAgo(900));
+    const one = await start(await identityFor(old, CLUSTER, M1, daysAgo(800)), freePort());
+    const two = await start(await identityFor(old, CLUSTER, M2), freePort());
     one.transport.setPeers([{ id: M2, address: two.address }]);
     two.transport.setPeers([{ id: M1, address: one.address }]);
     expect(one.transport.openBulk(M2)).rejects.toThrow();
     expect(two.transport.isConnected(M1)).toBe(false);
-    one.transport.renew(good);
+    one.transport.renew(await identityFor(old, CLUSTER, M1));
     await Promise.all([one.journal.saw(/^connected/), two.journal.saw(/^connected/)]);
   });
 });
+
+const daysAgo = (days: number) => Date.now() - days * 86_400_000;
 
 /** The serial number of the certificate that somebody listens with. */
 function shownBy(address: string): Promise<string> {
@@ -156,14 +158,6 @@ function shownBy(address: string): Promise<string> {
       socket.destroy();
     });
   });
-}
-
-async function expiredIdentity(id: typeof M1) {
-  const identity = await identityFor(authority, CLUSTER, id);
-  const { privateKeyPem } = identity;
-  const long = Date.now() - 800 * 86_400_000;
-  const subject = { memberId: id, name: "m", hosts: ["127.0.0.1"] };
-  return { ...identity, certificatePem: await renewMember(authority, privateKeyPem, subject, long) };
 }
 
 describe("between members", () => {
