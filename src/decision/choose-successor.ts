@@ -18,6 +18,7 @@ import {
 import { type Cohort, featureLevelOf, memberById, type Reign, rulesOf } from "../cluster/state.ts";
 import { compareWal, type EpochPosition, epochOfTimeline, withTimeline } from "../cluster/timelines.ts";
 import { type ClusterView, dataMembers, heardStandby, isHeard, stayingDataMembers } from "./cluster-view.ts";
+import { type Relation, relate } from "./lineage.ts";
 import { areEnoughPledged, isLeasedReign, mayLackCommits, needsLease } from "./quorum.ts";
 
 /** A pledged member whose WAL is known and cannot grow under the old reign any more. */
@@ -114,7 +115,9 @@ export function chooseSuccessor(view: ClusterView, reign: Reign): Succession {
   // Under a lease alone nobody was promised anything; any other rule must be kept.
   const isPromised = rulesOf(reign).some((rule) => rule.isLeased !== true);
   const able = ranked.find(
-    (each) => each.isEligible && (!isPromised || holdsEverything(each) || hasEnd(each)),
+    (each) =>
+      each.isEligible &&
+      (isPromised ? holdsEverything(each) || hasEnd(each) : relationOf(view, reign, each).kind !== "alien"),
   );
   const chosen = taken ?? able;
   if (chosen === undefined) return { kind: "blocked", byId: furthest.memberId, offer: offerOf(ranked) };
@@ -122,7 +125,7 @@ export function chooseSuccessor(view: ClusterView, reign: Reign): Succession {
     return choose(view, reign, chosen, candidates, "a person took the loss");
   if (!mayLackCommits(reign) || chosen.memberId === reign.primaryId || hasEnd(chosen))
     return choose(view, reign, chosen, candidates, null);
-  const lacksBytes = lackOf(view, chosen);
+  const lacksBytes = lackOf(view, reign, chosen);
   if (lacksBytes > lackAllowed(view) && chosen !== taken)
     return {
       kind: "too-far-behind",
@@ -249,8 +252,23 @@ export function isRestartFirst(spec: ClusterSpec): boolean {
 }
 
 /** What a leased successor lacks of what the primary was seen to have. Where that was not seen, nothing can be said. */
-function lackOf({ primaryLsn }: ClusterView, { position }: Candidate): number {
-  return primaryLsn === null ? 0 : Math.max(0, primaryLsn - position.lsn);
+/** From where its history turned off, where it did: what comes after that is not the primary's. */
+function lackOf(view: ClusterView, reign: Reign, candidate: Candidate): number {
+  if (view.primaryLsn === null) return 0;
+  const relation = relationOf(view, reign, candidate);
+  const { lsn } = candidate.position;
+  const sharedLsn = relation.kind === "forked" ? Math.min(lsn, relation.atLsn) : lsn;
+  return Math.max(0, view.primaryLsn - sharedLsn);
+}
+
+/**
+ * How far a candidate's WAL is the reign's. Under a lease alone any that lacks little may follow; but one whose timelines only have the
+ * numbers of the primary's lacks everything since they parted, however far it seems to be. (Found by the simulation, seed 415.)
+ */
+function relationOf(view: ClusterView, reign: Reign, { memberId, position }: Candidate): Relation {
+  const promises = view.observations.get(memberId)?.status.promises;
+  if (promises === undefined) return { kind: "unknown" };
+  return relate({ timeline: position.timeline, replayedLsn: position.lsn, promises }, reign);
 }
 
 function lackAllowed({ state: { spec } }: ClusterView): number {

@@ -121,7 +121,7 @@ export class ModelSupervisorPort implements SupervisorPort {
     }
     const request = insteadOfRequest(this.#world, this.#host, asked);
     if (!isMachineRequest(request)) throw new Error(`the loops never ask for ${request.kind}`);
-    this.#invariants.checkAction(this.#host, this.#process, request);
+    if (!supervisor.refusesWork(request)) this.#invariants.checkAction(this.#host, this.#process, request);
     supervisor.perform(request, (result) => {
       respond(result === "ended-with-it" ? null : this.#performed(request, result));
     });

@@ -297,6 +297,13 @@ export class ModelSupervisor {
     else done(this.#isDone(request) ? "done" : "refused");
   }
 
+  /** A clone or a rewind that comes too late: nothing comes of it. */
+  refusesWork(request: ChangeRequest): boolean {
+    if (request.kind !== "clone" && request.kind !== "rewind") return false;
+    const isPledged = refusePledged(this.promises, request.epoch) !== null;
+    return !this.isRunning || this.#work !== null || this.#postgres.isRunning || isPledged;
+  }
+
   /** Long work: one at a time. A stop ends a clone, and so does a pledge of its reign. */
   #begin(request: LongWork, done: (result: Performed) => void): void {
     if (this.#work !== null || refusePledged(this.promises, request.epoch) !== null) {

@@ -243,6 +243,17 @@ describe("a reign under a lease", () => {
     expect(decide(fenced, seen, { fenceSinceMs: NOW_MS - 4_500 })).toBe("appoint m2 leased with a loss");
   });
 
+  test("is not given to one whose timeline only has the number of the primary's, however far it seems to be", () => {
+    const view = { primaryLsn: lsn(110), fenceSinceMs: NOW_MS - 5_000 };
+    const other = { pledgedEpoch: epoch(1), walEpoch: epoch(0), timelines: [] };
+    const alien: Seen = { postgres: pledgedStandby(109), promises: other };
+    const silent: Seen = { postgres: standby(), silentMs: 9_000 };
+    expect(decide(fenced, { m1: gone, m2: alien, m3: silent }, view)).toStartWith("hold");
+    expect(decide(fenced, { m1: gone, m2: alien, m3: pledged(100) }, view)).toBe(
+      "appoint m3 leased with a loss",
+    );
+  });
+
   test("is not given to one that lacks more than may be lost, unless a person says so", () => {
     const view = { primaryLsn: lsn(500), fenceSinceMs: NOW_MS - 2_000 };
     expect(decide(fenced, { m1: gone, ...both }, view)).toBe("hold successor-too-far-behind");
