@@ -16,6 +16,7 @@ import type {
   MemberStatus,
   Observation,
   PrimaryStatus,
+  SpecInForce,
   SynchronousStatus,
 } from "../cluster/observation.ts";
 import { mayDegrade } from "../cluster/spec.ts";
@@ -110,6 +111,7 @@ export class MemberLoop {
   /** What the running plan is at. */
   #acting: Action["kind"] | null = null;
   #reason = "";
+  #specInForce: SpecInForce | null = null;
   #sequence = 0;
   #status: MemberStatus | null = null;
   #turnedAtMs: number | null = null;
@@ -304,7 +306,17 @@ export class MemberLoop {
     return reign === null ? null : newestCohort(reign);
   }
 
+  /** What is decided on is what is agreed now: where that asks for no other settings, PostgreSQL has all of it. */
+  #noteSpec({ postgres }: LocalLook, { actions }: Plan): void {
+    const isRunning = postgres.kind === "primary" || postgres.kind === "standby";
+    if (!isRunning && postgres.kind !== "witness") return;
+    if (actions.some(({ kind }) => kind === "configure")) return;
+    const { generation, specHistory } = this.#options.consensus.state;
+    this.#specInForce = { generation, checksum: specHistory?.at(-1)?.checksum ?? null };
+  }
+
   #publish(look: LocalLook, plan: Plan, cohortKnown: CohortName | null): void {
+    this.#noteSpec(look, plan);
     const { selfId, bootId, life, version, consensus, hooks, log } = this.#options;
     const breakGlass = this.#options.breakGlass?.() ?? null;
     const access = accessStatus(consensus.state, look);
@@ -334,6 +346,7 @@ export class MemberLoop {
       ...(breakGlass === null ? {} : { breakGlass }),
       ...(declared === null ? {} : { declared }),
       ...(certificates === null ? {} : { certificates }),
+      ...(this.#specInForce === null ? {} : { spec: this.#specInForce }),
       ...(look.postgresMajor == null ? {} : { postgresMajor: look.postgresMajor }),
       ...(this.#checks === null
         ? {}

@@ -44,9 +44,9 @@ const ruleFields = {
     t.Array(memberName, { minItems: 1, maxItems: 100, description: "Only on these. Absent: all" }),
   ),
 };
-const HbaRuleSchema = t.Object(ruleFields, { ...closed, title: "HbaRule" });
+export const HbaRuleSchema = t.Object(ruleFields, { ...closed, title: "HbaRule" });
 
-const IdentMapSchema = t.Object(
+export const IdentMapSchema = t.Object(
   {
     map: t.String({ minLength: 1, maxLength: 500 }),
     systemUser: t.String({ minLength: 1, maxLength: 500, description: "A name, or /regular expression" }),

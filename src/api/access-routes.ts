@@ -150,6 +150,15 @@ function wishedAccess(state: ClusterState, request: HbaRequest): AccessSpec {
   const hba = isSame ? (before?.hba ?? DEFAULT_RULES) : wishedRules(request);
   const maps =
     identMaps === undefined && identText === undefined ? (before?.identMaps ?? []) : wishedMaps(request);
+  return accessOf(state, hba, maps);
+}
+
+/** Rules and maps in canonical form as what is wanted next. @throws {ApiProblem} 422 where a rule names no member. */
+export function accessOf(
+  state: ClusterState,
+  hba: readonly HbaRule[],
+  maps: readonly IdentMap[],
+): AccessSpec {
   const known = new Set(state.members.map(({ name }) => name));
   const strangers = hba.flatMap((rule, index) =>
     (rule.members ?? [])
@@ -164,7 +173,7 @@ function wishedRules({ rules, text }: Pick<HbaRequest, "rules" | "text">): reado
   if (rules !== undefined && text !== undefined)
     throw invalid([{ field: "text", message: "rules are given too" }]);
   if (text !== undefined) return fromText(parseHba(text), "text");
-  return fromList(rules ?? [], "rules", (rule) => {
+  return canonicalRules(rules ?? [], "rules", (rule) => {
     const masked = Object.entries(rule.options ?? {}).find(
       ([name, value]) => SECRET_OPTIONS.has(name) && value === MASK,
     );
@@ -174,12 +183,26 @@ function wishedRules({ rules, text }: Pick<HbaRequest, "rules" | "text">): reado
   });
 }
 
+/** @throws {ApiProblem} 422 with all that is wrong, rule by rule, under the name of the field that holds them. */
+export function canonicalRules(
+  rules: readonly HbaRule[],
+  field: string,
+  check: (rule: HbaRule) => Result<HbaRule, string> = checkRule,
+): readonly HbaRule[] {
+  return fromList(rules, field, check);
+}
+
+/** @throws {ApiProblem} 422 as of rules. */
+export function canonicalMaps(maps: readonly IdentMap[], field: string): readonly IdentMap[] {
+  return fromList(maps, field, checkIdentMap);
+}
+
 function wishedMaps({ identMaps, identText }: HbaRequest): readonly IdentMap[] {
   if (identMaps !== undefined && identText !== undefined)
     throw invalid([{ field: "identText", message: "identMaps are given too" }]);
   const maps =
     identText === undefined
-      ? fromList(identMaps ?? [], "identMaps", checkIdentMap)
+      ? canonicalMaps(identMaps ?? [], "identMaps")
       : fromText(parseIdent(identText), "identText");
   if (maps.length > IDENT_MAPS_MAX)
     throw invalid([{ field: "identText", message: `there are more than ${IDENT_MAPS_MAX} lines` }]);

@@ -28,6 +28,12 @@ const INCLUDED: Readonly<Record<Scope, readonly Scope[]>> = {
   admin: ["health", "viewer", "operator", "access", "admin"],
 };
 
+/** Whether a token of this scope may do what asks for that one. */
+export function mayDo(scope: Scope, need: Scope): boolean {
+  // A release that is older than the scope of a token knows nothing that it may do.
+  return (INCLUDED[scope] ?? []).includes(need);
+}
+
 /** For routes that ask for nothing. */
 export const NOBODY: Caller = { by: "anonymous", scope: "viewer" };
 
@@ -58,8 +64,7 @@ export function authorize(
     });
   }
   const caller = identify(authorization, tokens, wallMs);
-  // A release that is older than the scope of a token knows nothing that it may do.
-  if (!(INCLUDED[caller.scope] ?? []).includes(need)) {
+  if (!mayDo(caller.scope, need)) {
     throw new ApiProblem({
       status: 403,
       code: "scope-insufficient",

@@ -97,7 +97,7 @@ export const NewBreakGlassSchema = t.Object(
 );
 export type NewBreakGlassDocument = Static<typeof NewBreakGlassSchema>;
 
-const policyFields = {
+export const policyFields = {
   approvals: t.Integer({
     minimum: 0,
     maximum: APPROVALS_MAX,

@@ -232,19 +232,26 @@ function wished(
   const badName = flawOfDatabaseName(name);
   if (badName !== null) throw invalidWish("database", name, badName);
   if (request === null) return null;
-  const { state, settings, ...rest } = request;
-  const change: Wish = {
+  const merged = mergedDatabase(wishOfDatabase(before?.spec.declared, name), asDatabaseWish(request));
+  const { since: _, ...wish } = merged as DatabaseWish;
+  requireDatabase(caller, name, wish);
+  return caller.scope === "admin" ? { ...wish, isTrusted: true } : wish;
+}
+
+export function asDatabaseWish({ state, settings, ...rest }: DatabaseRequest): Wish {
+  return {
     ...rest,
     ...(state === "absent" ? { isAbsent: true } : {}),
     ...(settings === undefined ? {} : { settings: textsOf(settings) }),
   };
-  const merged = mergedDatabase(wishOfDatabase(before?.spec.declared, name), change);
-  const { since: _, ...wish } = merged as DatabaseWish;
-  const flaw = flawOfDatabase(name, wish);
+}
+
+/** @throws {ApiProblem} 422 where it cannot be declared so, 403 where it is only `admin`'s to say. */
+export function requireDatabase(caller: Caller, name: string, wish: Wish): void {
+  const flaw = flawOfDatabaseName(name) ?? flawOfDatabase(name, wish);
   if (flaw !== null) throw invalidWish("database", name, flaw);
   const guarded = guardedDatabaseParts(name, wish);
   if (guarded.length > 0 && caller.scope !== "admin") throw tooPowerful(name, guarded, caller);
-  return caller.scope === "admin" ? { ...wish, isTrusted: true } : wish;
 }
 
 function notDeclared(name: string): ApiProblem {

@@ -1,7 +1,6 @@
 import type { Static } from "@sinclair/typebox";
 import { t } from "elysia";
 import { ZONE } from "../cluster/member.ts";
-import { ParameterLayersSchema } from "./parameter-documents.ts";
 
 /**
  * The shapes of what goes in and out, once: the router checks them, OpenAPI shows them, the command line is typed by
@@ -316,7 +315,7 @@ export const OperationSchema = t.Object(
 export type OperationDocument = Static<typeof OperationSchema>;
 
 /** What is done about a primary in trouble. */
-const FailoverPolicySchema = t.Object(
+export const FailoverPolicySchema = t.Object(
   {
     onCrash: t.Union([t.Literal("auto"), t.Literal("failover"), t.Literal("restart")], {
       description:
@@ -351,7 +350,7 @@ const FailoverPolicySchema = t.Object(
   { ...closed, title: "FailoverPolicy" },
 );
 
-const TimingSchema = t.Object(
+export const TimingSchema = t.Object(
   {
     heartbeatMs: t.Integer({ minimum: 10, maximum: 60_000 }),
     electionMsMin: t.Integer({ minimum: 50, maximum: 600_000 }),
@@ -552,28 +551,6 @@ export const EventPageSchema = t.Object(
   { title: "EventPage" },
 );
 export type EventPageDocument = Static<typeof EventPageSchema>;
-
-export const SpecSchema = t.Object(
-  {
-    generation: t.Number(),
-    spec: t.Object({
-      durability: DurabilitySchema,
-      failover: FailoverPolicySchema,
-      timing: TimingSchema,
-      consensus: t.Object({ votersMax: t.Number({ description: "At most so many members vote" }) }),
-      postgres: t.Object({ parameters: ParameterLayersSchema }),
-      access: t.Unknown({
-        description: "Rules for connections; null: guacamole's defaults. Secrets are masked",
-      }),
-      declared: t.Unknown({ description: "Roles and databases; null: none are. Secrets are masked" }),
-      breakGlass: t.Unknown({ description: "What is asked of break-glass access" }),
-    }),
-    checksum: orNull(
-      t.String({ description: "Of the newest version (`/v1/spec/history`); null: none is kept" }),
-    ),
-  },
-  { title: "Spec" },
-);
 
 export const memberName = t.String({ pattern: "^[a-z][a-z0-9_-]{0,39}$", description: "Name of a member" });
 

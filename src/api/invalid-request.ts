@@ -50,9 +50,24 @@ function explainOne(each: unknown): FieldError[] {
   if (typeof path !== "string") return [];
   // A field's own name was sent too: enough of it to find it.
   const field = path.replace(/^\//, "").replaceAll("/", ".").slice(0, 60) || "body";
+  const inside = insideOf(each);
+  if (inside.length > 0) return inside.flatMap(explainOne);
   if (message === "Unexpected property") return [{ field, message: "there is no such field" }];
   if (message === "Expected required property") return [{ field, message: "is missing" }];
   return [{ field, message: expectation(schema, typeof message === "string" ? message : "is not valid") }];
+}
+
+/** What is wrong inside something that may also be null: of it, whoever sent it wants to know. */
+function insideOf(each: unknown): readonly unknown[] {
+  const { schema, value, errors } = each as {
+    schema?: { anyOf?: readonly { type?: unknown }[] };
+    value?: unknown;
+    errors?: readonly Iterable<unknown>[];
+  };
+  const options = schema?.anyOf ?? [];
+  if (typeof value !== "object" || value === null || !Array.isArray(errors)) return [];
+  if (options.length !== 2 || options[1]?.type !== "null" || options[0]?.type !== "object") return [];
+  return [...(errors[0] ?? [])];
 }
 
 /** In our words where they help, otherwise in the validator's, which name types and never values. */

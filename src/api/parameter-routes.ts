@@ -153,7 +153,7 @@ function requireName(text: string): string {
 }
 
 /** @throws {ApiProblem} 422 for a name that is none, 409 for a member that is none. */
-function parseChange(state: ClusterState, body: ParametersChange): ParameterLayersChange {
+export function parseChange(state: ClusterState, body: ParametersChange): ParameterLayersChange {
   const { cluster, primary, standby, members } = body;
   const byId = Object.entries(members ?? {}).map(([name, changes]) => {
     const member = namedMember(state, name);

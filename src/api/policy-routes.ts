@@ -1,18 +1,8 @@
 import { Elysia, t } from "elysia";
-import { type BreakGlassPolicy, breakGlassPolicyOf } from "../cluster/break-glass.ts";
-import { withoutSecrets } from "../cluster/secrets.ts";
+import { breakGlassPolicyOf } from "../cluster/break-glass.ts";
+import { type ClusterSpec, type Durability, failoverOf } from "../cluster/spec.ts";
+import { type ClusterState, memberName } from "../cluster/state.ts";
 import {
-  type ClusterSpec,
-  type Durability,
-  failoverOf,
-  TIMING_PROFILES,
-  type Timing,
-  validateTiming,
-  votersMaxOf,
-} from "../cluster/spec.ts";
-import { type ClusterState, leaseMsOf, memberName } from "../cluster/state.ts";
-import {
-  type BreakGlassPolicyChange,
   BreakGlassPolicyChangeSchema,
   type BreakGlassPolicyDocument,
   BreakGlassPolicySchema,
@@ -20,19 +10,23 @@ import {
 import { idempotent } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import { describeCohort, describeMember, describeTags, roleOf, toInstant } from "./describe.ts";
-import { describeLayers } from "./describe-parameters.ts";
 import {
   PauseRequestSchema,
   type PausesDocument,
   PausesSchema,
-  SpecSchema,
   type TopologyChange,
   TopologyChangeSchema,
   type TopologyDocument,
   TopologySchema,
 } from "./documents.ts";
+import {
+  changedBreakGlass,
+  changedTiming,
+  effectiveTiming,
+  requireEnoughStandbys,
+  requireSoundTiming,
+} from "./policy-checks.ts";
 import type { ApiPorts } from "./ports.ts";
-import { ApiProblem } from "./problem.ts";
 import { callerOf, describeRoute } from "./route-context.ts";
 import { look, type Sight } from "./sight.ts";
 import { etagOf, requireMatch, specChangeHeaders } from "./spec-version.ts";
@@ -78,33 +72,6 @@ export function policyRoutes(ports: ApiPorts) {
       },
     )
     .get(
-      "/v1/spec",
-      async ({ query, set }) => {
-        const { state } = await lookWith(ports, query);
-        set.headers["etag"] = etagOf(state);
-        const { spec, generation } = state;
-        return {
-          generation,
-          spec: {
-            durability: { ...spec.durability },
-            failover: { ...failoverOf(spec) },
-            timing: effectiveTiming(state),
-            consensus: { votersMax: votersMaxOf(spec) },
-            postgres: { parameters: describeLayers(state, spec.postgres?.parameters ?? {}) },
-            access: withoutSecrets(spec.access),
-            declared: withoutSecrets(spec.declared),
-            breakGlass: { ...breakGlassPolicyOf(spec) },
-          },
-          checksum: state.specHistory?.at(-1)?.checksum ?? null,
-        };
-      },
-      {
-        query: consistencyQuery,
-        response: { 200: SpecSchema },
-        detail: describeRoute("viewer", "cluster", "What operators want of the cluster"),
-      },
-    )
-    .get(
       "/v1/access/break-glass/policy",
       async ({ query, set }) => {
         const { state } = await lookWith(ports, query);
@@ -128,7 +95,7 @@ export function policyRoutes(ports: ApiPorts) {
         );
         const { state } = look(ports);
         const generation = requireMatch(state, headers["if-match"] ?? null);
-        const spec = { ...state.spec, breakGlass: changedBreakGlass(state, body) };
+        const spec = { ...state.spec, breakGlass: changedBreakGlass(state.spec, body) };
         await submit(ports, wish, { kind: "change-spec", generation, spec });
         const now = look(ports).state;
         set.headers["etag"] = etagOf(now);
@@ -199,31 +166,13 @@ function describeBreakGlassPolicy({ spec, generation }: ClusterState): BreakGlas
   };
 }
 
-/** @throws {ApiProblem} 422 where what is asked for by default would be more than is allowed. */
-function changedBreakGlass({ spec }: ClusterState, change: BreakGlassPolicyChange): BreakGlassPolicy {
-  const present = breakGlassPolicyOf(spec);
-  const { approvals = present.approvals, defaultSeconds, maxSeconds } = change;
-  const durationMsDefault = defaultSeconds === undefined ? present.durationMsDefault : defaultSeconds * 1_000;
-  const durationMsMax = maxSeconds === undefined ? present.durationMsMax : maxSeconds * 1_000;
-  if (durationMsDefault > durationMsMax)
-    throw contradiction("defaultSeconds", "it would be more than maxSeconds, which is the most there may be");
-  return { approvals, durationMsDefault, durationMsMax };
-}
-
 /** @throws {ApiProblem} 422 where the result would contradict itself, with the names that do. */
 function changedSpec(state: ClusterState, change: TopologyChange): ClusterSpec {
-  const { spec, members } = state;
+  const { spec } = state;
   const timing = changedTiming(spec.timing, change.timing);
-  const valid = validateTiming(timing);
-  if (!valid.ok) throw contradiction("timing", valid.error);
+  requireSoundTiming(timing);
   const durability = changedDurability(spec.durability, change.durability);
-  const others = members.filter(({ kind, isLeaving }) => kind === "data" && isLeaving !== true).length - 1;
-  if (change.durability?.mode === "quorum" && change.durability.synchronousStandbys > Math.max(1, others)) {
-    throw contradiction(
-      "durability.synchronousStandbys",
-      `${change.durability.synchronousStandbys} standbys cannot acknowledge where there are ${others}`,
-    );
-  }
+  if (change.durability !== undefined) requireEnoughStandbys(state, durability);
   const failover = { ...failoverOf(spec), ...change.failover };
   return { ...spec, durability, timing, ...(change.failover === undefined ? {} : { failover }) };
 }
@@ -235,19 +184,6 @@ function changedDurability(present: Durability, change: TopologyChange["durabili
   const { staleReads, ...rest } = change;
   const isRefused = (staleReads ?? (present.mode === "quorum" ? present.staleReads : undefined)) === "refuse";
   return isRefused ? { ...rest, staleReads: "refuse" } : rest;
-}
-
-function changedTiming(timing: Timing, change: TopologyChange["timing"]): Timing {
-  if (change === undefined) return timing;
-  return "profile" in change ? TIMING_PROFILES[change.profile] : { ...timing, ...change };
-}
-
-function contradiction(field: string, what: string): ApiProblem {
-  return new ApiProblem({
-    status: 422,
-    code: "invalid-request",
-    detail: `${field}: ${what}. Nothing was changed.`,
-  });
 }
 
 function describeTopology(sight: Sight): TopologyDocument {
@@ -271,11 +207,6 @@ function describeTopology(sight: Sight): TopologyDocument {
       };
     }),
   };
-}
-
-function effectiveTiming(state: ClusterState) {
-  const { heartbeatMs, electionMsMin, electionMsMax, suspectMs } = state.spec.timing;
-  return { heartbeatMs, electionMsMin, electionMsMax, suspectMs, leaseMs: leaseMsOf(state) };
 }
 
 /** What a durability costs, in words; null where no acknowledged commit is ever lost. */

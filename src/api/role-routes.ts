@@ -243,29 +243,33 @@ async function wishedRoles(
       wished.push([name, null]);
       continue;
     }
-    const change = await asWish(ports, name, request, iterations);
+    const { password } = request;
+    const verifier =
+      password === undefined ? {} : { password: await asVerifier(ports, name, password, iterations) };
+    const change = { ...asWish(name, request), ...verifier };
     const present = isReplaced ? null : wishOfRole(state.spec.declared, name);
     const merged = mergedRole(present, change);
-    const flaw = flawOfRole(merged);
-    if (flaw !== null) throw invalidWish("role", name, flaw);
-    const guarded = guardedParts(merged);
-    if (guarded.length > 0 && caller.scope !== "admin") throw tooPowerful(name, guarded, caller);
+    requireRole(caller, name, merged);
     wished.push([name, caller.scope === "admin" ? { ...merged, isTrusted: true } : merged]);
   }
   return wished;
+}
+
+/** @throws {ApiProblem} 422 where it cannot be declared so, 403 where it gives what is only `admin`'s to give. */
+export function requireRole(caller: Caller, name: string, wish: Wish): void {
+  const flaw = flawOfRoleName(name) ?? flawOfRole(wish);
+  if (flaw !== null) throw invalidWish("role", name, flaw);
+  const guarded = guardedParts(wish);
+  if (guarded.length > 0 && caller.scope !== "admin") throw tooPowerful(name, guarded, caller);
 }
 
 function isPlain(password: string | null | undefined): password is string {
   return typeof password === "string" && !isScramVerifier(password);
 }
 
-async function asWish(
-  ports: ApiPorts,
-  name: string,
-  request: RoleRequest,
-  iterations: number,
-): Promise<Wish> {
-  const { state, validUntil, password, settings, databaseSettings, ...rest } = request;
+/** What is asked for, without its password. @throws {ApiProblem} 422 for a time that is none. */
+export function asWish(name: string, request: RoleRequest): Wish {
+  const { state, validUntil, password: _, settings, databaseSettings, ...rest } = request;
   const databases = Object.entries(databaseSettings ?? {}).map(
     ([database, each]) => [database, textsOf(each)] as const,
   );
@@ -275,7 +279,6 @@ async function asWish(
     ...(validUntil === undefined
       ? {}
       : { validUntil: validUntil === null ? null : instant(name, validUntil) }),
-    ...(password === undefined ? {} : { password: await asVerifier(ports, name, password, iterations) }),
     ...(settings === undefined ? {} : { settings: textsOf(settings) }),
     ...(databaseSettings === undefined ? {} : { databaseSettings: Object.fromEntries(databases) }),
   };

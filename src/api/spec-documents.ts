@@ -1,4 +1,5 @@
 import { type Static, t } from "elysia";
+import { SpecBodySchema } from "./spec-body.ts";
 
 const orNull = <S extends Parameters<typeof t.Union>[0][number]>(schema: S) => t.Union([schema, t.Null()]);
 
@@ -38,11 +39,51 @@ export type SpecHistoryDocument = Static<typeof SpecHistorySchema>;
 export const SpecAtSchema = t.Object(
   {
     generation: t.Integer(),
-    spec: t.Unknown({ description: "All that operators wanted then; secrets are masked" }),
+    spec: SpecBodySchema,
   },
-  { title: "SpecAt" },
+  { title: "SpecAt", description: "All that operators wanted then; secrets are masked" },
 );
 export type SpecAtDocument = Static<typeof SpecAtSchema>;
+
+export const SpecSchema = t.Object(
+  {
+    generation: t.Integer({ description: "Send it as If-Match to change just this version" }),
+    spec: SpecBodySchema,
+    checksum: orNull(
+      t.String({ description: "Of the newest version (`/v1/spec/history`); null: none is kept" }),
+    ),
+    members: t.Array(
+      t.Object({
+        name: t.String(),
+        state: t.Union(
+          [t.Literal("in-force"), t.Literal("behind"), t.Literal("different"), t.Literal("unknown")],
+          {
+            description:
+              "in-force: nothing is left to configure there (what waits for a start is told by `/v1/parameters`); different: it has another version of the same generation",
+          },
+        ),
+        generation: orNull(t.Integer({ description: "That it has in force; null: it does not say" })),
+      }),
+      { description: "Which members have it, as they say themselves" },
+    ),
+  },
+  { title: "Spec" },
+);
+export type SpecDocument = Static<typeof SpecSchema>;
+
+export const SpecAppliedSchema = t.Object(
+  {
+    generation: t.Integer({ description: "After the change; of a dry run, the one that it was made for" }),
+    isDryRun: t.Boolean(),
+    changes: t.Array(SpecChangeSchema, { description: "Empty: all of it was so already" }),
+    notices: t.Array(t.String(), { description: "What the change does not do at once" }),
+    tried: t.Array(t.Object({ member: t.String(), isGood: t.Boolean(), detail: t.String() }), {
+      description: "Whose PostgreSQL read the rules for connections; empty: they are the same",
+    }),
+  },
+  { title: "SpecApplied" },
+);
+export type SpecAppliedDocument = Static<typeof SpecAppliedSchema>;
 
 export const SpecDiffSchema = t.Object(
   { from: t.Integer(), to: t.Integer(), changes: t.Array(SpecChangeSchema) },

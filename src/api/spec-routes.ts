@@ -1,42 +1,103 @@
 import { Elysia, t } from "elysia";
-import { isSameParameters, layersChange } from "../cluster/parameters.ts";
-import { withoutSecrets } from "../cluster/secrets.ts";
 import type { ClusterSpec } from "../cluster/spec.ts";
-import {
-  blame,
-  changesBetween,
-  leavesOf,
-  type SpecChange,
-  type SpecVersion,
-  specAt,
-} from "../cluster/spec-history.ts";
+import { changesBetween, specAt } from "../cluster/spec-history.ts";
 import type { ClusterState } from "../cluster/state.ts";
-import type { Caller } from "./access.ts";
-import { proveRules } from "./access-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
-import { toInstant } from "./describe.ts";
-import { proveParameters } from "./parameter-routes.ts";
+import { describeBlame, describeChanges, describeVersion } from "./describe-versions.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";
+import { provenSpec } from "./prove-spec.ts";
 import { callerOf, describeRoute } from "./route-context.ts";
-import { look, type Sight } from "./sight.ts";
+import { isUnreachable, look, type Sight, statusOf } from "./sight.ts";
+import { describeSpec, SpecBodySchema } from "./spec-body.ts";
 import {
+  SpecAppliedSchema,
   SpecAtSchema,
-  type SpecBlameDocument,
   SpecBlameSchema,
-  type SpecChangeDocument,
   SpecDiffSchema,
+  type SpecDocument,
   SpecHistorySchema,
-  type SpecVersionDocument,
+  SpecSchema,
 } from "./spec-documents.ts";
+import { targetOf } from "./spec-target.ts";
 import { etagOf, requireMatch, specChangeHeaders } from "./spec-version.ts";
-import { submit, wishOf } from "./submit.ts";
+import { requireUnderstood, submit, wishOf } from "./submit.ts";
 
 const generationOf = (description: string) => t.Integer({ minimum: 1, description });
-const BLAMED_MAX = 2_000;
 
 /** The versions of what operators want: who changed what and why, and the way back (`roadmap/0010-spec-history.md`). */
 export function specRoutes(ports: ApiPorts) {
+  return new Elysia({ normalize: false }).use(wholeSpec(ports)).use(versions(ports));
+}
+
+function wholeSpec(ports: ApiPorts) {
+  return new Elysia({ normalize: false })
+    .get(
+      "/v1/spec",
+      async ({ query, set }) => {
+        const sight = await lookWith(ports, query);
+        const { state } = sight;
+        set.headers["etag"] = etagOf(state);
+        const { spec, generation, specHistory } = state;
+        const checksum = specHistory?.at(-1)?.checksum ?? null;
+        return { generation, spec: describeSpec(state, spec), checksum, members: describeInForce(sight) };
+      },
+      {
+        query: consistencyQuery,
+        response: { 200: SpecSchema },
+        detail: describeRoute(
+          "viewer",
+          "cluster",
+          "What operators want of the cluster",
+          "All of it, as it may be sent back. Secrets are masked, and stay what they are where the mask is sent back.",
+        ),
+      },
+    )
+    .put(
+      "/v1/spec",
+      async ({ body, query, request, headers, set }) => {
+        const caller = callerOf(request);
+        const wish = wishOf(ports, caller, "spec", headers["idempotency-key"] ?? null);
+        const sight = look(ports);
+        const { state } = sight;
+        requireMatch(state, headers["if-match"] ?? null);
+        const target = targetOf(state, caller, body);
+        const { change, after, notices, tried } = await provenSpec(ports, sight, caller, target);
+        const isDryRun = query.dryRun === "true";
+        if (change !== null && isDryRun) requireUnderstood(state, change);
+        if (change !== null && !isDryRun) await submit(ports, wish, change);
+        const now = look(ports).state;
+        set.headers["etag"] = etagOf(isDryRun ? state : now);
+        return {
+          generation: (isDryRun ? state : now).generation,
+          isDryRun,
+          changes: describeChanges(state, changesBetween(state.spec, after)),
+          notices: [...notices],
+          tried,
+        };
+      },
+      {
+        body: SpecBodySchema,
+        query: t.Object({
+          dryRun: t.Optional(
+            t.Union([t.Literal("true"), t.Literal("false")], {
+              description: "Check all of it, say what it would change, and change nothing",
+            }),
+          ),
+        }),
+        headers: specChangeHeaders,
+        response: { 200: SpecAppliedSchema },
+        detail: describeRoute(
+          "viewer",
+          "cluster",
+          "Want all of this, as one change or not at all",
+          "A section that is absent stays as it is; one that is there is all that is wanted of it. Through the checks of the single routes, and with their scopes: what differs decides. durability, failover, timing and postgres need `operator`, access and declared `access`, the rest `admin`, and so does whatever needs it on its own route.",
+        ),
+      },
+    );
+}
+
+function versions(ports: ApiPorts) {
   return new Elysia({ normalize: false })
     .get(
       "/v1/spec/history",
@@ -44,7 +105,8 @@ export function specRoutes(ports: ApiPorts) {
         const { state } = await lookWith(ports, query);
         set.headers["etag"] = etagOf(state);
         const versions = (state.specHistory ?? []).toReversed().slice(0, query.limit ?? 50);
-        return { generation: state.generation, versions: versions.map(describeVersion) };
+        const described = versions.map((version) => describeVersion(state, version));
+        return { generation: state.generation, versions: described };
       },
       {
         query: t.Composite([
@@ -65,7 +127,7 @@ export function specRoutes(ports: ApiPorts) {
       async ({ params, query }) => {
         const { state } = await lookWith(ports, query);
         const spec = requireVersion(state, params.generation);
-        return { generation: params.generation, spec: withoutSecrets(spec) };
+        return { generation: params.generation, spec: describeSpec(state, spec) };
       },
       {
         params: t.Object({ generation: generationOf("A generation that is kept") }),
@@ -80,7 +142,7 @@ export function specRoutes(ports: ApiPorts) {
         const { state } = await lookWith(ports, query);
         const to = query.to ?? state.generation;
         const changes = changesBetween(requireVersion(state, query.from), requireVersion(state, to));
-        return { from: query.from, to, changes: changes.flatMap(describeChange) };
+        return { from: query.from, to, changes: describeChanges(state, changes) };
       },
       {
         query: t.Composite([
@@ -118,16 +180,19 @@ export function specRoutes(ports: ApiPorts) {
         const wish = wishOf(ports, caller, route, headers["idempotency-key"] ?? null);
         const sight = look(ports);
         const { state } = sight;
-        const generation = requireMatch(state, headers["if-match"] ?? null);
+        requireMatch(state, headers["if-match"] ?? null);
         const target = requireVersion(state, params.generation);
-        const spec = await proven(ports, sight, caller, target);
+        const { change } = await provenSpec(ports, sight, caller, target);
         const reason = caller.asked.reason ?? `back to generation ${params.generation}`;
         const said = { ...wish, caller: { ...caller, asked: { ...caller.asked, reason } } };
-        await submit(ports, said, { kind: "change-spec", generation, spec });
+        if (change !== null) await submit(ports, said, change);
         const now = look(ports).state;
         set.headers["etag"] = etagOf(now);
         const versions = (now.specHistory ?? []).slice(-1);
-        return { generation: now.generation, versions: versions.map(describeVersion) };
+        return {
+          generation: now.generation,
+          versions: versions.map((version) => describeVersion(now, version)),
+        };
       },
       {
         params: t.Object({ generation: generationOf("Back to this one") }),
@@ -141,6 +206,24 @@ export function specRoutes(ports: ApiPorts) {
         ),
       },
     );
+}
+
+/** Which members have the present version. */
+function describeInForce(sight: Sight): SpecDocument["members"] {
+  const { generation, specHistory, members } = sight.state;
+  const checksum = specHistory?.at(-1)?.checksum ?? null;
+  return members.map(({ id, name }) => {
+    const said = isUnreachable(sight, id) ? undefined : statusOf(sight, id)?.spec;
+    // One that is ahead of who is asked has all of this, too.
+    if (said === undefined) return { name, state: "unknown" as const, generation: null };
+    if (said.generation < generation) return { name, state: "behind" as const, generation: said.generation };
+    const isSame = said.generation > generation || said.checksum === checksum;
+    return {
+      name,
+      state: isSame ? ("in-force" as const) : ("different" as const),
+      generation: said.generation,
+    };
+  });
 }
 
 /** @throws {ApiProblem} 404 where it is not kept, 500 where the chain does not hold. */
@@ -164,93 +247,4 @@ function requireVersion(state: ClusterState, generation: number): ClusterSpec {
         ? "None is: the settings were not changed since versions are kept."
         : `Kept are ${kept[0]} to ${kept.at(-1)}; 'guacamole spec history' lists them.`,
   });
-}
-
-/**
- * An earlier spec as it may be wanted again: what differs is asked of the servers first.
- *
- * @throws {ApiProblem} what a change of the same things would be refused with.
- */
-async function proven(
-  ports: ApiPorts,
-  sight: Sight,
-  caller: Caller,
-  target: ClusterSpec,
-): Promise<ClusterSpec> {
-  const { state } = sight;
-  const revision = state.generation + 1;
-  const { postgres, access, declared, ...others } = target;
-  const present = state.spec.postgres?.parameters ?? {};
-  const wanted = postgres?.parameters ?? {};
-  const parameters = isSameParameters(present, wanted)
-    ? present
-    : (await proveParameters(ports, sight, caller, layersChange(present, wanted))).after;
-  const isSameAccess = changesBetween(state.spec.access, access).length === 0;
-  const rules = access === undefined || isSameAccess ? access : { ...access, revision };
-  if (rules !== undefined && !isSameAccess) await proveRules(ports, sight, rules);
-  const isSameDeclared = changesBetween(state.spec.declared, declared).length === 0;
-  const roles = isSameDeclared ? state.spec.declared : declared && { ...declared, revision };
-  return {
-    ...others,
-    ...(Object.keys(parameters).length === 0 ? {} : { postgres: { ...postgres, parameters } }),
-    ...(rules === undefined ? {} : { access: isSameAccess ? (state.spec.access ?? rules) : rules }),
-    ...(roles === undefined ? {} : { declared: roles }),
-  };
-}
-
-function describeVersion(version: SpecVersion): SpecVersionDocument {
-  const { generation, checksum, parent, by, byName, reason, request, atMs, changes } = version;
-  const at = toInstant(atMs);
-  return {
-    generation,
-    checksum,
-    parent,
-    at,
-    by,
-    byName,
-    reason,
-    request,
-    changes: changes.flatMap(describeChange),
-  };
-}
-
-/** Of what came or went as a whole, value by value. */
-function describeChange({ path, at, before, after }: SpecChange): readonly SpecChangeDocument[] {
-  if (before === undefined)
-    return leavesOf(after, path).map((leaf) => described(leaf.path, null, undefined, leaf.value));
-  if (after === undefined)
-    return leavesOf(before, path).map((leaf) => described(leaf.path, null, leaf.value, undefined));
-  return [described(path, at ?? null, before, after)];
-}
-
-function described(
-  path: readonly string[],
-  at: number | null,
-  before: unknown,
-  after: unknown,
-): SpecChangeDocument {
-  const name = path.at(-1) ?? "";
-  return {
-    path: pathText(path),
-    at,
-    before: withoutSecrets(before, name),
-    after: withoutSecrets(after, name),
-  };
-}
-
-function describeBlame(state: ClusterState, prefix: string): SpecBlameDocument {
-  const all = blame(state).filter(({ path }) => pathText(path).startsWith(prefix));
-  const values = all.slice(0, BLAMED_MAX).map(({ path, value, version }) => ({
-    path: pathText(path),
-    value: withoutSecrets(value, path.at(-1)),
-    generation: version?.generation ?? null,
-    at: version === null ? null : toInstant(version.atMs),
-    by: version === null ? null : (version.byName ?? version.by),
-    reason: version?.reason ?? null,
-  }));
-  return { generation: state.generation, values, untold: all.length - values.length };
-}
-
-function pathText(path: readonly string[]): string {
-  return path.map((key) => (/^[^."]+$/.test(key) ? key : JSON.stringify(key))).join(".");
 }

@@ -1,13 +1,17 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import type { MemberDocument } from "../api/documents.ts";
 import type { ParametersChange, ParametersDocument } from "../api/parameter-documents.ts";
+import type { SpecAtDocument, SpecHistoryDocument } from "../api/spec-documents.ts";
+import { editCommand, wantAgain } from "./apply-command.ts";
 import type { ApiClient } from "./client.ts";
 import { clientCommand, openClient, printResult } from "./client-command.ts";
 import { finish } from "./cluster-commands.ts";
 import { CliError, EXIT } from "./exit-code.ts";
 import type { CliPorts } from "./ports.ts";
 import { renderParameters } from "./render-parameters.ts";
+import { renderHistory } from "./render-spec.ts";
 import { beginRestart } from "./restart-commands.ts";
+import { whole } from "./spec-commands.ts";
 import { suggestCommand } from "./suggest-command.ts";
 
 /** `guacamole config` */
@@ -21,7 +25,47 @@ export function configCommand(ports: CliPorts) {
     .addCommand(setCommand(ports))
     .addCommand(resetCommand(ports))
     .addCommand(diffCommand(ports))
+    .addCommand(editCommand(ports, ["postgres"]))
+    .addCommand(historyCommand(ports))
+    .addCommand(rollbackCommand(ports))
     .addCommand(suggestCommand(ports));
+}
+
+function historyCommand(ports: CliPorts) {
+  return clientCommand("history")
+    .summary("who changed which parameters, when and why")
+    .description(
+      "Lists the versions that changed parameters, newest first. 'guacamole spec history' shows all versions, and everything\nthat each changed.",
+    )
+    .option("--limit <count>", "at most so many", whole, 20)
+    .addHelpText("after", "\nExample:\n  guacamole config history --limit 5")
+    .action(async (options) => {
+      const client = await openClient(ports, options);
+      const history = await client.get<SpecHistoryDocument>("/v1/spec/history?limit=200");
+      const versions = history.versions.flatMap(({ changes, ...version }) => {
+        const told = changes.filter(({ path }) => path.startsWith("postgres."));
+        return told.length === 0 ? [] : [{ ...version, changes: told }];
+      });
+      const shown = { ...history, versions: versions.slice(0, options.limit) };
+      printResult(ports, options.output, shown, renderHistory);
+    });
+}
+
+function rollbackCommand(ports: CliPorts) {
+  return clientCommand("rollback")
+    .summary("want the parameters of an earlier version again, and nothing else of it")
+    .description(
+      "Makes the parameters of an earlier version the wanted ones again, as a new version and with the checks of 'guacamole\nconfig set'. 'guacamole spec rollback' does so with everything.",
+    )
+    .argument("<generation>", "back to this one", whole)
+    .option("--reason <text>", "why: it stands in the history and in the audit trail")
+    .addHelpText("after", '\nExample:\n  guacamole config rollback 11 --reason "INC-4711"')
+    .action(async (generation, options) => {
+      const client = await openClient(ports, options);
+      const { spec } = await client.get<SpecAtDocument>(`/v1/spec/history/${generation}`);
+      const { reason = `parameters back to generation ${generation}` } = options;
+      await wantAgain(ports, client, { postgres: spec.postgres ?? null }, { ...options, reason });
+    });
 }
 
 function showCommand(ports: CliPorts) {

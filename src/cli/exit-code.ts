@@ -6,6 +6,7 @@ export const EXIT = {
   unreachable: 4,
   failed: 5,
   unknown: 6,
+  differs: 7,
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];

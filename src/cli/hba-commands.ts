@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { HbaDocument, HbaExplanationDocument, HbaRequest } from "../api/access-documents.ts";
 import type { HbaRule } from "../cluster/hba-rule.ts";
@@ -9,6 +8,7 @@ import { CliError, EXIT } from "./exit-code.ts";
 import { pause } from "./follow-operation.ts";
 import type { CliPorts } from "./ports.ts";
 import { renderTable, withoutControls } from "./render-table.ts";
+import { readText } from "./spec-file.ts";
 
 const PATH = "/v1/access/hba";
 const POLL_MS = 200;
@@ -235,17 +235,6 @@ async function awaitInForce(ports: CliPorts, client: ApiClient, agreed: HbaDocum
         "'guacamole status' shows what these members wait for.",
       );
     }
-  }
-}
-
-async function readText(file: string): Promise<string> {
-  try {
-    return file === "-" ? await Bun.stdin.text() : await readFile(file, "utf8");
-  } catch (error) {
-    throw new CliError(
-      EXIT.usage,
-      `${file} cannot be read: ${error instanceof Error ? error.message : error}`,
-    );
   }
 }
 

@@ -17,6 +17,8 @@ export interface CliPorts {
   socketPathOf(configPath: string): Promise<Result<string, string>>;
   /** Asks on the terminal; null where the input ends. */
   readLine(question: string): Promise<string | null>;
+  /** Lets a person edit a text; null where the editor failed. */
+  edit(text: string): Promise<string | null>;
   /** The offline tools. */
   readonly recover: RecoverPorts;
   /** Each resolves with the exit code once the process should end. */

@@ -1,4 +1,5 @@
 import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { applyCommand } from "./apply-command.ts";
 import { auditCommand } from "./audit-command.ts";
 import { breakGlassCommand } from "./break-glass-commands.ts";
 import { initCommand, statusCommand } from "./cluster-commands.ts";
@@ -44,6 +45,7 @@ Exit codes:
   4  unreachable: nobody answers, or no leader is there; nothing was changed
   5  failed: it began, and did not succeed
   6  unknown: it may have happened, or may still; look before you repeat it
+  7  differs: a dry run of 'guacamole apply' found something that it would change
 `;
 
 /**
@@ -72,6 +74,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(topologyCommand(ports))
     .addCommand(configCommand(ports))
     .addCommand(specCommand(ports))
+    .addCommand(applyCommand(ports, finish))
     .addCommand(hbaCommand(ports))
     .addCommand(breakGlassCommand(ports, finish))
     .addCommand(roleCommand(ports))

@@ -1,16 +1,17 @@
 import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
-import { stringify } from "yaml";
 import type {
   SpecAtDocument,
   SpecBlameDocument,
-  SpecChangeDocument,
   SpecDiffDocument,
+  SpecDocument,
   SpecHistoryDocument,
-  SpecVersionDocument,
 } from "../api/spec-documents.ts";
+import { editCommand, writing } from "./apply-command.ts";
+import type { ApiClient } from "./client.ts";
 import { clientCommand, openClient, printResult } from "./client-command.ts";
 import type { CliPorts } from "./ports.ts";
-import { renderTable, withoutControls } from "./render-table.ts";
+import { renderBlame, renderChanges, renderHistory } from "./render-spec.ts";
+import { renderSpecFile } from "./spec-file.ts";
 
 /** `guacamole spec` */
 export function specCommand(ports: CliPorts) {
@@ -19,10 +20,12 @@ export function specCommand(ports: CliPorts) {
     .description(
       `Shows what operators want of the cluster and who wanted it: every change of settings, parameters, rules and
 declared roles makes a version, and each carries the checksum of the one before. Secrets are never shown.
-GUACAMOLE_REASON says why, for any command that changes something.`,
+'guacamole apply -f FILE' wants what a file says. GUACAMOLE_REASON says why, for any command that changes something.`,
     )
     .addCommand(historyCommand(ports), { isDefault: true })
     .addCommand(showCommand(ports))
+    .addCommand(exportCommand(ports))
+    .addCommand(editCommand(ports))
     .addCommand(diffCommand(ports))
     .addCommand(blameCommand(ports))
     .addCommand(rollbackCommand(ports));
@@ -44,15 +47,49 @@ function historyCommand(ports: CliPorts) {
 function showCommand(ports: CliPorts) {
   return clientCommand("show")
     .summary("all of one version")
-    .description("Prints all that is wanted, as YAML: now, or in an earlier generation.")
+    .description(
+      "Prints all that is wanted, as YAML: now, with who has it in force, or in an earlier generation.",
+    )
     .argument("[generation]", "which one (default: the present)", whole)
     .addHelpText("after", "\nExample:\n  guacamole spec show 12")
     .action(async (generation, options) => {
       const client = await openClient(ports, options);
-      const wanted = generation ?? (await client.get<SpecHistoryDocument>("/v1/spec/history")).generation;
-      const version = await client.get<SpecAtDocument>(`/v1/spec/history/${wanted}`);
-      printResult(ports, options.output, version, ({ spec }) => stringify(spec));
+      printResult(ports, options.output, await specOf(client, generation), (shown) => {
+        const text = renderSpecFile(shown.spec);
+        return "members" in shown ? `${text}\n${renderInForce(shown)}` : text;
+      });
     });
+}
+
+/** Who has it, as a comment. */
+function renderInForce({ generation, members }: SpecDocument): string {
+  const others = members.filter(({ state }) => state !== "in-force");
+  const told = others.map(({ name, state, generation: has }) =>
+    has === null ? `${name}: ${state}` : `${name}: ${state}, it has ${has}`,
+  );
+  const where = told.length === 0 ? "every member" : `every member but ${told.join("; ")}`;
+  return `# Generation ${generation}, in force on ${where}.\n`;
+}
+
+function exportCommand(ports: CliPorts) {
+  return clientCommand("export")
+    .summary("all that is wanted, as a file for 'guacamole apply'")
+    .description(
+      `Prints all that is wanted as YAML with comments, to be kept in git, edited, and given to 'guacamole apply -f'. The same
+settings give the same text. Secrets are masked, and stay what they are where the mask is applied.`,
+    )
+    .argument("[generation]", "of an earlier version (default: the present)", whole)
+    .addHelpText("after", "\nExample:\n  guacamole spec export > spec.yaml")
+    .action(async (generation, options) => {
+      const { spec } = await specOf(await openClient(ports, options), generation);
+      printResult(ports, options.output, spec, (shown) => renderSpecFile(shown));
+    });
+}
+
+/** Of a generation that is kept; undefined: the present one. */
+function specOf(client: ApiClient, generation: number | undefined): Promise<SpecAtDocument | SpecDocument> {
+  if (generation === undefined) return client.get<SpecDocument>("/v1/spec");
+  return client.get<SpecAtDocument>(`/v1/spec/history/${generation}`);
 }
 
 function diffCommand(ports: CliPorts) {
@@ -99,65 +136,14 @@ function rollbackCommand(ports: CliPorts) {
     .action(async (generation, options) => {
       const client = await openClient(ports, options);
       const path = `/v1/spec/history/${generation}/rollback`;
-      const why = options.reason === undefined ? {} : { reason: options.reason };
-      const made = await client.post<SpecHistoryDocument>(path, {}, why);
+      const made = await client.post<SpecHistoryDocument>(path, {}, writing(ports, options.reason));
       printResult(ports, options.output, made, renderHistory);
     });
 }
 
-function whole(text: string): number {
+/** A generation, or how many. */
+export function whole(text: string): number {
   const value = Number(text);
   if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError("A number from 1 is wanted.");
   return value;
-}
-
-function renderHistory({ versions, generation }: SpecHistoryDocument): string {
-  if (versions.length === 0) return `Generation ${generation}; no earlier version is kept.\n`;
-  return versions.map(renderVersion).join("\n");
-}
-
-function renderVersion({
-  generation,
-  at,
-  by,
-  byName,
-  reason,
-  request,
-  checksum,
-  changes,
-}: SpecVersionDocument) {
-  const why = reason === null ? "" : `  ${reason}`;
-  const how = request === null ? "" : `  ${request}`;
-  const head = `${generation}  ${at}  ${byName ?? by}${how}  ${checksum.slice(0, 12)}${why}`;
-  return `${withoutControls(head)}\n${renderChanges(changes, "    ")}`;
-}
-
-function renderChanges(changes: readonly SpecChangeDocument[], indent: string): string {
-  return changes
-    .map(({ path, at, before, after }) => {
-      const place = at === null ? path : `${path}[${at}…]`;
-      return `${withoutControls(`${indent}${place}: ${textOf(before)} -> ${textOf(after)}`)}\n`;
-    })
-    .join("");
-}
-
-function renderBlame({ values, untold }: SpecBlameDocument): string {
-  const rows = values.map(({ path, value, generation, at, by, reason }) => [
-    path,
-    textOf(value),
-    generation === null ? "-" : String(generation),
-    at ?? "-",
-    by ?? "-",
-    reason ?? "",
-  ]);
-  const more = untold === 0 ? "" : `and ${untold} more; name a path\n`;
-  return `${renderTable(["path", "value", "version", "since", "by", "reason"], rows)}${more}`;
-}
-
-const TEXT_MAX = 80;
-
-function textOf(value: unknown): string {
-  if (value === null || value === undefined) return "-";
-  const text = typeof value === "string" ? value : JSON.stringify(value);
-  return text.length <= TEXT_MAX ? text : `${text.slice(0, TEXT_MAX)}…`;
 }

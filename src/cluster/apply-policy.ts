@@ -3,6 +3,7 @@ import type { Generation } from "../base/ids.ts";
 import { comparePositions, formatPosition } from "../base/lsn.ts";
 import { type Applied, accept, type ChangeOf, event, refuse } from "./applied.ts";
 import type { Command } from "./command.ts";
+import { changedDeclaration, countDeclared, DECLARED_MAX } from "./declared.ts";
 import { beginFailover } from "./failover-history.ts";
 import { isUnderstoodByAll } from "./feature-level.ts";
 import type { ClusterSpec } from "./spec.ts";
@@ -24,9 +25,8 @@ export function changeSpec(state: ClusterState, command: Command, change: Change
   if (!isUnderstoodByAll(state, change)) return refuse(state, "feature-level-low");
   if (change.generation !== state.generation) return refuse(state, "stale-generation");
   const generation = (state.generation + 1) as Generation;
-  const { declared } = state.spec;
-  const spec =
-    change.keepsDeclared === true && declared !== undefined ? { ...change.spec, declared } : change.spec;
+  const spec = specAfter(state, change, generation);
+  if (countDeclared(spec.declared ?? null) > DECLARED_MAX) return refuse(state, "too-many-declared");
   return accept(
     { ...state, generation, spec, reign: reignUnder(state, spec) },
     event(command, "spec.changed", `the settings were changed by ${command.by} (generation ${generation})`, {
@@ -35,6 +35,19 @@ export function changeSpec(state: ClusterState, command: Command, change: Change
       ...(featureLevelOf(state) < 4 ? {} : { changed: changedKeys(state.spec, spec) }),
     }),
   );
+}
+
+/** The spec that a change makes of the present one. */
+function specAfter(
+  { spec: present }: ClusterState,
+  { spec, keepsDeclared, declares }: ChangeOf<"change-spec">,
+  generation: Generation,
+): ClusterSpec {
+  const { declared: said, ...rest } = spec;
+  const kept = keepsDeclared === true ? present.declared : said;
+  const declared =
+    declares === undefined ? kept : (changedDeclaration(kept, declares, generation) ?? undefined);
+  return declared === undefined ? rest : { ...rest, declared };
 }
 
 const KEYS_TOLD = 20;

@@ -155,6 +155,8 @@ export type Change =
       readonly spec: ClusterSpec;
       /** From feature level 4 on: what is declared stays as it is, and is not sent along; `spec` does not say it. */
       readonly keepsDeclared?: true;
+      /** From feature level 4 on: what changes of what is declared besides. */
+      readonly declares?: DeclaredChanges;
     }
   /**
    * Changes single declarations: of thousands, only those that are named stand in the log. Refused unless it was made for the

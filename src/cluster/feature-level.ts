@@ -53,6 +53,7 @@ function neededLevel(change: Change): number {
   if (change.kind === "change-spec" && change.spec.postgres !== undefined) return 4;
   if (change.kind === "change-spec" && change.spec.breakGlass !== undefined) return 4;
   if (change.kind === "change-spec" && (change.keepsDeclared || change.spec.declared !== undefined)) return 4;
+  if (change.kind === "change-spec" && change.declares !== undefined) return 4;
   const isNewWord = change.kind === "create-join-token" && change.replaces !== undefined;
   if (change.kind === "change-spec" && change.spec.access !== undefined) return 4;
   if (change.kind === "create-token" && namesNewToken(change)) return 4;

@@ -62,8 +62,17 @@ export interface MemberStatus {
    * the look shows of the rule for commits holds of it. Absent: no reign, or a release that does not say it.
    */
   readonly cohortKnown?: CohortName;
+  /** The newest version of what is wanted of which nothing was left to configure here. Absent: none yet, or an older release. */
+  readonly spec?: SpecInForce;
   /** Under which lease PostgreSQL may reign now. Absent or null: none is held. */
   readonly lease?: { readonly epoch: Epoch; readonly remainingMs: number } | null;
+}
+
+/** A version of the spec, by what is agreed of it. */
+export interface SpecInForce {
+  readonly generation: number;
+  /** Of the newest version that is kept up to there; null: none is. */
+  readonly checksum: string | null;
 }
 
 /** Milliseconds since 1970. */

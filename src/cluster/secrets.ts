@@ -12,6 +12,23 @@ export function isSecret(name: string): boolean {
   return SECRET.test(name);
 }
 
+/** Whether a value is, or holds, a mask instead of a secret. */
+export function isMasked(name: string, value: string): boolean {
+  if (isSecret(name)) return value === MASK;
+  const [said, inUrl] = [PASSWORD_SAID, PASSWORD_IN_URL].map((each) => value.match(each) ?? []);
+  return [...(said ?? []), ...(inUrl ?? [])].some((found) => found.includes(MASK));
+}
+
+/**
+ * What somebody means who was shown a value with its secrets masked, and sends it back: the same value.
+ *
+ * @returns null where it is a mask, and there is nothing that it could stand for.
+ */
+export function unmasked(name: string, given: string, present: string | undefined): string | null {
+  if (present !== undefined && given === withoutSecrets(present, name)) return present;
+  return isMasked(name, given) ? null : given;
+}
+
 /** As JSON, with every secret in it masked. */
 export function textWithoutSecrets(value: unknown): string {
   return JSON.stringify(value, (key, each: unknown) => {

@@ -25,6 +25,7 @@ const ports: CliPorts = {
     return directory.ok ? { ok: true, value: apiSocketPath(directory.value) } : directory;
   },
   readLine: async (question) => (await import("./read-line.ts")).readLine(question),
+  edit: async (text) => (await import("./edit-text.ts")).editText(text, process.env),
   recover: {
     inspect: async (dataDir) => (await import("./recover-command.ts")).inspect(dataDir),
     plan: async (request) => (await import("./recover-command.ts")).plan(request),

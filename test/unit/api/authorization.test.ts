@@ -73,6 +73,8 @@ const NEEDS: Readonly<Record<string, Need>> = {
   "delete /v1/pause": "operator",
   "delete /v1/switchover": "operator",
   "get /v1/spec": "viewer",
+  // What differs decides what else it asks for (spec-routes.test.ts).
+  "put /v1/spec": "viewer",
   "get /v1/spec/blame": "viewer",
   "get /v1/spec/diff": "viewer",
   "get /v1/spec/history": "viewer",

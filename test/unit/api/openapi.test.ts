@@ -112,6 +112,7 @@ describe("the OpenAPI document", () => {
       "put /v1/access/hba",
       "put /v1/access/roles",
       "put /v1/access/roles/{name}",
+      "put /v1/spec",
     ]);
   });
 

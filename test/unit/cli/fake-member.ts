@@ -87,6 +87,7 @@ export async function startFakeMember(): Promise<FakeMember> {
         newId: () => `key-${++ids}`,
         socketPathOf: async () => ok(socketPath),
         readLine: async () => null,
+        edit: async () => null,
         recover: NOTHING_TO_RECOVER,
         accessLocally: start,
         run: start,
