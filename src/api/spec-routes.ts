@@ -1,6 +1,6 @@
 import { Elysia, t } from "elysia";
 import type { ClusterSpec } from "../cluster/spec.ts";
-import { changesBetween, specAt } from "../cluster/spec-history.ts";
+import { changesBetween, type SpecVersion, specAt, versionsOf } from "../cluster/spec-history.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import { describeBlame, describeChanges, describeVersion } from "./describe-versions.ts";
@@ -104,7 +104,9 @@ function versions(ports: ApiPorts) {
       async ({ query, set }) => {
         const { state } = await lookWith(ports, query);
         set.headers["etag"] = etagOf(state);
-        const versions = (state.specHistory ?? []).toReversed().slice(0, query.limit ?? 50);
+        const versions = requireChain(state)
+          .toReversed()
+          .slice(0, query.limit ?? 50);
         const described = versions.map((version) => describeVersion(state, version));
         return { generation: state.generation, versions: described };
       },
@@ -158,7 +160,11 @@ function versions(ports: ApiPorts) {
     )
     .get(
       "/v1/spec/blame",
-      async ({ query }) => describeBlame((await lookWith(ports, query)).state, query.path ?? ""),
+      async ({ query }) => {
+        const { state } = await lookWith(ports, query);
+        requireChain(state);
+        return describeBlame(state, query.path ?? "");
+      },
       {
         query: t.Composite([
           consistencyQuery,
@@ -206,6 +212,17 @@ function versions(ports: ApiPorts) {
         ),
       },
     );
+}
+
+/** @throws {ApiProblem} 500 where the chain does not hold. */
+function requireChain(state: ClusterState): readonly SpecVersion[] {
+  const versions = versionsOf(state);
+  if (versions.ok) return versions.value;
+  throw new ApiProblem({
+    status: 500,
+    code: "internal-error",
+    detail: "The versions that are kept do not fit their checksums, or not the present settings.",
+  });
 }
 
 /** Which members have the present version. */

@@ -15,7 +15,7 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
 /** One version of the spec. */
 export interface SpecVersion {
   readonly generation: Generation;
-  /** Of all that follows but the changes, which the hashes of both versions say as well. */
+  /** Of all that follows. */
   readonly checksum: string;
   /** The checksum of the version before. Null: none was kept. */
   readonly parent: string | null;
@@ -69,12 +69,9 @@ export function versioned(before: ClusterState | null, command: Command, applied
     reason: asked?.reason ?? null,
     request: asked?.request ?? null,
     atMs,
-  };
-  const version: SpecVersion = {
-    ...said,
-    checksum: hashJson(said),
     ...(isKept ? { changes } : { changes: [], isFirst: true as const }),
   };
+  const version: SpecVersion = { ...said, checksum: hashJson(said) };
   return { ...applied, state: { ...state, specHistory: bounded([...history, version]) } };
 }
 
@@ -100,12 +97,18 @@ export type NoVersion = "unknown-generation" | "chain-broken";
 
 /** The spec as of a generation that is kept, or the present one. Not every generation changed it. */
 export function specAt(state: ClusterState, generation: number): Result<ClusterSpec, NoVersion> {
+  const { specHistory = [] } = state;
   if (generation > state.generation) return err("unknown-generation");
-  if (generation === state.generation) return ok(state.spec);
+  if (specHistory.length === 0)
+    return generation === state.generation ? ok(state.spec) : err("unknown-generation");
   let spec: ClusterSpec = state.spec;
   let child: SpecVersion | null = null;
-  for (const version of (state.specHistory ?? []).toReversed()) {
-    if (!isWhole(version, spec) || (child !== null && child.parent !== version.checksum))
+  for (const version of specHistory.toReversed()) {
+    if (
+      version.specHash !== hashJson(spec) ||
+      !isWhole(version) ||
+      (child !== null && child.parent !== version.checksum)
+    )
       return err("chain-broken");
     if (version.generation <= generation) return ok(spec);
     if (version.isFirst === true) break;
@@ -115,8 +118,21 @@ export function specAt(state: ClusterState, generation: number): Result<ClusterS
   return err("unknown-generation");
 }
 
-function isWhole({ changes: _, checksum, isFirst: __, ...said }: SpecVersion, spec: ClusterSpec): boolean {
-  return said.specHash === hashJson(spec) && checksum === hashJson(said);
+function isWhole({ checksum, ...said }: SpecVersion): boolean {
+  return checksum === hashJson(said);
+}
+
+/** All versions that are kept, oldest first, once it is certain that nobody altered them, or the present spec. */
+export function versionsOf(state: ClusterState): Result<readonly SpecVersion[], "chain-broken"> {
+  const { specHistory = [], spec } = state;
+  const newest = specHistory.at(-1);
+  const isChained = specHistory.every(
+    (version, index) =>
+      isWhole(version) && (index === 0 || version.parent === specHistory[index - 1]?.checksum),
+  );
+  return isChained && (newest === undefined || newest.specHash === hashJson(spec))
+    ? ok(specHistory)
+    : err("chain-broken");
 }
 
 /** Who said a value last, and when. */

@@ -4,7 +4,7 @@ import { hashJson } from "../../../src/base/json-hash.ts";
 import { apply } from "../../../src/cluster/apply.ts";
 import type { Change } from "../../../src/cluster/command.ts";
 import type { ClusterSpec } from "../../../src/cluster/spec.ts";
-import { blame, changesBetween, specAt, undone } from "../../../src/cluster/spec-history.ts";
+import { blame, changesBetween, specAt, undone, versionsOf } from "../../../src/cluster/spec-history.ts";
 import type { ClusterState } from "../../../src/cluster/state.ts";
 import { clusterState } from "../../support/situation.ts";
 
@@ -41,6 +41,7 @@ describe("the chain of versions", () => {
       "postgres.parameters.cluster.wal_level",
       "postgres.parameters.cluster.work_mem",
     ]);
+    expect(versionsOf(fourth)).toEqual({ ok: true, value: history });
     for (const state of [second, third, fourth])
       expect(specAt(fourth, state.generation)).toEqual({ ok: true, value: state.spec });
     expect(specAt(fourth, 1)).toEqual({ ok: false, error: "unknown-generation" });
@@ -65,6 +66,7 @@ describe("the chain of versions", () => {
     ["the chain", { ...fourth, specHistory: fourth.specHistory?.toSpliced(1, 1) }],
   ] as const)("shows that somebody tampered with %s", (_what, state) => {
     expect(specAt(state as ClusterState, 2)).toEqual({ ok: false, error: "chain-broken" });
+    expect(versionsOf(state as ClusterState)).toEqual({ ok: false, error: "chain-broken" });
   });
 
   function tampered(extra: object, at = 1): ClusterState {
@@ -73,6 +75,11 @@ describe("the chain of versions", () => {
     );
     return { ...fourth, specHistory };
   }
+
+  test("is looked at for the present spec as well", () => {
+    const altered = { ...fourth, spec: voters(fourth.spec, 7) };
+    expect(specAt(altered, fourth.generation)).toEqual({ ok: false, error: "chain-broken" });
+  });
 
   test("is bounded, and is still whole where its beginning was forgotten", () => {
     let state = BEGIN;
