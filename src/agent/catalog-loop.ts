@@ -8,6 +8,7 @@ import type { Log } from "../base/log.ts";
 import type { CatalogFailure, CorrectedDrift, DeclaredProblem, DeclaredReport } from "../cluster/catalog.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import { type DeclaredSpec, databasesWithInside, wishOfDatabase, wishOfRole } from "../cluster/declared.ts";
+import { endedOverlaps } from "../cluster/login-pair.ts";
 import type { DeclaredStatus, PostgresStatus } from "../cluster/observation.ts";
 import type { CatalogPlan, CatalogStep } from "../decision/catalog-step.ts";
 import { planCatalog } from "../decision/plan-catalog.ts";
@@ -43,6 +44,9 @@ interface Settled {
   readonly revision: number;
   readonly fingerprint: string;
   readonly atMs: number;
+  readonly now: string;
+  /** The overlaps of passwords that were over. */
+  readonly ended: string;
 }
 
 interface Failed extends CatalogFailure {
@@ -141,8 +145,14 @@ export class CatalogLoop {
   /** @returns milliseconds until the next look. */
   async #look(declared: DeclaredSpec): Promise<number> {
     const { catalog, clock } = this.#options;
-    const fingerprint = await catalog.fingerprint();
-    const isSame = fingerprint === this.#settled?.fingerprint && declared.revision === this.#settled.revision;
+    const { fingerprint, now } = await catalog.glance();
+    const ended = endedOverlaps(declared, now);
+    const settled = this.#settled;
+    const isSame =
+      settled !== null &&
+      fingerprint === settled.fingerprint &&
+      declared.revision === settled.revision &&
+      ended === settled.ended;
     const inside = databasesWithInside(declared);
     const nowMs = clock.nowMs();
     const isInsideDue = inside.length > 0 && nowMs - (this.#settled?.atMs ?? nowMs) >= INSIDE_MS;
@@ -155,7 +165,7 @@ export class CatalogLoop {
     // What was read before is not what is there now: only a look that finds nothing to do is the last, and is told.
     if (await this.#carryOut(due, declared)) return 0;
     this.#publish(plan, drifted, declared);
-    this.#settled = { revision: declared.revision, fingerprint, atMs: nowMs };
+    this.#settled = { revision: declared.revision, fingerprint, atMs: nowMs, now, ended };
     this.#inForce = declared.revision;
     await this.#note(declared);
     return LOOK_MS;
@@ -177,7 +187,9 @@ export class CatalogLoop {
     for (const key of this.#failed.keys()) if (!keys.has(key)) this.#failed.delete(key);
     const isReported = declared.drift === "report";
     const told = consensus.state.declaredInForce ?? 0;
-    const drifted = isReported ? steps.filter((step) => sinceOf(step, declared) <= told) : [];
+    const isHeldBack = (step: CatalogStep) =>
+      sinceOf(step, declared) <= told && !this.#isNewlyDue(step) && !this.#failed.has(keyOf(step, declared));
+    const drifted = isReported ? steps.filter(isHeldBack) : [];
     const isHeld = new Set(drifted);
     const nowMs = clock.nowMs();
     const due = steps.filter((step) => {
@@ -185,6 +197,11 @@ export class CatalogLoop {
       return !isHeld.has(step) && (failed === undefined || failed.retryAtMs <= nowMs);
     });
     return { due, drifted };
+  }
+
+  /** Time made it due since the last look that found nothing to do: it was as it should be then. */
+  #isNewlyDue({ dueAt }: CatalogStep): boolean {
+    return dueAt !== undefined && dueAt > (this.#settled?.now ?? "");
   }
 
   /** @returns whether anything was changed. */
@@ -224,7 +241,9 @@ export class CatalogLoop {
     const troubled = new Set(this.#report.problems.map(({ kind, name }) => `${kind} ${name}`));
     const drift = done.filter(
       (step) =>
-        sinceOf(step, declared) <= this.#inForce && !troubled.has(`${step.item.kind} ${step.item.name}`),
+        sinceOf(step, declared) <= this.#inForce &&
+        !this.#isNewlyDue(step) &&
+        !troubled.has(`${step.item.kind} ${step.item.name}`),
     );
     const corrected: readonly CorrectedDrift[] = drift.map(({ item, what }) => ({
       ...item,

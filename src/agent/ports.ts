@@ -1,5 +1,5 @@
 /** What the loops ask of the world. `main` hands in the real thing, the simulator its model. */
-import type { CatalogFailure, CatalogStatement, ObservedCatalog } from "../cluster/catalog.ts";
+import type { CatalogFailure, CatalogGlance, CatalogStatement, ObservedCatalog } from "../cluster/catalog.ts";
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
 import type { HooksStatus, PrimaryStatus, ServerLimits, StandbyStatus } from "../cluster/observation.ts";
 import type { PrimaryChange } from "../decision/primary-changes.ts";
@@ -53,8 +53,7 @@ export type ProbeLook =
 
 /** The catalogs of roles and databases of the local PostgreSQL, while it is primary. Each rejects where it cannot be asked. */
 export interface CatalogPort {
-  /** Equal as long as nothing of it changed. */
-  fingerprint(): Promise<string>;
+  glance(): Promise<CatalogGlance>;
   /** @param inside databases in which to look, each with the extensions that are wanted there. */
   read(inside: ReadonlyMap<string, readonly string[]>): Promise<ObservedCatalog>;
   /** In this order; for each why it failed, or null. */

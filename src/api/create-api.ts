@@ -20,6 +20,7 @@ import { readInTime } from "./request-body.ts";
 import { type Attempt, attemptOf, RequestWatch } from "./request-watch.ts";
 import { restartRoutes } from "./restart-routes.ts";
 import { roleRoutes } from "./role-routes.ts";
+import { rotationRoutes } from "./rotation-routes.ts";
 import { describeRoute, NEED_KEY, rememberCaller, TAKES_TEXT_KEY } from "./route-context.ts";
 import { RouteTable } from "./route-table.ts";
 import { setupRoutes } from "./setup-routes.ts";
@@ -142,6 +143,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
     .use(accessRoutes(ports))
     .use(breakGlassRoutes(ports))
     .use(roleRoutes(ports))
+    .use(rotationRoutes(ports))
     .use(databaseRoutes(ports))
     .use(failoverRoutes(ports))
     .use(memberRoutes(ports))

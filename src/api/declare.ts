@@ -1,5 +1,11 @@
 /** What the routes of declared roles and of declared databases share. */
-import type { DeclaredChanges, RoleSettings } from "../cluster/declared.ts";
+import {
+  changedDeclaration,
+  type DeclaredChanges,
+  type DeclaredSpec,
+  type RoleSettings,
+} from "../cluster/declared.ts";
+import { flawOfLoginNames } from "../cluster/login-pair.ts";
 import type { Caller } from "./access.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";
@@ -32,7 +38,20 @@ export async function declare(
   if (await wasAgreedBefore(ports, wish)) return;
   const sight = look(ports);
   const generation = requireMatch(sight.state, headers["if-match"] ?? null);
-  await submit(ports, wish, { kind: "declare", generation, changes: await changesOf(sight) });
+  const changes = await changesOf(sight);
+  requireOwnLogins(changedDeclaration(sight.state.spec.declared, changes, generation + 1));
+  await submit(ports, wish, { kind: "declare", generation, changes });
+}
+
+/** @throws {ApiProblem} 422 where a role is declared for itself that is a login of another. */
+export function requireOwnLogins(declared: DeclaredSpec | null): void {
+  const flaw = flawOfLoginNames(declared);
+  if (flaw === null) return;
+  throw new ApiProblem({
+    status: 422,
+    code: "invalid-request",
+    detail: `${flaw}. Nothing was changed.`,
+  });
 }
 
 /** Settings as PostgreSQL's catalogs have them. */

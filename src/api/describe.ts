@@ -3,6 +3,7 @@ import type { MemberId } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
 import { expiresAtMs } from "../cluster/break-glass.ts";
 import type { StoredEvent } from "../cluster/consensus.ts";
+import { loginName, previousState } from "../cluster/login-pair.ts";
 import type { Member, MemberTags } from "../cluster/member.ts";
 import { type HookResult, type MemberStatus, positionOf } from "../cluster/observation.ts";
 import {
@@ -32,7 +33,7 @@ export function toInstant(wallMs: number): string {
 
 export function describeCluster(
   sight: Sight,
-  { name: answeredBy, reasonOf }: Pick<ApiPorts, "name" | "reasonOf">,
+  { name: answeredBy, reasonOf, clock }: Pick<ApiPorts, "name" | "reasonOf" | "clock">,
   consistency: "local" | "linearizable",
 ): ClusterDocument {
   const { state, raft } = sight;
@@ -83,7 +84,7 @@ export function describeCluster(
           },
     scheduledSwitchover: describeScheduled(state),
     pauses: (state.pauses ?? []).map(({ reason }) => reason),
-    warnings: describeWarnings(sight),
+    warnings: describeWarnings(sight, toInstant(clock.wallMs())),
     runningOperations: state.operations.filter(({ status }) => status === "running").map(({ id }) => id),
     failoverCount: state.failoverCount,
     switchoverCount: state.switchoverCount,
@@ -92,10 +93,11 @@ export function describeCluster(
 }
 
 /** What the primary says of itself that its owner may not have meant, and what must not be forgotten. */
-function describeWarnings(sight: Sight): ClusterDocument["warnings"] {
+function describeWarnings(sight: Sight, now: string): ClusterDocument["warnings"] {
   return [
     ...describeUnguarded(sight),
     ...describeDeclared(sight),
+    ...describeOverlaps(sight.state, now),
     ...describeBreakGlass(sight.state),
     ...describeCertificateProblems(sight),
   ];
@@ -146,6 +148,27 @@ function describeDeclared(sight: Sight): ClusterDocument["warnings"] {
       code: "declared-otherwise",
       text: `Declared roles or databases are not so on the primary: ${impossible} things cannot be, ${drift} were changed by hand.`,
       hint: "'guacamole role list' and 'guacamole database list' say which, and why.",
+    },
+  ];
+}
+
+const OVERLAPS_TOLD = 5;
+
+function describeOverlaps({ spec }: ClusterState, now: string): ClusterDocument["warnings"] {
+  const told = Object.entries(spec.declared?.roles ?? {}).flatMap(([role, { logins, isAbsent }]) => {
+    if (logins === undefined || isAbsent === true || previousState(logins, now) === "ended") return [];
+    const { newest, previous } = logins;
+    return [
+      `the one before of ${role} (login ${loginName(role, previous.login)}) until ${previous.until}, then ${loginName(role, newest)} only`,
+    ];
+  });
+  if (told.length === 0) return [];
+  const more = told.length > OVERLAPS_TOLD ? `; and ${told.length - OVERLAPS_TOLD} more` : "";
+  return [
+    {
+      code: "passwords-overlap",
+      text: `Two passwords are good: ${told.slice(0, OVERLAPS_TOLD).join("; ")}${more}.`,
+      hint: "'guacamole role overlap' ends it early, or gives it more time.",
     },
   ];
 }

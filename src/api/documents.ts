@@ -208,6 +208,7 @@ const WarningSchema = t.Object(
     code: t.Union([
       t.Literal("commits-unguarded"),
       t.Literal("declared-otherwise"),
+      t.Literal("passwords-overlap"),
       t.Literal("certificate"),
       t.Literal("break-glass-open"),
       t.Literal("break-glass-waiting"),

@@ -16,6 +16,7 @@ import { type Caller, mayDo } from "./access.ts";
 import type { HbaDocument } from "./access-documents.ts";
 import { proveRules } from "./access-routes.ts";
 import { requireDatabase } from "./database-routes.ts";
+import { requireOwnLogins } from "./declare.ts";
 import { proveParameters } from "./parameter-routes.ts";
 import { requireEnoughStandbys, requireSoundTiming } from "./policy-checks.ts";
 import type { ApiPorts } from "./ports.ts";
@@ -63,6 +64,7 @@ export async function provenSpec(
   };
   const change = changeTo(state, spec, declares);
   const declared = declares === null ? null : changedDeclaration(present.declared, declares, generation + 1);
+  requireOwnLogins(declared);
   const { declared: ___, ...others } = spec;
   const after = declares === null ? spec : { ...others, ...(declared === null ? {} : { declared }) };
   return { change, after, notices, tried };

@@ -1,6 +1,7 @@
 import type { Static } from "@sinclair/typebox";
 import { t } from "elysia";
 import { DECLARED_MAX, type ROLE_FLAGS } from "../cluster/declared.ts";
+import { OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX } from "../cluster/login-pair.ts";
 
 /** The shapes of declared roles. Beside `documents.ts`, and of the same kind. */
 
@@ -48,6 +49,22 @@ const wishFields = {
   settings: t.Optional(SettingsSchema),
   databaseSettings: t.Optional(
     t.Record(t.String(), SettingsSchema, { description: "The same in single databases, by their names" }),
+  ),
+  rotation: t.Optional(
+    t.Object(
+      {
+        overlapSeconds: t.Integer({
+          minimum: 0,
+          maximum: OVERLAP_SECONDS_MAX,
+          description: "How long the password before stays good, where a rotation says nothing",
+        }),
+      },
+      {
+        ...closed,
+        description:
+          "Since its password was rotated: two logins take turns. Where it is not named in a whole declaration, they do no more, and stay on the server",
+      },
+    ),
   ),
 };
 
@@ -114,6 +131,18 @@ export const DeclaredStateSchema = t.Union(
   },
 );
 
+const LoginsSchema = t.Object(
+  {
+    newest: t.String({ description: "Logs in with the newest password" }),
+    previous: t.Object({
+      login: t.String({ description: "The one before; the role itself before its first rotation" }),
+      until: t.String({ format: "date-time", description: "Its password is good until then" }),
+      state: t.Union([t.Literal("overlapping"), t.Literal("ended")]),
+    }),
+  },
+  { title: "Logins", description: "Of a role whose password is rotated: whose turn it is" },
+);
+
 export const RoleSchema = t.Object(
   {
     name: t.String(),
@@ -128,6 +157,7 @@ export const RoleSchema = t.Object(
         }),
       ),
     }),
+    logins: t.Optional(LoginsSchema),
   },
   { title: "Role" },
 );
@@ -145,6 +175,57 @@ export const RolesSchema = t.Object(
   { title: "Roles" },
 );
 
+const passwordField = t.String({
+  minLength: 1,
+  maxLength: 1_000,
+  description: "A password, of which only a SCRAM-SHA-256 verifier is kept, or such a verifier",
+});
+
+export const RotationRequestSchema = t.Object(
+  {
+    password: passwordField,
+    overlapSeconds: t.Optional(
+      t.Integer({
+        minimum: 0,
+        maximum: OVERLAP_SECONDS_MAX,
+        description: `How long the password before stays good; 0: it ends at once. Absent: as declared, ${OVERLAP_SECONDS_DEFAULT} by default`,
+      }),
+    ),
+    replacesNewest: t.Optional(
+      t.Boolean({
+        description:
+          "The newest password was lost: its login gets this one, and the one before keeps its time",
+      }),
+    ),
+  },
+  {
+    ...closed,
+    title: "RotationRequest",
+    examples: [{ password: "…", overlapSeconds: OVERLAP_SECONDS_DEFAULT }],
+  },
+);
+
+export const OverlapRequestSchema = t.Object(
+  {
+    overlapSeconds: t.Integer({
+      minimum: 0,
+      maximum: OVERLAP_SECONDS_MAX,
+      description: "From now on; 0: the password before ends at once",
+    }),
+  },
+  { ...closed, title: "OverlapRequest", examples: [{ overlapSeconds: 43_200 }] },
+);
+
+export const RotatedSchema = t.Object(
+  {
+    login: t.String({ description: "Who logs in with the new password" }),
+    role: RoleSchema,
+    notices: t.Array(t.String(), { description: "What has to be done elsewhere, a sentence each" }),
+  },
+  { title: "Rotated" },
+);
+
+export type RotatedDocument = Static<typeof RotatedSchema>;
 export type RoleRequest = Static<typeof RoleRequestSchema>;
 export type RoleDocument = Static<typeof RoleSchema>;
 export type RolesDocument = Static<typeof RolesSchema>;

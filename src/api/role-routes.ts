@@ -1,7 +1,8 @@
 import { Elysia, t } from "elysia";
 import { isScramVerifier, SCRAM_ITERATIONS, SCRAM_SALT_BYTES, scramVerifier } from "../base/scram.ts";
 import { flawOfRole, flawOfRoleName, guardedParts, mergedRole } from "../cluster/check-role.ts";
-import { type DeclaredChanges, type RoleWish, wishOfRole } from "../cluster/declared.ts";
+import { type DeclaredChanges, type LoginPair, type RoleWish, wishOfRole } from "../cluster/declared.ts";
+import { flawOfRotation, loginName, previousState, withLogins } from "../cluster/login-pair.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import type { Caller } from "./access.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
@@ -247,8 +248,8 @@ async function wishedRoles(
     const verifier =
       password === undefined ? {} : { password: await asVerifier(ports, name, password, iterations) };
     const change = { ...asWish(name, request), ...verifier };
-    const present = isReplaced ? null : wishOfRole(state.spec.declared, name);
-    const merged = mergedRole(present, change);
+    const present = wishOfRole(state.spec.declared, name);
+    const merged = withLogins(present, mergedRole(isReplaced ? null : present, change));
     requireRole(caller, name, merged);
     wished.push([name, caller.scope === "admin" ? { ...merged, isTrusted: true } : merged]);
   }
@@ -257,7 +258,7 @@ async function wishedRoles(
 
 /** @throws {ApiProblem} 422 where it cannot be declared so, 403 where it gives what is only `admin`'s to give. */
 export function requireRole(caller: Caller, name: string, wish: Wish): void {
-  const flaw = flawOfRoleName(name) ?? flawOfRole(wish);
+  const flaw = flawOfRoleName(name) ?? flawOfRole(wish) ?? flawOfRotation(name, wish);
   if (flaw !== null) throw invalidWish("role", name, flaw);
   const guarded = guardedParts(wish);
   if (guarded.length > 0 && caller.scope !== "admin") throw tooPowerful(name, guarded, caller);
@@ -284,7 +285,18 @@ export function asWish(name: string, request: RoleRequest): Wish {
   };
 }
 
-async function asVerifier(ports: ApiPorts, name: string, password: string | null, iterations: number) {
+/** As it is kept. @throws {ApiProblem} 422 for one that nobody can send. */
+export async function verifierOf(ports: ApiPorts, state: ClusterState, name: string, password: string) {
+  const iterations = isPlain(password) ? await scramIterations(ports, state) : SCRAM_ITERATIONS;
+  return asVerifier(ports, name, password, iterations);
+}
+
+async function asVerifier<P extends string | null>(
+  ports: ApiPorts,
+  name: string,
+  password: P,
+  iterations: number,
+): Promise<P | string> {
   if (!isPlain(password)) return password;
   if (password.includes("\u0000"))
     throw invalidWish("role", name, "no client can send a password with a NUL in it");
@@ -308,7 +320,7 @@ function instant(name: string, text: string): string {
   return new Date(atMs).toISOString();
 }
 
-function notDeclared(name: string): ApiProblem {
+export function notDeclared(name: string): ApiProblem {
   return new ApiProblem({
     status: 404,
     code: "role-unknown",
@@ -327,19 +339,26 @@ async function describeRoles(ports: ApiPorts, sight: Sight): Promise<RolesDocume
     generation: sight.state.generation,
     drift: declared?.drift ?? "correct",
     detail: report.ok ? null : report.error,
-    roles: roles.map(([name, wish]) => describeRole(name, wish, stateOf)),
+    roles: roles.map(([name, wish]) => describeRole(name, wish, stateOf, toInstant(ports.clock.wallMs()))),
     corrected: corrected.map(({ name, what, atMs }) => ({ name, what, at: toInstant(atMs) })),
   };
 }
 
-async function describeOne(ports: ApiPorts, sight: Sight, name: string): Promise<RoleDocument> {
+/** @throws {ApiProblem} 404 where nobody declared it. */
+export async function describeOne(ports: ApiPorts, sight: Sight, name: string): Promise<RoleDocument> {
   const wish = wishOfRole(sight.state.spec.declared, name);
   if (wish === null) throw notDeclared(name);
-  return describeRole(name, wish, statesIn(await askReport(ports, sight)));
+  return describeRole(name, wish, statesIn(await askReport(ports, sight)), toInstant(ports.clock.wallMs()));
 }
 
-function describeRole(name: string, wish: RoleWish, stateOf: ReturnType<typeof statesIn>): RoleDocument {
-  const { since, isTrusted: _, isAbsent, password, memberOf, settings, databaseSettings, ...rest } = wish;
+function describeRole(
+  name: string,
+  wish: RoleWish,
+  stateOf: ReturnType<typeof statesIn>,
+  now: string,
+): RoleDocument {
+  const { since, isTrusted: _, isAbsent, password, memberOf, settings, databaseSettings, ...others } = wish;
+  const { logins, rotation, ...rest } = others;
   const databases = Object.entries(databaseSettings ?? {}).map(([each, own]) => [each, { ...own }] as const);
   return {
     name,
@@ -352,6 +371,20 @@ function describeRole(name: string, wish: RoleWish, stateOf: ReturnType<typeof s
       ...(memberOf === undefined ? {} : { memberOf: { ...memberOf } }),
       ...(settings === undefined ? {} : { settings: { ...settings } }),
       ...(databaseSettings === undefined ? {} : { databaseSettings: Object.fromEntries(databases) }),
+      ...(rotation === undefined ? {} : { rotation: { ...rotation } }),
+    },
+    ...(logins === undefined || isAbsent === true ? {} : { logins: describeLogins(name, logins, now) }),
+  };
+}
+
+function describeLogins(role: string, logins: LoginPair, now: string): NonNullable<RoleDocument["logins"]> {
+  const { newest, previous } = logins;
+  return {
+    newest: loginName(role, newest),
+    previous: {
+      login: loginName(role, previous.login),
+      until: previous.until,
+      state: previousState(logins, now),
     },
   };
 }

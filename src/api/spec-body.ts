@@ -162,7 +162,7 @@ function describeDeclared({
 
 /** As it may be asked for. */
 function describeRoleWish({ since: _, isTrusted: __, isAbsent, ...wish }: RoleWish): RoleRequest {
-  const { password, memberOf, settings, databaseSettings, ...rest } = wish;
+  const { password, memberOf, settings, databaseSettings, rotation, logins: ___, ...rest } = wish;
   const databases = Object.entries(databaseSettings ?? {}).map(
     ([database, each]) => [database, maskedValues(each)] as const,
   );
@@ -171,6 +171,7 @@ function describeRoleWish({ since: _, isTrusted: __, isAbsent, ...wish }: RoleWi
     ...rest,
     ...(password === undefined ? {} : { password: password === null ? null : MASK }),
     ...(memberOf === undefined ? {} : { memberOf: { ...memberOf } }),
+    ...(rotation === undefined ? {} : { rotation: { ...rotation } }),
     ...(settings === undefined ? {} : { settings: maskedValues(settings) }),
     ...(databaseSettings === undefined ? {} : { databaseSettings: Object.fromEntries(databases) }),
   };

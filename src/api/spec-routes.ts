@@ -19,7 +19,7 @@ import {
   SpecHistorySchema,
   SpecSchema,
 } from "./spec-documents.ts";
-import { targetOf } from "./spec-target.ts";
+import { targetOf, targetOfVersion } from "./spec-target.ts";
 import { etagOf, requireMatch, specChangeHeaders } from "./spec-version.ts";
 import { requireUnderstood, submit, wishOf } from "./submit.ts";
 
@@ -187,7 +187,7 @@ function versions(ports: ApiPorts) {
         const sight = look(ports);
         const { state } = sight;
         requireMatch(state, headers["if-match"] ?? null);
-        const target = requireVersion(state, params.generation);
+        const target = targetOfVersion(state, requireVersion(state, params.generation));
         const { change } = await provenSpec(ports, sight, caller, target);
         const reason = caller.asked.reason ?? `back to generation ${params.generation}`;
         const said = { ...wish, caller: { ...caller, asked: { ...caller.asked, reason } } };

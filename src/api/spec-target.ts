@@ -4,6 +4,7 @@ import { isScramVerifier } from "../base/scram.ts";
 import type { DatabaseWish, DeclaredSpec, RoleSettings, RoleWish } from "../cluster/declared.ts";
 import { wishOfDatabase, wishOfRole } from "../cluster/declared.ts";
 import type { AccessSpec, HbaRule } from "../cluster/hba-rule.ts";
+import { withLogins } from "../cluster/login-pair.ts";
 import type { Parameters } from "../cluster/parameters.ts";
 import { changedLayers } from "../cluster/parameters.ts";
 import { isMasked, MASK, unmasked, withoutSecrets } from "../cluster/secrets.ts";
@@ -42,6 +43,16 @@ export function targetOf(state: ClusterState, caller: Caller, body: SpecBody): C
       isSaid("breakGlass") ? body.breakGlass && changedBreakGlass(spec, body.breakGlass) : spec.breakGlass,
     ),
   };
+}
+
+/** An earlier version, but for whose turn it is to log in: no password that has ended comes back by itself. */
+export function targetOfVersion({ spec }: ClusterState, { declared, ...rest }: ClusterSpec): ClusterSpec {
+  if (declared?.roles === undefined) return declared === undefined ? rest : { ...rest, declared };
+  const roles = Object.entries(declared.roles).map(([name, wish]) => {
+    const said = withLogins(wishOfRole(spec.declared, name), wish);
+    return [name, { ...said, since: wish.since }] as const;
+  });
+  return { ...rest, declared: { ...declared, roles: Object.fromEntries(roles) } };
 }
 
 /** Null or undefined: its default, which is not written down. */
@@ -154,7 +165,7 @@ function declaredOf(state: ClusterState, caller: Caller, { declared }: SpecBody)
       ...(request.databaseSettings === undefined ? {} : { databaseSettings: inDatabases(request, before) }),
       ...(password === undefined ? {} : { password: verifierOf(name, password, before) }),
     };
-    return [name, sameOr(before, { since, ...trust, ...wish })] as const;
+    return [name, sameOr(before, { since, ...trust, ...withLogins(before, wish) })] as const;
   });
   const databases = Object.entries(declared.databases ?? {}).map(([name, request]) => {
     const before = wishOfDatabase(present, name);

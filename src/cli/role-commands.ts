@@ -6,6 +6,7 @@ import { clientCommand, openClient, printResult } from "./client-command.ts";
 import { CliError, EXIT } from "./exit-code.ts";
 import type { CliPorts } from "./ports.ts";
 import { renderTable, withoutControls } from "./render-table.ts";
+import { overlapCommand, renderLogins, rotateCommand } from "./rotation-commands.ts";
 
 const PATH = "/v1/access/roles";
 
@@ -20,6 +21,8 @@ export function roleCommand(ports: CliPorts) {
     .addCommand(showCommand(ports))
     .addCommand(setCommand(ports))
     .addCommand(passwordCommand(ports))
+    .addCommand(rotateCommand(ports, pathOf))
+    .addCommand(overlapCommand(ports, pathOf))
     .addCommand(dropCommand(ports))
     .addCommand(forgetCommand(ports));
 }
@@ -230,12 +233,13 @@ function renderRoles({ roles, corrected, detail, drift }: RolesDocument): string
 
 function renderRole(role: RoleDocument): string {
   const reason = role.reason === null ? "" : `: ${withoutControls(role.reason)}`;
-  return `${role.name} is ${role.state}${reason}\n${summaryOf(role)}\n`;
+  const logins = role.logins === undefined ? "" : renderLogins(role);
+  return `${role.name} is ${role.state}${reason}\n${summaryOf(role)}\n${logins}`;
 }
 
 /** What is wanted, in a line. */
-function summaryOf({ wish }: RoleDocument): string {
-  const { state, memberOf = {}, settings = {}, databaseSettings = {}, ...rest } = wish;
+function summaryOf({ wish, logins }: RoleDocument): string {
+  const { state, memberOf = {}, settings = {}, databaseSettings = {}, rotation: _, ...rest } = wish;
   if (state === "absent") return "absent";
   const words = Object.entries(rest).map(([name, value]) =>
     typeof value === "boolean" ? (value ? name : `no ${name}`) : `${name} ${value ?? "for ever"}`,
@@ -249,7 +253,13 @@ function summaryOf({ wish }: RoleDocument): string {
       Object.entries(those).map(([name, value]) => `${name}=${value} in ${database}`),
     ),
   ];
-  return withoutControls([...words, ...memberships, ...own].join(", "));
+  const turns =
+    logins?.previous.state === "overlapping"
+      ? [`logins ${logins.newest} and, until ${logins.previous.until}, ${logins.previous.login}`]
+      : logins === undefined
+        ? []
+        : [`login ${logins.newest}`];
+  return withoutControls([...words, ...memberships, ...own, ...turns].join(", "));
 }
 
 function pathOf(name: string): string {

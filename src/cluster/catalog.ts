@@ -1,7 +1,17 @@
 /** What a server's catalogs say of roles and databases, and what is done to them: data, as the primary's member reads and writes it. */
 import type { RoleFlag } from "./declared.ts";
 
+/** A look that costs little. */
+export interface CatalogGlance {
+  /** Equal as long as nothing of it changed. */
+  readonly fingerprint: string;
+  /** By the server's clock, which `VALID UNTIL` goes by: UTC with milliseconds, as `Date.toISOString` writes it. */
+  readonly now: string;
+}
+
 export interface ObservedCatalog {
+  /** As of a glance. */
+  readonly now: string;
   /** Of the server. */
   readonly major: number;
   /** All there are, by name. */

@@ -44,7 +44,7 @@ export function flawOfName(name: string): string | null {
 
 /** What is wrong with a wish, in a sentence; null: nothing that can be told without a server. */
 export function flawOfRole(wish: Omit<RoleWish, "since">): string | null {
-  const { isAbsent, isTrusted: _, password, connectionLimit = -1, ...rest } = wish;
+  const { isAbsent, isTrusted: _, logins: __, password, connectionLimit = -1, ...rest } = wish;
   if (isAbsent === true) {
     const isAlone = password === undefined && wish.connectionLimit === undefined && isEmpty(rest);
     return isAlone ? null : "what is to be absent has no attributes";
@@ -134,7 +134,13 @@ export function mergedRole(
   };
 }
 
-const KEPT: ReadonlySet<string> = new Set([...ROLE_FLAGS, "connectionLimit", "validUntil", "password"]);
+const KEPT: ReadonlySet<string> = new Set([
+  ...ROLE_FLAGS,
+  "connectionLimit",
+  "validUntil",
+  "password",
+  "rotation",
+]);
 
 /** Two maps as one, under their name; nothing where both are empty. */
 export function mergedMap<T>(

@@ -39,6 +39,31 @@ export interface RoleWish {
   readonly settings?: RoleSettings;
   /** The same in single databases, by their names. */
   readonly databaseSettings?: Readonly<Record<string, RoleSettings>>;
+  /** Two logins of its own take turns, so that an old and a new password are good at once. */
+  readonly rotation?: RotationWish;
+  /** Since the first rotation: whose turn it is. */
+  readonly logins?: LoginPair;
+}
+
+/** Who logs in: the role itself, or one of the two. */
+export type Login = "self" | "a" | "b";
+
+/** Whose turn it is. Only rotations change it, whatever else is declared of the role. */
+export interface LoginPair {
+  /** Has the newest password, which is good for ever. */
+  readonly newest: Exclude<Login, "self">;
+  /** The one before is good until then: UTC with milliseconds, as `Date.toISOString` writes it. */
+  readonly previous: { readonly login: Login; readonly until: string };
+  /** Each under a name that masks it (`secrets.ts`). Absent: whatever the server has. */
+  readonly selfVerifier?: string;
+  readonly aVerifier?: string;
+  readonly bVerifier?: string;
+}
+
+/** That the logins of a role take turns. */
+export interface RotationWish {
+  /** How long the one before stays good, where a rotation says nothing. */
+  readonly overlapSeconds: number;
 }
 
 /** What is wanted of one database. */

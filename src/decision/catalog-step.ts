@@ -6,6 +6,8 @@ export interface CatalogStep {
   readonly statement: CatalogStatement;
   /** What is not as it should be: names only, and never a secret. */
   readonly what: string;
+  /** It is due since then (`ObservedCatalog.now`): until then it was as it should be, and nobody changed it. */
+  readonly dueAt?: string;
 }
 
 export interface CatalogPlan {

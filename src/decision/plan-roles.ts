@@ -17,8 +17,10 @@ import {
   wishOfDatabase,
   wishOfRole,
 } from "../cluster/declared.ts";
+import { loginName } from "../cluster/login-pair.ts";
 import { isSameSetting } from "../cluster/setting-list.ts";
 import type { CatalogStep } from "./catalog-step.ts";
+import { type RoleSubject, subjectsOf, whyForeign } from "./plan-logins.ts";
 
 interface RolePlan {
   readonly attributes: readonly CatalogStep[];
@@ -48,22 +50,53 @@ export function planRoles(declared: DeclaredSpec, observed: ObservedCatalog): Ro
   const memberships: CatalogStep[] = [];
   const settings: CatalogStep[] = [];
   const drops: CatalogStep[] = [];
-  for (const [name, wish] of wishes) {
-    const why = whyImpossible({ name, wish, powerful, isKnown, hasDatabase });
+  for (const [item, wish] of wishes) {
+    const subjects = subjectsOf(item, wish, observed);
+    const why = firstOf(
+      subjects,
+      (subject) =>
+        whyForeign(subject, observed) ??
+        whyImpossible({
+          ...subject,
+          powerful,
+          isKnown,
+          hasDatabase: isSaid(subject) ? hasDatabase : anywhere,
+        }),
+    );
     if (why !== null) {
-      impossible.push({ kind: "role", name, state: "impossible", reason: why });
+      impossible.push({ kind: "role", name: item, state: "impossible", reason: why });
       continue;
     }
-    const role = observed.roles.get(name);
-    if (wish.isAbsent === true) {
-      if (role !== undefined) drops.push(step(name, { kind: "drop-role", role: name }, "it exists"));
-      continue;
+    for (const subject of subjects) {
+      const role = observed.roles.get(subject.name);
+      if (subject.wish.isAbsent === true) {
+        if (role !== undefined)
+          drops.push(step(subject, { kind: "drop-role", role: subject.name }, "it exists"));
+        continue;
+      }
+      attributes.push(...attributeSteps(subject, role));
+      memberships.push(...membershipSteps(subject, role, observed.major));
+      settings.push(...settingSteps(subject, role));
     }
-    attributes.push(...attributeSteps(name, wish, role));
-    memberships.push(...membershipSteps(name, wish, role, observed.major));
-    settings.push(...settingSteps(name, wish, role));
   }
   return { attributes, memberships, settings, drops, impossible };
+}
+
+function firstOf<T>(all: readonly T[], find: (each: T) => string | null): string | null {
+  for (const each of all) {
+    const found = find(each);
+    if (found !== null) return found;
+  }
+  return null;
+}
+
+/** What a login has of its role is asked of that. */
+function isSaid({ item, name }: RoleSubject): boolean {
+  return item === name;
+}
+
+function anywhere(): boolean {
+  return true;
 }
 
 interface Wished {
@@ -105,6 +138,8 @@ function powerfulRoles({ roles }: ObservedCatalog, wishes: DeclaredSpec["roles"]
     for (const { role: group } of role.memberOf) join(group, name);
   }
   for (const [name, wish] of Object.entries(wishes)) {
+    if (wish.logins !== undefined)
+      for (const login of ["a", "b"] as const) join(name, loginName(name, login));
     if (wish.isTrusted !== true) continue;
     if (POWERS.some((power) => wish[power] === true)) found.add(name);
     for (const [group, membership] of Object.entries(wish.memberOf ?? {}))
@@ -121,11 +156,8 @@ function powerfulRoles({ roles }: ObservedCatalog, wishes: DeclaredSpec["roles"]
   return found;
 }
 
-function attributeSteps(
-  name: string,
-  wish: RoleWish,
-  role: ObservedRole | undefined,
-): readonly CatalogStep[] {
+function attributeSteps(subject: RoleSubject, role: ObservedRole | undefined): readonly CatalogStep[] {
+  const { name, wish } = subject;
   const { connectionLimit, validUntil, password } = wish;
   const flags = ROLE_FLAGS.filter((flag) => wish[flag] !== undefined && wish[flag] !== role?.[flag]);
   const attributes: RoleAttributes = {
@@ -137,23 +169,23 @@ function attributeSteps(
     ...(password === undefined || password === role?.password ? {} : { password }),
   };
   if (role === undefined)
-    return [step(name, { kind: "create-role", role: name, attributes }, "it is missing")];
+    return [step(subject, { kind: "create-role", role: name, attributes }, "it is missing")];
   const named = Object.keys(attributes);
   if (named.length === 0) return [];
-  return [step(name, { kind: "alter-role", role: name, attributes }, named.join(", "))];
+  return [step(subject, { kind: "alter-role", role: name, attributes }, named.join(", "))];
 }
 
 function membershipSteps(
-  name: string,
-  wish: RoleWish,
+  subject: RoleSubject,
   role: ObservedRole | undefined,
   major: number,
 ): readonly CatalogStep[] {
+  const { name, wish } = subject;
   return Object.entries(wish.memberOf ?? {}).flatMap(([group, membership]) => {
     const present = (role?.memberOf ?? []).filter((each) => each.role === group);
     const revoke = (isAdminOnly: boolean) => (each: ObservedMembership) =>
       step(
-        name,
+        subject,
         {
           kind: "revoke-role",
           role: group,
@@ -168,20 +200,21 @@ function membershipSteps(
     const isAdmin = membership === "admin";
     if (!isAdmin && admins.length > 0) return admins.map(revoke(true));
     if (isAdmin ? admins.length > 0 : present.length > 0) return [];
-    return [step(name, { kind: "grant-role", role: group, member: name, isAdmin }, `memberOf ${group}`)];
+    return [step(subject, { kind: "grant-role", role: group, member: name, isAdmin }, `memberOf ${group}`)];
   });
 }
 
 const NO_SETTINGS: ReadonlyMap<string, string> = new Map();
 
-function settingSteps(name: string, wish: RoleWish, role: ObservedRole | undefined): readonly CatalogStep[] {
+function settingSteps(subject: RoleSubject, role: ObservedRole | undefined): readonly CatalogStep[] {
+  const { name, wish } = subject;
   const in_ = (database: string | null, wanted: RoleSettings, present: ReadonlyMap<string, string>) =>
     Object.entries(wanted).flatMap(([parameter, value]) => {
       const now = present.get(parameter) ?? null;
       const isSame = value === null || now === null ? value === now : isSameSetting(parameter, value, now);
       if (isSame) return [];
       const what = database === null ? `settings ${parameter}` : `settings ${parameter} in ${database}`;
-      return [step(name, { kind: "set-role", role: name, database, name: parameter, value }, what)];
+      return [step(subject, { kind: "set-role", role: name, database, name: parameter, value }, what)];
     });
   return [
     ...in_(null, wish.settings ?? {}, role?.settings ?? NO_SETTINGS),
@@ -191,6 +224,11 @@ function settingSteps(name: string, wish: RoleWish, role: ObservedRole | undefin
   ];
 }
 
-function step(name: string, statement: CatalogStatement, what: string): CatalogStep {
-  return { item: { kind: "role", name }, statement, what };
+function step({ item, name, dueAt }: RoleSubject, statement: CatalogStatement, what: string): CatalogStep {
+  return {
+    item: { kind: "role", name: item },
+    statement,
+    what: name === item ? what : `${name}: ${what}`,
+    ...(dueAt === undefined ? {} : { dueAt }),
+  };
 }

@@ -7,12 +7,15 @@ import type {
   ObservedRole,
 } from "../cluster/catalog.ts";
 
+const INSTANT = `'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'`;
+const NOW = `to_char(clock_timestamp() AT TIME ZONE 'UTC', ${INSTANT}) AS now`;
+
 /**
  * Changes with every row that is added, changed or taken out of the catalogs of roles and databases, and costs milliseconds for
  * ten thousand of them. Rows are known by their place and the transaction that wrote them.
  */
-export const FINGERPRINT_QUERY = `
-  SELECT concat_ws(' ',
+export const GLANCE_QUERY = `
+  SELECT ${NOW}, concat_ws(' ',
     (SELECT count(*) || ':' || coalesce(sum(hashint8((oid::bigint << 32) # xmin::text::bigint)), 0) FROM pg_authid),
     (SELECT count(*) || ':' || coalesce(sum(hashtext(ctid::text) # hashint8(xmin::text::bigint)), 0) FROM pg_auth_members),
     (SELECT count(*) || ':' || coalesce(sum(hashtext(ctid::text) # hashint8(xmin::text::bigint)), 0) FROM pg_db_role_setting),
@@ -21,7 +24,7 @@ export const FINGERPRINT_QUERY = `
 
 /** Everything that declarations of roles are held against, in one row. */
 export const CATALOG_QUERY = `
-  SELECT
+  SELECT ${NOW},
     current_setting('server_version_num')::int / 10000 AS major,
     (SELECT json_agg(json_build_array(
         datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datconnlimit,
@@ -32,7 +35,7 @@ export const CATALOG_QUERY = `
     (SELECT json_agg(json_build_array(
         rolname, rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolinherit, rolconnlimit,
         CASE WHEN isfinite(rolvaliduntil)
-          THEN to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') END,
+          THEN to_char(rolvaliduntil AT TIME ZONE 'UTC', ${INSTANT}) END,
         rolpassword))
       FROM pg_authid) AS roles,
     (SELECT json_agg(json_build_array(
@@ -112,6 +115,7 @@ function parsePrivileges(rows: PrivilegeRows): ObservedPrivileges {
 
 /** The row of `CATALOG_QUERY`. */
 export interface CatalogRow {
+  readonly now: string;
   readonly major: number;
   readonly databases: readonly DatabaseRow[];
   readonly roles: readonly RoleRow[];
@@ -176,7 +180,7 @@ export function parseCatalogRow(row: CatalogRow): ObservedCatalog {
       privileges: parsePrivileges(privileges),
       inside: null,
     });
-  return { major: row.major, roles, databases };
+  return { now: row.now, major: row.major, roles, databases };
 }
 
 const NO_SETTINGS: ReadonlyMap<string, string> = new Map();

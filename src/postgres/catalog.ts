@@ -2,6 +2,7 @@ import postgres from "postgres";
 import type { Clock } from "../base/clock.ts";
 import type {
   CatalogFailure,
+  CatalogGlance,
   CatalogStatement,
   ObservedCatalog,
   ObservedInside,
@@ -9,7 +10,7 @@ import type {
 import {
   CATALOG_QUERY,
   type CatalogRow,
-  FINGERPRINT_QUERY,
+  GLANCE_QUERY,
   INSIDE_QUERY,
   type InsideRow,
   parseCatalogRow,
@@ -92,13 +93,13 @@ export class Catalog {
     this.#options = options;
   }
 
-  /** Equal as long as no role, membership, setting or database was added, changed or taken out. Rejects if it cannot be asked. */
-  async fingerprint(): Promise<string> {
+  /** Whether any role, membership, setting or database was added, changed or taken out. Rejects if it cannot be asked. */
+  async glance(): Promise<CatalogGlance> {
     const [row] = await this.#within((sql) =>
-      sql.unsafe<{ fingerprint: string }[]>(FINGERPRINT_QUERY, [], { prepare: true }),
+      sql.unsafe<CatalogGlance[]>(GLANCE_QUERY, [], { prepare: true }),
     );
-    if (row === undefined) throw new Error("the fingerprint query answers with no row");
-    return row.fingerprint;
+    if (row === undefined) throw new Error("the query of a glance answers with no row");
+    return row;
   }
 
   /**

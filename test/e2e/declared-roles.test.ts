@@ -152,6 +152,44 @@ describeLife(
       await life.untilWhole();
     });
 
+    part("two passwords of a role are good for a while, over a failover", async (life) => {
+      const former = await life.primary();
+      await life.ask(former, "role", "set", "shop", "--login");
+      await former.api.patch<RoleDocument>("/v1/access/roles/shop", { password: PASSWORD });
+      await untilInForce(life, former, "shop");
+      const rotated = await life.ask(former, "role", "rotate", "shop", "--overlap", "1h", "--output", "json");
+      expect(rotated.exitCode).toBe(0);
+      const { login, password } = JSON.parse(rotated.stdout) as { login: string; password: string };
+      expect([logIn(former, "shop"), logIn(former, login, password)]).toEqual(["shop", "shop"]);
+      await life.cluster.killEverything(former);
+      const successor = await life.successorOf(former);
+      await untilInForce(life, successor, "shop");
+      expect([logIn(successor, "shop"), logIn(successor, login, password)]).toEqual(["shop", "shop"]);
+      expect((await life.ask(successor, "status")).stdout).toContain("the one before of shop (login shop)");
+      expect(await life.ask(successor, "role", "overlap", "shop", "--end")).toMatchObject({ exitCode: 0 });
+      expect(logIn(successor, "shop")).toContain("password authentication failed");
+      expect(logIn(successor, login, password)).toBe("shop");
+      await life.cluster.start(former);
+      await life.untilWhole();
+    });
+
+    part("the one before ends without any leader, and is locked as soon as there is one", async (life) => {
+      const primary = await life.primary();
+      const newest = (await roleSeen(primary, "shop")).logins?.newest ?? "";
+      await primary.api.post("/v1/access/roles/shop/rotation", { password: PASSWORD, replacesNewest: true });
+      await untilInForce(life, primary, "shop");
+      const rotated = await life.ask(primary, "role", "rotate", "shop", "--overlap", "15s");
+      expect(rotated.exitCode).toBe(0);
+      expect(logIn(primary, newest)).toBe("shop");
+      for (const standby of await life.standbys()) await life.cluster.killEverything(standby);
+      const canLogIn = `SELECT rolcanlogin FROM pg_roles WHERE rolname = '${newest}'`;
+      await life.until("its password ended", async () => logIn(primary, newest) !== "shop");
+      for (const member of life.cluster.members) if (member !== primary) await life.cluster.start(member);
+      await life.untilWhole();
+      const now = await life.primary();
+      await life.until("it is locked", async () => (await life.sql(now, canLogIn)) === "f");
+    });
+
     part("no password lies in any file or log of any member", async (life) => {
       const found = filesUnder(life.cluster.root).filter((path) => readFileSync(path).includes(PASSWORD));
       expect(found).toEqual([]);

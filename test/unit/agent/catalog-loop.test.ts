@@ -15,7 +15,14 @@ class Life {
   readonly asked: string[] = [];
   readonly noted: number[] = [];
   postgres: PostgresStatus = PRIMARY;
-  observed: ObservedCatalog = { major: 18, roles: new Map([["readers", BLANK]]), databases: new Map() };
+  /** By the server's clock. */
+  now = "2027-01-01T00:00:00.000Z";
+  observed: ObservedCatalog = {
+    now: "",
+    major: 18,
+    roles: new Map([["readers", BLANK]]),
+    databases: new Map(),
+  };
   /** It says yes, and does nothing. */
   keepsNothing = false;
   /** By kind of statement: why it fails. */
@@ -40,13 +47,13 @@ class Life {
         }),
     };
     const catalog: CatalogPort = {
-      fingerprint: async () => {
-        this.asked.push("fingerprint");
-        return String(this.#version);
+      glance: async () => {
+        this.asked.push("glance");
+        return { fingerprint: String(this.#version), now: this.now };
       },
       read: async () => {
         this.asked.push("read");
-        return this.observed;
+        return { ...this.observed, now: this.now };
       },
       run: async (statements) => statements.map((statement) => this.#run(statement)),
       close: async () => {},
@@ -127,7 +134,7 @@ test("what is declared is made, and then only looked for", async () => {
   expect(life.loop.status).toEqual({ revision: 2, impossible: 0, drift: 0, pending: 0 });
   life.asked.length = 0;
   await life.pass();
-  expect(new Set(life.asked)).toEqual(new Set(["fingerprint"]));
+  expect(new Set(life.asked)).toEqual(new Set(["glance"]));
 });
 
 test("a change by hand is put back and told, and no first one is", async () => {
@@ -201,6 +208,34 @@ test("what is in a database is looked for where something is wanted there, and a
   await life.pass(16);
   expect(life.asked.filter((each) => each === "read")).toHaveLength(1);
 });
+
+test.each(["correct", "report"] as const)(
+  "a login whose time is over is locked at the next look, which is no drift (%s)",
+  async (drift) => {
+    const until = "2027-01-01T01:00:00.000Z";
+    const logins = { newest: "a", aVerifier: "v", previous: { login: "self", until } } as const;
+    await begin({ roles: { app: { rotation: { overlapSeconds: 60 }, logins } }, drift });
+    life.byHand({ kind: "alter-role", role: "app", attributes: { login: true, password: "old" } });
+    await life.pass();
+    expect(life.observed.roles.get("app")).toMatchObject({ login: true, validUntil: until });
+    life.now = until;
+    life.failures = { "alter-role": { isPassing: true, message: "a lock" } };
+    await life.pass();
+    expect(life.loop.report.problems).toMatchObject([{ name: "app", state: "pending", reason: "a lock" }]);
+    life.failures = {};
+    await life.pass();
+    expect(life.observed.roles.get("app")).toMatchObject({ login: false, password: null });
+    expect(life.loop.report).toMatchObject({ problems: [], corrected: [] });
+    life.asked.length = 0;
+    await life.pass();
+    expect(new Set(life.asked)).toEqual(new Set(["glance"]));
+    // From here on it is somebody who unlocks it.
+    life.byHand({ kind: "alter-role", role: "app", attributes: { login: true } });
+    await life.pass();
+    expect(life.observed.roles.get("app")?.login).toBe(drift === "report");
+    expect(life.loop.report.corrected).toHaveLength(drift === "report" ? 0 : 1);
+  },
+);
 
 test.each([
   ["a standby's member", () => ({ postgres: STANDBY, state: stateOf({ featureLevel: 4 }) })],

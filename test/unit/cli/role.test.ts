@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { RoleDocument } from "../../../src/api/role-documents.ts";
 import { ok } from "../../../src/base/result.ts";
-import { isScramVerifier } from "../../../src/base/scram.ts";
+import { isScramVerifier, scramVerifier } from "../../../src/base/scram.ts";
 import type { DeclaredProblem } from "../../../src/cluster/catalog.ts";
 import { applyCommands, stateOf } from "../api/fixture.ts";
 import { type FakeMember, startFakeMember } from "./fake-member.ts";
@@ -61,6 +61,43 @@ test("guacamole role: set, password, show, list, drop, forget", async () => {
   expect(await guacamole(["role", "forget", "app"])).toMatchObject({ code: 0 });
   expect(wishOf("app")).toBeUndefined();
   expect((await guacamole(["role", "show", "app"])).code).toBe(3);
+});
+
+test("guacamole role rotate and overlap: a new password is shown once, and only its verifier is sent", async () => {
+  await guacamole(["role", "set", "shop"]);
+  const rotated = await guacamole(["role", "rotate", "shop", "--overlap", "24h", "--output", "json"]);
+  expect(rotated).toMatchObject({ code: 0, err: "" });
+  const made = JSON.parse(rotated.out) as { login: string; password: string };
+  expect(made).toMatchObject({
+    role: "shop",
+    login: "shop_a",
+    previous: { login: "shop", state: "overlapping" },
+  });
+  expect(made.password).toMatch(/^[A-Za-z0-9_-]{32}$/);
+  expect(JSON.stringify(member.fake.commands)).not.toContain(made.password);
+  const verifier = wishOf("shop")?.logins?.aVerifier ?? "";
+  const salt = Uint8Array.fromBase64(verifier.split(":")[1]?.split("$")[0] ?? "");
+  expect(await scramVerifier(made.password, salt)).toBe(verifier);
+  const refused = await guacamole(["role", "rotate", "shop"]);
+  expect(refused).toMatchObject({ code: 3, out: "" });
+  expect(refused.err).toContain("guacamole role overlap --end");
+  expect((await guacamole(["role", "show", "shop"])).out).toContain(
+    "login before: shop, good until 1970-01-02",
+  );
+  expect((await guacamole(["role", "overlap", "shop", "--for", "2d"])).out).toContain(
+    "good until 1970-01-03",
+  );
+  expect((await guacamole(["role"])).out).toContain("logins shop_a and, until 1970-01-03");
+  expect((await guacamole(["role", "overlap", "shop", "--end"])).out).toContain("login before: shop, ended");
+  expect((await guacamole(["role", "overlap", "shop", "--end", "--forget"])).code).toBe(2);
+  // Where it cannot be, the password is told all the same: it is agreed.
+  problems = [{ kind: "role", name: "shop", state: "impossible", reason: "There is a role shop_b." }];
+  const blocked = await guacamole(["role", "rotate", "shop"]);
+  expect(blocked.code).toBe(5);
+  expect(blocked.out).toMatch(/login {5}shop_b\n {2}password {2}\S{32}\n/);
+  problems = [];
+  expect((await guacamole(["role", "overlap", "shop", "--forget"])).out).toContain("shop logs in itself");
+  expect(wishOf("shop")?.logins).toBeUndefined();
 });
 
 test("guacamole role: what cannot be is an error, with what to do", async () => {

@@ -5,6 +5,8 @@ import { changedDeclaration, type DatabaseWish, type DeclaredSpec } from "../../
 import { planCatalog } from "../../../src/decision/plan-catalog.ts";
 import { AVAILABLE, BLANK, carriedOut, NEW_DATABASE } from "../../support/catalog-model.ts";
 
+const NOW = "2027-01-01T00:00:00.000Z";
+
 type Wishes = Readonly<Record<string, Omit<DatabaseWish, "since">>>;
 
 const INSIDE = { extensions: new Map(), available: AVAILABLE, schemas: new Map() };
@@ -12,6 +14,7 @@ const INSIDE = { extensions: new Map(), available: AVAILABLE, schemas: new Map()
 function catalog(databases: Readonly<Record<string, Partial<ObservedDatabase>>> = {}): ObservedCatalog {
   const all = Object.entries({ postgres: {}, ...databases });
   return {
+    now: NOW,
     major: 18,
     roles: new Map(["postgres", "sales", "app"].map((name) => [name, BLANK])),
     databases: new Map(

@@ -11,11 +11,14 @@ import {
 import { planCatalog } from "../../../src/decision/plan-catalog.ts";
 import { BLANK, carriedOut, NEW_DATABASE } from "../../support/catalog-model.ts";
 
+const NOW = "2027-01-01T00:00:00.000Z";
+
 type Wishes = Readonly<Record<string, Omit<RoleWish, "since">>>;
 
 function catalog(roles: Readonly<Record<string, Partial<ObservedRole>>> = {}, major = 18): ObservedCatalog {
   const all = Object.entries({ postgres: { superuser: true, login: true }, pg_monitor: {}, ...roles });
   return {
+    now: NOW,
     major,
     roles: new Map(all.map(([name, role]) => [name, { ...BLANK, ...role }])),
     databases: new Map(["postgres", "sales"].map((name) => [name, NEW_DATABASE])),
