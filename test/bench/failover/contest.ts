@@ -104,7 +104,7 @@ export class Contest {
     const { rival, servers, writers } = arena;
     const { clock, say, keep } = this.#options;
     const { system, tuning, mode } = rival;
-    await this.#until(`${nameOf(rival)} is at rest`, SETTLED_MS_MAX, () => rival.isSettled());
+    await this.#until(`${nameOf(rival)} is at rest`, SETTLED_MS_MAX, () => rival.isSettled(scenario));
     await clock.sleep(SETTLE_MS);
     const load = loadavg()[0] ?? Number.NaN;
     const trial = await runTrial(scenario, { rival, servers, writers, clock });

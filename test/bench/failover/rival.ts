@@ -1,5 +1,6 @@
 /** What the benchmark of failovers wants of whatever keeps a PostgreSQL cluster alive. */
 import type { BenchHosts } from "./bench-hosts.ts";
+import type { Scenario } from "./scenario.ts";
 
 export const SYSTEMS = ["bare", "guacamole", "patroni", "pg_auto_failover"] as const;
 export type System = (typeof SYSTEMS)[number];
@@ -43,7 +44,7 @@ export interface Rival {
   react(broken: number): Promise<void>;
   /** The host works again: its cable is in, nothing runs there, or what runs there was frozen and is not any more. */
   restore(index: number): Promise<void>;
-  /** It is at rest by its own account, and takes another failure. */
-  isSettled(): Promise<boolean>;
+  /** It is at rest by its own account, and takes the next failure as if it were the first. Null: none is meant yet. */
+  isSettled(next: Scenario | null): Promise<boolean>;
   remove(): Promise<void>;
 }
