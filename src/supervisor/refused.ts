@@ -20,3 +20,12 @@ export function refuseIf(refusal: Refusal | null): void {
 export function notRunning(): RequestRefused {
   return new RequestRefused("not-running", "PostgreSQL does not run");
 }
+
+/** @throws {RequestRefused} if whoever asked has a successor by now. */
+export function refuseSuperseded(maySpeak: () => boolean): void {
+  if (maySpeak()) return;
+  throw new RequestRefused(
+    "unavailable",
+    "the member that asked for this is gone: the next one speaks for this host",
+  );
+}

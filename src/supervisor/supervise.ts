@@ -6,6 +6,7 @@ import { inspectInstallation } from "../postgres/versions.ts";
 import { hostTime } from "./host-time.ts";
 import { LineFraming } from "./line-framing.ts";
 import { MemberGuard, type StartedMember } from "./member-guard.ts";
+import { MemberLines } from "./member-lines.ts";
 import { OrphanUndertaker } from "./orphans.ts";
 import { ownUser } from "./own-user.ts";
 import { parseEnvelope } from "./parse-request.ts";
@@ -35,6 +36,8 @@ export interface RunSupervisorOptions {
 }
 
 interface Connection {
+  /** Of all that were made to this process. */
+  readonly line: number;
   readonly framing: LineFraming;
   readonly writer: SocketWriter;
 }
@@ -126,6 +129,7 @@ function listen(
 ): Bun.UnixSocketListener<Connection> {
   // A socket file that a killed supervisor left refuses the bind. The lock says that nobody listens on it.
   rmSync(socketPath, { force: true });
+  const lines = new MemberLines();
   // The group may connect (a member in another container); the umask, since a chmod afterwards would come too late.
   const umask = process.umask(0o117);
   try {
@@ -133,7 +137,7 @@ function listen(
       unix: socketPath,
       socket: {
         open: (socket) => {
-          socket.data = { framing: new LineFraming(), writer: new SocketWriter() };
+          socket.data = { line: lines.open(), framing: new LineFraming(), writer: new SocketWriter() };
           connections.add(socket);
         },
         close: (socket) => {
@@ -143,7 +147,7 @@ function listen(
         drain: (socket) => socket.data.writer.flush(socket),
         data: (socket, chunk) => {
           try {
-            for (const line of socket.data.framing.push(chunk)) answer(socket, line, supervisor, log);
+            for (const line of socket.data.framing.push(chunk)) answer(socket, line, supervisor, lines, log);
           } catch (error) {
             log.warn("supervisor.connection.dropped", { message: String(error) });
             socket.end();
@@ -161,8 +165,14 @@ function listen(
   }
 }
 
-function answer(socket: Bun.Socket<Connection>, line: string, supervisor: Supervisor, log: Log): void {
-  const envelope = parseEnvelope(line);
+function answer(
+  socket: Bun.Socket<Connection>,
+  text: string,
+  supervisor: Supervisor,
+  lines: MemberLines,
+  log: Log,
+): void {
+  const envelope = parseEnvelope(text);
   if (!envelope.ok) {
     const { id, message } = envelope.error;
     log.warn("supervisor.request.malformed", { message });
@@ -173,9 +183,14 @@ function answer(socket: Bun.Socket<Connection>, line: string, supervisor: Superv
   }
   const { id, request } = envelope.value;
   const respond = (response: SupervisorResponse): void => socket.data.writer.send(socket, { id, response });
-  supervisor.handle(request).then(respond, (error: unknown) => {
-    respond({ ok: false, code: "unavailable", message: String(error) });
-  });
+  const { line } = socket.data;
+  // What a member says first, each time it connects.
+  if (request.kind === "install-certificates") lines.claim(line);
+  supervisor
+    .handle(request, () => lines.maySpeak(line))
+    .then(respond, (error: unknown) => {
+      respond({ ok: false, code: "unavailable", message: String(error) });
+    });
 }
 
 /** The next member, as the one before it was started; it lives on when this process ends. */

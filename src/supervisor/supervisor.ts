@@ -24,7 +24,7 @@ import { processState } from "./process-table.ts";
 import { PromiseBook, refusePledged, refuseStale, withNewest, withPledge, withWal } from "./promises.ts";
 import { PromotionMark } from "./promotion-mark.ts";
 import type { SupervisorEvent, SupervisorLook, SupervisorRequest, SupervisorResponse } from "./protocol.ts";
-import { notRunning, RequestRefused, refuseIf } from "./refused.ts";
+import { notRunning, RequestRefused, refuseIf, refuseSuperseded } from "./refused.ts";
 import { Restarting } from "./restarting.ts";
 import { Rewinding } from "./rewinding.ts";
 import type { StateLock, StatePaths } from "./state-directory.ts";
@@ -189,7 +189,8 @@ export class Supervisor {
     }
   }
 
-  async handle(request: SupervisorRequest): Promise<SupervisorResponse> {
+  /** @param maySpeak false once whoever asked has a successor: then nothing is begun any more, and no rule is written. */
+  async handle(request: SupervisorRequest, maySpeak = () => true): Promise<SupervisorResponse> {
     this.#options.memberGuard?.heard();
     try {
       if (request.kind === "list-forks") return await this.#listForks();
@@ -202,7 +203,8 @@ export class Supervisor {
         return { ok: true, look: await this.#look(), machine };
       }
       if (request.kind === "list-local-access") return await this.#listLocalAccess(request.told);
-      await this.#carryOut(request);
+      refuseSuperseded(maySpeak);
+      await this.#carryOut(request, maySpeak);
       return { ok: true, look: await this.#look() };
     } catch (error) {
       if (error instanceof RequestRefused) return { ok: false, code: error.code, message: error.message };
@@ -229,6 +231,7 @@ export class Supervisor {
       SupervisorRequest,
       { kind: "list-forks" | "try-access" | "list-local-access" | "describe-machine" }
     >,
+    maySpeak: () => boolean,
   ): Promise<void> | void {
     const { stopCount } = this.#bench;
     switch (request.kind) {
@@ -236,7 +239,7 @@ export class Supervisor {
         if (request.isStarting === true) this.#data.forgetControl();
         return this.#postmaster.adopt();
       case "configure":
-        return this.#configure(request);
+        return this.#configure(request, maySpeak);
       case "reload":
         return this.#reload();
       case "promote":
@@ -304,7 +307,10 @@ export class Supervisor {
     return this.#promotion.isOn(running) || !isStandby(this.#paths.dataDirectory);
   }
 
-  async #configure(request: Extract<SupervisorRequest, { kind: "configure" }>): Promise<void> {
+  async #configure(
+    request: Extract<SupervisorRequest, { kind: "configure" }>,
+    maySpeak: () => boolean,
+  ): Promise<void> {
     if (this.#restarting.isUnderWay)
       throw new RequestRefused("unavailable", "PostgreSQL is just being started again with what it has");
     const { running } = this.#postmaster;
@@ -318,6 +324,8 @@ export class Supervisor {
     if (request.needsLease === true) await this.#leases.beginReign(request.epoch);
     // What its PostgreSQL cannot read it does not get, and all else it does: no rule holds up a promotion.
     await this.#access.settle(request.settings.access ?? null);
+    // All of the above took its time, and the member may have ended: its successor has seen the rule for commits as it is (F1).
+    refuseSuperseded(maySpeak);
     this.#configuration.configure(request);
   }
 

@@ -158,6 +158,18 @@ describe.each(majors.map((installation) => [installation.major, installation] as
       STEP_MS,
     );
 
+    test("what an earlier life of the member asked for is carried out no more once the next has spoken", async () => {
+      const { settingsHash } = await m1.look();
+      const eased = m1.settings({ synchronousStandbyNames: { k: 1, names: ["m2"] } });
+      const ease = { kind: "configure", epoch: epoch(1), timelines: NONE, settings: eased } as const;
+      const asBefore = await m1.nextLife();
+      await farm.installCertificates(m1);
+
+      expect(await asBefore(ease)).toMatchObject({ ok: false, code: "unavailable" });
+      expect((await m1.look()).settingsHash).toBe(settingsHash);
+      expect((await asBefore({ kind: "list-forks" })).ok).toBe(true);
+    });
+
     test("ALTER SYSTEM does not override what is ours, and the base file is left alone", async () => {
       m2.sql("ALTER SYSTEM SET primary_conninfo = 'host=elsewhere'");
       m2.sql("ALTER SYSTEM SET work_mem = '5MB'");

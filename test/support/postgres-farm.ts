@@ -30,6 +30,7 @@ import type {
   SupervisorEvent,
   SupervisorLook,
   SupervisorRequest,
+  SupervisorResponse,
 } from "../../src/supervisor/protocol.ts";
 import { startSupervisorProcess } from "../../src/supervisor/spawn.ts";
 import { type StatePaths, statePaths } from "../../src/supervisor/state-directory.ts";
@@ -160,6 +161,15 @@ export class TestServer {
     });
     this.#client = await until(`the supervisor of ${this.name} answers`, () => this.#connect());
     this.#client.onEvent((event) => this.events.push(event));
+  }
+
+  /** Another life of the member connects. @returns what asks over the line of the life before. */
+  async nextLife(): Promise<(request: SupervisorRequest) => Promise<SupervisorResponse>> {
+    const before = this.#client;
+    if (before === null) throw new Error(`${this.name}: there was no life before`);
+    this.#client = await until(`the supervisor of ${this.name} answers`, () => this.#connect());
+    this.#client.onEvent((event) => this.events.push(event));
+    return (request) => before.request(request, REQUEST_DEADLINE_MS);
   }
 
   /** A supervisor that was killed holds its socket until its last thread is gone, and cuts off whoever connects then. */
