@@ -32,6 +32,8 @@ TEST_SEEDS := 500
 TEST_CLUSTER_SEEDS := 720
 # Neither waits for anything but its processor: beside each other.
 SIMULATIONS := test/simulation/raft+test/simulation/control-plane
+# They wait for other processes most of the time: beside each other they take two thirds as long.
+REAL_TESTS := test/e2e+test/postgres,test/faults
 
 BUILDER ?= $(firstword $(shell for tool in buildah podman docker; do command -v $$tool; done))
 BASE_IMAGE ?= debian:bookworm-slim
@@ -81,7 +83,7 @@ format: setup ## Format and sort imports, and mend what the linter can mend safe
 test: static build ## Everything, on real PostgreSQL too (15 if installed, 17 and 18 from npm; under 15 minutes)
 	@echo "test: PostgreSQL for the tests"
 	@$(BUN) test/support/find-postgres.ts --all
-	@SEEDS=$(TEST_SEEDS) CLUSTER_SEEDS=$(TEST_CLUSTER_SEEDS) $(RUN_TESTS) $(QUICK_TESTS) $(SIMULATIONS) test/postgres test/e2e test/faults
+	@SEEDS=$(TEST_SEEDS) CLUSTER_SEEDS=$(TEST_CLUSTER_SEEDS) $(RUN_TESTS) $(QUICK_TESTS) $(SIMULATIONS) $(REAL_TESTS)
 
 simulate: setup ## Many simulated clusters: SEEDS=1000, or one again: SEED=42
 	@SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(RUN_TESTS) $(SIMULATIONS)

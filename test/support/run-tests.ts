@@ -108,24 +108,26 @@ function readReport(file: string): string | null {
 async function main(folders: readonly string[]): Promise<number> {
   if (folders.length === 0) {
     process.stderr.write(
-      "usage: bun test/support/run-tests.ts FOLDER…   (test/unit test/tidy; those of A+B run beside each other)\n",
+      "usage: bun test/support/run-tests.ts FOLDER…   (A+B: beside each other; A,B: one after the other; A+B,C: A beside B and C)\n",
     );
     return 2;
   }
   const directory = mkdtempSync(join(tmpdir(), "guacamole-tests-"));
   const sum = { passed: 0, failed: 0, skipped: 0 };
   try {
-    for (const together of folders.map((each) => each.split("+"))) {
-      const runs = together.map((folder) => {
-        const reportFile = join(directory, `${folder.replaceAll("/", "-")}.xml`);
-        return runFolder(folder, reportFile, together.length === 1);
-      });
-      for (const [index, counts] of (await Promise.all(runs)).entries()) {
-        process.stdout.write(`tests: ${together[index]}: ${closingLine(counts)}\n`);
-        sum.passed += counts.passed;
-        sum.failed += counts.failed;
-        sum.skipped += counts.skipped;
-      }
+    for (const lanes of folders.map((each) => each.split("+").map((lane) => lane.split(",")))) {
+      await Promise.all(
+        lanes.map(async (lane) => {
+          for (const folder of lane) {
+            const reportFile = join(directory, `${folder.replaceAll("/", "-")}.xml`);
+            const counts = await runFolder(folder, reportFile, lanes.length === 1);
+            process.stdout.write(`tests: ${folder}: ${closingLine(counts)}\n`);
+            sum.passed += counts.passed;
+            sum.failed += counts.failed;
+            sum.skipped += counts.skipped;
+          }
+        }),
+      );
     }
   } finally {
     rmSync(directory, { recursive: true, force: true });
