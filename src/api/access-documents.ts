@@ -1,6 +1,6 @@
 import type { Static } from "@sinclair/typebox";
 import { t } from "elysia";
-import { IDENT_MAPS_MAX, RULES_MAX } from "../cluster/hba-rule.ts";
+import { IDENT_MAPS_MAX, RULE_NAME, RULES_MAX } from "../cluster/hba-rule.ts";
 
 /** The shapes of what says who may connect. Beside `documents.ts`, and of the same kind. */
 
@@ -10,7 +10,12 @@ const names = (description: string) =>
   t.Array(t.String({ minLength: 1, maxLength: 1_000 }), { minItems: 1, maxItems: 200, description });
 const memberName = t.String({ pattern: "^[a-z][a-z0-9_-]{0,39}$", description: "Name of a member" });
 
+const ruleName = t.String({
+  pattern: RULE_NAME.source,
+  description: "A name of its own, by which it can be changed, moved and removed",
+});
 const ruleFields = {
+  name: t.Optional(ruleName),
   type: t.Union(
     [
       t.Literal("local"),
@@ -90,9 +95,78 @@ export const HbaRequestSchema = t.Object(
 );
 export type HbaRequest = Static<typeof HbaRequestSchema>;
 
+const ruleReference = t.Union([ruleName, t.Integer({ minimum: 1, maximum: RULES_MAX })]);
+const placeFields = {
+  at: t.Optional(
+    t.Integer({ minimum: 1, maximum: RULES_MAX, description: "It has this number once it stands there" }),
+  ),
+  before: t.Optional(ruleReference),
+  after: t.Optional(ruleReference),
+};
+
+export const HbaRuleAdditionSchema = t.Object(
+  { ...ruleFields, ...placeFields },
+  {
+    ...closed,
+    title: "HbaRuleAddition",
+    description: "At one place: `at`, `before` or `after`, by name or number; at the end where none is said",
+    examples: [
+      {
+        name: "sales-app",
+        type: "hostssl",
+        databases: ["sales"],
+        users: ["app"],
+        address: "10.0.0.0/8",
+        method: "scram-sha-256",
+        before: 1,
+      },
+    ],
+  },
+);
+export type HbaRuleAddition = Static<typeof HbaRuleAdditionSchema>;
+
+const { type, databases, users, method } = ruleFields;
+const orRemoved = <T extends Parameters<typeof t.Union>[0][number]>(schema: T) =>
+  t.Optional(t.Union([schema, t.Null()]));
+
+export const HbaRuleChangeSchema = t.Object(
+  {
+    name: orRemoved(ruleName),
+    type: t.Optional(type),
+    databases: t.Optional(databases),
+    users: t.Optional(users),
+    address: orRemoved(t.String({ maxLength: 300 })),
+    method: t.Optional(method),
+    options: orRemoved(t.Record(t.String(), t.String())),
+    comment: orRemoved(t.String({ maxLength: 2_000 })),
+    roles: orRemoved(
+      t.Array(t.Union([t.Literal("primary"), t.Literal("standby")]), { minItems: 1, maxItems: 2 }),
+    ),
+    members: orRemoved(t.Array(memberName, { minItems: 1, maxItems: 100 })),
+    ...placeFields,
+  },
+  {
+    ...closed,
+    minProperties: 1,
+    title: "HbaRuleChange",
+    description:
+      "What is named changes, null takes it out. A place (`at`, `before` or `after`, by name or number) moves the rule",
+    examples: [{ address: "10.1.0.0/16", comment: "the new office" }, { before: "everybody-else" }],
+  },
+);
+export type HbaRuleChange = Static<typeof HbaRuleChangeSchema>;
+
 const NumberedRuleSchema = t.Object(
   { number: t.Number(), ...ruleFields, text: t.String({ description: "Its line in pg_hba.conf" }) },
   { title: "NumberedHbaRule" },
+);
+
+export const HbaRuleShownSchema = t.Object(
+  {
+    generation: t.Number({ description: "Send it as If-Match to change just this version" }),
+    rule: NumberedRuleSchema,
+  },
+  { title: "HbaRuleShown" },
 );
 
 export const HbaSchema = t.Object(

@@ -8,6 +8,7 @@ import {
 import { type DatabaseWish, type DeclaredChanges, wishOfDatabase } from "../cluster/declared.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import type { Caller } from "./access.ts";
+import type { Asked } from "./change-wanted.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import {
   type DatabaseDocument,
@@ -18,7 +19,7 @@ import {
   DatabasesRequestSchema,
   DatabasesSchema,
 } from "./database-documents.ts";
-import { type Asked, declare, invalidWish, textsOf, tooPowerful } from "./declare.ts";
+import { declare, invalidWish, textsOf, tooPowerful } from "./declare.ts";
 import { askReport, statesIn } from "./declared-state.ts";
 import { toInstant } from "./describe.ts";
 import type { ApiPorts } from "./ports.ts";

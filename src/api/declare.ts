@@ -7,40 +7,26 @@ import {
 } from "../cluster/declared.ts";
 import { flawOfLoginNames } from "../cluster/login-pair.ts";
 import type { Caller } from "./access.ts";
+import { type Asked, changeWanted } from "./change-wanted.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";
-import type { Asker } from "./route-context.ts";
-import { look, type Sight } from "./sight.ts";
-import { requireMatch } from "./spec-version.ts";
-import { submit, wasAgreedBefore, wishOf } from "./submit.ts";
-
-export interface Asked {
-  readonly caller: Asker;
-  /** Part of the identity of a repeated request. */
-  readonly route: string;
-  readonly headers: {
-    readonly "idempotency-key"?: string | undefined;
-    readonly "if-match"?: string | undefined;
-  };
-}
+import type { Sight } from "./sight.ts";
 
 /**
- * Has a declaration agreed, made by `changesOf` from what is agreed now; a repeated request is answered as the first one.
+ * Has a declaration agreed, made by `changesOf` from what is agreed now.
  *
- * @throws {ApiProblem} whatever `changesOf` throws, 412 for another version, and as `submit` does.
+ * @throws {ApiProblem} whatever `changesOf` throws, and as `changeWanted` does.
  */
 export async function declare(
   ports: ApiPorts,
-  { caller, route, headers }: Asked,
+  asked: Asked,
   changesOf: (sight: Sight) => Promise<DeclaredChanges>,
 ): Promise<void> {
-  const wish = wishOf(ports, caller, route, headers["idempotency-key"] ?? null);
-  if (await wasAgreedBefore(ports, wish)) return;
-  const sight = look(ports);
-  const generation = requireMatch(sight.state, headers["if-match"] ?? null);
-  const changes = await changesOf(sight);
-  requireOwnLogins(changedDeclaration(sight.state.spec.declared, changes, generation + 1));
-  await submit(ports, wish, { kind: "declare", generation, changes });
+  await changeWanted(ports, asked, async (sight, generation) => {
+    const changes = await changesOf(sight);
+    requireOwnLogins(changedDeclaration(sight.state.spec.declared, changes, generation + 1));
+    return { change: { kind: "declare", generation, changes }, told: null };
+  });
 }
 
 /** @throws {ApiProblem} 422 where a role is declared for itself that is a login of another. */

@@ -7,6 +7,7 @@ import {
   noticesOf,
   type ParameterIssue,
 } from "../cluster/check-parameters.ts";
+import type { Change } from "../cluster/command.ts";
 import type { Member } from "../cluster/member.ts";
 import { isGuarded } from "../cluster/parameter-rules.ts";
 import {
@@ -21,6 +22,7 @@ import {
 } from "../cluster/parameters.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import type { Caller } from "./access.ts";
+import { changeWanted } from "./change-wanted.ts";
 import { namedMember } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import { type Answers, dataMembers, describeParameters, roleIn } from "./describe-parameters.ts";
@@ -29,8 +31,7 @@ import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";
 import { callerOf, describeRoute } from "./route-context.ts";
 import { isUnreachable, look, type Sight } from "./sight.ts";
-import { etagOf, requireMatch, specChangeHeaders } from "./spec-version.ts";
-import { submit, wishOf } from "./submit.ts";
+import { etagOf, specChangeHeaders } from "./spec-version.ts";
 
 /** PostgreSQL's parameters: what is wanted, what is in effect, and why (`roadmap/0004-postgres-configuration.md`). */
 export function parameterRoutes(ports: ApiPorts) {
@@ -67,25 +68,28 @@ export function parameterRoutes(ports: ApiPorts) {
       "/v1/parameters",
       async ({ body, request, headers, set }) => {
         const caller = callerOf(request);
-        const wish = wishOf(ports, caller, "parameters", headers["idempotency-key"] ?? null);
-        const sight = look(ports);
-        const { state } = sight;
-        const generation = requireMatch(state, headers["if-match"] ?? null);
-        const change = parseChange(state, body);
-        const present = state.spec.postgres?.parameters ?? {};
-        const names = namesOf(change);
-        const { after, notices } = await proveParameters(ports, sight, caller, change);
-        if (JSON.stringify(after) !== JSON.stringify(present)) {
-          const postgres = { ...state.spec.postgres, parameters: after };
-          await submit(ports, wish, { kind: "change-spec", generation, spec: { ...state.spec, postgres } });
-        }
+        const asked = { caller, headers, route: "parameters" };
+        const names = namesOf(parseChange(look(ports).state, body));
+        const told = await changeWanted(ports, asked, async (sight, generation) => {
+          const { spec } = sight.state;
+          const { after, notices } = await proveParameters(
+            ports,
+            sight,
+            caller,
+            parseChange(sight.state, body),
+          );
+          const isSame = JSON.stringify(after) === JSON.stringify(spec.postgres?.parameters ?? {});
+          const postgres = { ...spec.postgres, parameters: after };
+          const change: Change = { kind: "change-spec", generation, spec: { ...spec, postgres } };
+          return { change: isSame ? null : change, told: notices };
+        });
         const seen = look(ports).state;
         set.headers["etag"] = etagOf(seen);
         return describeParameters({
           state: seen,
           answers: await askAll(ports, look(ports), names),
           names,
-          notices,
+          notices: told ?? [],
         });
       },
       {

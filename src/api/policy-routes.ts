@@ -7,6 +7,7 @@ import {
   type BreakGlassPolicyDocument,
   BreakGlassPolicySchema,
 } from "./break-glass-documents.ts";
+import { changeWanted } from "./change-wanted.ts";
 import { idempotent } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import { describeCohort, describeMember, describeTags, roleOf, toInstant } from "./describe.ts";
@@ -29,7 +30,7 @@ import {
 import type { ApiPorts } from "./ports.ts";
 import { callerOf, describeRoute } from "./route-context.ts";
 import { look, type Sight } from "./sight.ts";
-import { etagOf, requireMatch, specChangeHeaders } from "./spec-version.ts";
+import { etagOf, specChangeHeaders } from "./spec-version.ts";
 import { submit, wishOf } from "./submit.ts";
 
 /** What operators want: how commits are kept, when a failover happens, and when it does not. */
@@ -51,10 +52,11 @@ export function policyRoutes(ports: ApiPorts) {
     .patch(
       "/v1/topology",
       async ({ body, request, headers, set }) => {
-        const wish = wishOf(ports, callerOf(request), "topology", headers["idempotency-key"] ?? null);
-        const { state } = look(ports);
-        const generation = requireMatch(state, headers["if-match"] ?? null);
-        await submit(ports, wish, { kind: "change-spec", generation, spec: changedSpec(state, body) });
+        const asked = { caller: callerOf(request), headers, route: "topology" };
+        await changeWanted(ports, asked, async ({ state }, generation) => ({
+          change: { kind: "change-spec", generation, spec: changedSpec(state, body) },
+          told: null,
+        }));
         const sight = look(ports);
         set.headers["etag"] = etagOf(sight.state);
         return describeTopology(sight);
@@ -67,7 +69,7 @@ export function policyRoutes(ports: ApiPorts) {
           "operator",
           "cluster",
           "Change how commits are kept, when a failover happens, and how fast",
-          "Only what is named changes. With `async` durability a failover may lose commits that were acknowledged: `notice` says how many.",
+          "Only what is named changes, and without If-Match it is made again where somebody else was faster. With `async` durability a failover may lose commits that were acknowledged: `notice` says how many.",
         ),
       },
     )
@@ -87,16 +89,15 @@ export function policyRoutes(ports: ApiPorts) {
     .patch(
       "/v1/access/break-glass/policy",
       async ({ body, request, headers, set }) => {
-        const wish = wishOf(
-          ports,
-          callerOf(request),
-          "break-glass-policy",
-          headers["idempotency-key"] ?? null,
-        );
-        const { state } = look(ports);
-        const generation = requireMatch(state, headers["if-match"] ?? null);
-        const spec = { ...state.spec, breakGlass: changedBreakGlass(state.spec, body) };
-        await submit(ports, wish, { kind: "change-spec", generation, spec });
+        const asked = { caller: callerOf(request), headers, route: "break-glass-policy" };
+        await changeWanted(ports, asked, async ({ state }, generation) => ({
+          change: {
+            kind: "change-spec",
+            generation,
+            spec: { ...state.spec, breakGlass: changedBreakGlass(state.spec, body) },
+          },
+          told: null,
+        }));
         const now = look(ports).state;
         set.headers["etag"] = etagOf(now);
         return describeBreakGlassPolicy(now);

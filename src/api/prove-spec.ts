@@ -14,13 +14,13 @@ import type { ClusterSpec } from "../cluster/spec.ts";
 import type { ClusterState, Scope } from "../cluster/state.ts";
 import { type Caller, mayDo } from "./access.ts";
 import type { HbaDocument } from "./access-documents.ts";
-import { proveRules } from "./access-routes.ts";
 import { requireDatabase } from "./database-routes.ts";
 import { requireOwnLogins } from "./declare.ts";
 import { proveParameters } from "./parameter-routes.ts";
 import { requireEnoughStandbys, requireSoundTiming } from "./policy-checks.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";
+import { proveRules } from "./prove-rules.ts";
 import { requireRole } from "./role-routes.ts";
 import type { Sight } from "./sight.ts";
 

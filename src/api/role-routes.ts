@@ -5,8 +5,9 @@ import { type DeclaredChanges, type LoginPair, type RoleWish, wishOfRole } from 
 import { flawOfRotation, loginName, previousState, withLogins } from "../cluster/login-pair.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import type { Caller } from "./access.ts";
+import type { Asked } from "./change-wanted.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
-import { type Asked, declare, invalidWish, textsOf, tooPowerful } from "./declare.ts";
+import { declare, invalidWish, textsOf, tooPowerful } from "./declare.ts";
 import { askReport, statesIn } from "./declared-state.ts";
 import { toInstant } from "./describe.ts";
 import type { ApiPorts } from "./ports.ts";

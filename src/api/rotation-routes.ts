@@ -9,7 +9,8 @@ import {
   rotated,
 } from "../cluster/login-pair.ts";
 import type { Caller } from "./access.ts";
-import { type Asked, declare } from "./declare.ts";
+import type { Asked } from "./change-wanted.ts";
+import { declare } from "./declare.ts";
 import { toInstant } from "./describe.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";

@@ -1,7 +1,7 @@
 import { type Static, t } from "elysia";
 import { type BreakGlassPolicy, breakGlassPolicyOf } from "../cluster/break-glass.ts";
 import type { DatabaseWish, DeclaredSpec, RoleSettings, RoleWish } from "../cluster/declared.ts";
-import type { AccessSpec } from "../cluster/hba-rule.ts";
+import { type AccessSpec, IDENT_MAPS_MAX, RULES_MAX } from "../cluster/hba-rule.ts";
 import type { ParameterLayers } from "../cluster/parameters.ts";
 import { MASK, withoutSecrets } from "../cluster/secrets.ts";
 import { type ClusterSpec, failoverOf, votersMaxOf } from "../cluster/spec.ts";
@@ -62,8 +62,8 @@ export const SpecBodySchema = t.Object(
     access: orDefault(
       t.Object(
         {
-          rules: t.Array(HbaRuleSchema, { maxItems: 500 }),
-          identMaps: t.Optional(t.Array(IdentMapSchema, { maxItems: 500 })),
+          rules: t.Array(HbaRuleSchema, { maxItems: RULES_MAX }),
+          identMaps: t.Optional(t.Array(IdentMapSchema, { maxItems: IDENT_MAPS_MAX })),
         },
         { ...closed, description: "Who may connect; null: the rules where nobody says anything" },
       ),

@@ -2,6 +2,7 @@ import { Elysia, t } from "elysia";
 import type { ClusterSpec } from "../cluster/spec.ts";
 import { changesBetween, type SpecVersion, specAt, versionsOf } from "../cluster/spec-history.ts";
 import type { ClusterState } from "../cluster/state.ts";
+import { changeWanted } from "./change-wanted.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import { describeBlame, describeChanges, describeVersion } from "./describe-versions.ts";
 import type { ApiPorts } from "./ports.ts";
@@ -20,8 +21,8 @@ import {
   SpecSchema,
 } from "./spec-documents.ts";
 import { targetOf, targetOfVersion } from "./spec-target.ts";
-import { etagOf, requireMatch, specChangeHeaders } from "./spec-version.ts";
-import { requireUnderstood, submit, wishOf } from "./submit.ts";
+import { etagOf, specChangeHeaders } from "./spec-version.ts";
+import { requireUnderstood } from "./submit.ts";
 
 const generationOf = (description: string) => t.Integer({ minimum: 1, description });
 
@@ -57,24 +58,19 @@ function wholeSpec(ports: ApiPorts) {
       "/v1/spec",
       async ({ body, query, request, headers, set }) => {
         const caller = callerOf(request);
-        const wish = wishOf(ports, caller, "spec", headers["idempotency-key"] ?? null);
-        const sight = look(ports);
-        const { state } = sight;
-        requireMatch(state, headers["if-match"] ?? null);
-        const target = targetOf(state, caller, body);
-        const { change, after, notices, tried } = await provenSpec(ports, sight, caller, target);
         const isDryRun = query.dryRun === "true";
-        if (change !== null && isDryRun) requireUnderstood(state, change);
-        if (change !== null && !isDryRun) await submit(ports, wish, change);
-        const now = look(ports).state;
-        set.headers["etag"] = etagOf(isDryRun ? state : now);
-        return {
-          generation: (isDryRun ? state : now).generation,
-          isDryRun,
-          changes: describeChanges(state, changesBetween(state.spec, after)),
-          notices: [...notices],
-          tried,
-        };
+        const told = await changeWanted(ports, { caller, headers, route: "spec" }, async (sight) => {
+          const { state } = sight;
+          const proven = await provenSpec(ports, sight, caller, targetOf(state, caller, body));
+          const { change, after, notices, tried } = proven;
+          if (change !== null && isDryRun) requireUnderstood(state, change);
+          const changes = describeChanges(state, changesBetween(state.spec, after));
+          return { change: isDryRun ? null : change, told: { state, changes, notices: [...notices], tried } };
+        });
+        const { state: seen, ...rest } = told ?? { state: null, changes: [], notices: [], tried: [] };
+        const now = isDryRun && seen !== null ? seen : look(ports).state;
+        set.headers["etag"] = etagOf(now);
+        return { generation: now.generation, isDryRun, ...rest };
       },
       {
         body: SpecBodySchema,
@@ -183,15 +179,13 @@ function versions(ports: ApiPorts) {
       async ({ params, request, headers, set }) => {
         const caller = callerOf(request);
         const route = `spec-rollback ${params.generation}`;
-        const wish = wishOf(ports, caller, route, headers["idempotency-key"] ?? null);
-        const sight = look(ports);
-        const { state } = sight;
-        requireMatch(state, headers["if-match"] ?? null);
-        const target = targetOfVersion(state, requireVersion(state, params.generation));
-        const { change } = await provenSpec(ports, sight, caller, target);
         const reason = caller.asked.reason ?? `back to generation ${params.generation}`;
-        const said = { ...wish, caller: { ...caller, asked: { ...caller.asked, reason } } };
-        if (change !== null) await submit(ports, said, change);
+        const asker = { ...caller, asked: { ...caller.asked, reason } };
+        await changeWanted(ports, { caller: asker, headers, route }, async (sight) => {
+          const target = targetOfVersion(sight.state, requireVersion(sight.state, params.generation));
+          const { change } = await provenSpec(ports, sight, caller, target);
+          return { change, told: null };
+        });
         const now = look(ports).state;
         set.headers["etag"] = etagOf(now);
         const versions = (now.specHistory ?? []).slice(-1);

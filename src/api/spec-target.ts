@@ -11,14 +11,15 @@ import { isMasked, MASK, unmasked, withoutSecrets } from "../cluster/secrets.ts"
 import type { ClusterSpec } from "../cluster/spec.ts";
 import { type ClusterState, leaseMsOf } from "../cluster/state.ts";
 import type { Caller } from "./access.ts";
-import { accessOf, canonicalMaps, canonicalRules } from "./access-routes.ts";
 import { asDatabaseWish } from "./database-routes.ts";
 import { invalidWish } from "./declare.ts";
 import { parseChange } from "./parameter-routes.ts";
 import { changedBreakGlass } from "./policy-checks.ts";
 import { ApiProblem } from "./problem.ts";
+import { accessOf } from "./prove-rules.ts";
 import { asWish } from "./role-routes.ts";
 import { describeSpec, type SpecBody } from "./spec-body.ts";
+import { canonicalMaps, canonicalRules } from "./wished-rules.ts";
 
 /**
  * What a document means, made for the present spec. What is as it was shown is the very same object.
@@ -122,7 +123,7 @@ function wishedAccess(state: ClusterState, { access }: SpecBody): AccessSpec | n
   return present !== undefined && hashJson(before) === hashJson(said) ? present : said;
 }
 
-/** A masked secret is that of the rule which is the same but for its comment, whatever the order is now. */
+/** A masked secret is that of the rule which is the same but for its name and comment, whatever the order is now. */
 function unmaskedRules(rules: readonly HbaRule[], present: readonly HbaRule[]): readonly HbaRule[] {
   const shown = present.map((rule) => ({ rule, key: keyOf(withoutSecrets(rule) as HbaRule) }));
   return rules.map((rule, index) => {
@@ -147,7 +148,7 @@ function unmaskedRules(rules: readonly HbaRule[], present: readonly HbaRule[]): 
   });
 }
 
-function keyOf({ comment: _, ...rule }: HbaRule): string {
+function keyOf({ comment: _, name: __, ...rule }: HbaRule): string {
   return hashJson(rule);
 }
 

@@ -1,5 +1,5 @@
 import { unreachable } from "../base/assert.ts";
-import type { Asked, Change, Command } from "../cluster/command.ts";
+import type { Asked, Change, Command, Outcome } from "../cluster/command.ts";
 import type { Consensus } from "../cluster/consensus.ts";
 import { isUnderstoodByAll } from "../cluster/feature-level.ts";
 import { type ClusterState, featureLevelOf } from "../cluster/state.ts";
@@ -52,18 +52,24 @@ const REPEAT_DEADLINE_MS = 2_000;
  *
  * @throws {ApiProblem} 409 where it was refused then, with the same code.
  */
-export async function wasAgreedBefore(ports: ApiPorts, { commandId, isRepeatable }: Wish): Promise<boolean> {
-  const consensus = ports.consensus();
-  if (consensus === null || !isRepeatable) return false;
-  const known = await consensus.outcomeOf(commandId);
-  // The first time it may have come to another member. Where nobody can say, whatever follows says so.
-  const outcome =
-    known ??
-    ((await consensus.barrier(REPEAT_DEADLINE_MS)).kind === "reached"
-      ? await consensus.outcomeOf(commandId)
-      : null);
+export async function wasAgreedBefore(ports: ApiPorts, wish: Wish): Promise<boolean> {
+  const outcome = await outcomeBefore(ports, wish);
   if (outcome?.ok === false) throw outcomeProblem(outcome);
   return outcome !== null;
+}
+
+/** What became of this very wish where it was made before, by its Idempotency-Key. Null: nothing that is known. */
+export async function outcomeBefore(
+  ports: ApiPorts,
+  { commandId, isRepeatable }: Wish,
+): Promise<Outcome | null> {
+  const consensus = ports.consensus();
+  if (consensus === null || !isRepeatable) return null;
+  const known = await consensus.outcomeOf(commandId);
+  if (known !== null) return known;
+  // The first time it may have come to another member. Where nobody can say, whatever follows says so.
+  const { kind } = await consensus.barrier(REPEAT_DEADLINE_MS);
+  return kind === "reached" ? await consensus.outcomeOf(commandId) : null;
 }
 
 /**

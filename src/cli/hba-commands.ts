@@ -1,11 +1,16 @@
-import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { Command } from "@commander-js/extra-typings";
 import type { HbaDocument, HbaExplanationDocument, HbaRequest } from "../api/access-documents.ts";
-import type { HbaRule } from "../cluster/hba-rule.ts";
-import { parseHba } from "../cluster/hba-text.ts";
 import type { ApiClient } from "./client.ts";
 import { clientCommand, openClient, printResult } from "./client-command.ts";
 import { CliError, EXIT } from "./exit-code.ts";
 import { pause } from "./follow-operation.ts";
+import {
+  addRuleCommand,
+  changeRuleCommand,
+  moveRuleCommand,
+  removeRuleCommand,
+  type ShowChanged,
+} from "./hba-rule-commands.ts";
 import type { CliPorts } from "./ports.ts";
 import { renderTable, withoutControls } from "./render-table.ts";
 import { readText } from "./spec-file.ts";
@@ -17,6 +22,7 @@ const IN_FORCE_MS_MAX = 15_000;
 
 /** `guacamole hba` */
 export function hbaCommand(ports: CliPorts) {
+  const show = showChanged(ports);
   return new Command("hba")
     .summary("who may connect: the rules of pg_hba.conf, on every member")
     .description(
@@ -24,8 +30,10 @@ export function hbaCommand(ports: CliPorts) {
     )
     .addCommand(showCommand(ports), { isDefault: true })
     .addCommand(setCommand(ports))
-    .addCommand(addCommand(ports))
-    .addCommand(removeCommand(ports))
+    .addCommand(addRuleCommand(ports, show))
+    .addCommand(changeRuleCommand(ports, show))
+    .addCommand(moveRuleCommand(ports, show))
+    .addCommand(removeRuleCommand(ports, show))
     .addCommand(resetCommand(ports))
     .addCommand(explainCommand(ports));
 }
@@ -56,7 +64,7 @@ function setCommand(ports: CliPorts) {
   return changing("set")
     .summary("set all rules, from a pg_hba.conf")
     .description(
-      "Sets the rules, all of them, from the text of a pg_hba.conf. They replace what lets applications in.\nThe PostgreSQL of each member that answers reads them first: one that does not take them, and nothing is changed anywhere.\nA comment '# guacamole: roles=standby members=m2,m3' says for whom the next rule is.",
+      "Sets the rules, all of them, from the text of a pg_hba.conf. They replace what lets applications in.\nThe PostgreSQL of each member that answers reads them first: one that does not take them, and nothing is changed anywhere.\nA comment '# guacamole: name=reports roles=standby members=m2,m3' says the next rule's name, and for whom it is.",
     )
     .requiredOption("--file <file>", "the text; '-' reads standard input")
     .option("--ident <file>", "the text of a pg_ident.conf; without it the maps stay as they are")
@@ -77,54 +85,6 @@ function setCommand(ports: CliPorts) {
       const shown = isDry || !options.wait ? hba : await awaitInForce(ports, client, hba);
       if (isDry) ports.terminal.err("These rules would be taken. Nothing was changed.\n");
       printResult(ports, options.output, shown, renderHba);
-    });
-}
-
-function addCommand(ports: CliPorts) {
-  return changing("add")
-    .summary("add one rule")
-    .description("Adds a rule, written as a line of pg_hba.conf: at the end, or before another one.")
-    .argument("<rule...>", "the line")
-    .option("--before <number>", "before the rule of this number", number)
-    .option("--comment <text>", "why it is there, for people")
-    .addOption(
-      new Option("--role <role>", "in force on such members only").choices(["primary", "standby"] as const),
-    )
-    .addHelpText(
-      "after",
-      '\nExamples:\n  guacamole hba add hostssl sales app 10.0.0.0/8 scram-sha-256 --before 1\n  guacamole hba add "host all all 10.9.0.0/16 reject" --comment "the old office"',
-    )
-    .action(async (words, options) => {
-      const client = await openClient(ports, options);
-      const parsed = parseHba(words.join(" "));
-      if (!parsed.ok) throw new CliError(EXIT.usage, parsed.error.map(({ message }) => message).join("; "));
-      const [rule] = parsed.value;
-      if (rule === undefined || parsed.value.length > 1) throw new CliError(EXIT.usage, "one rule is wanted");
-      const added = {
-        ...rule,
-        ...(options.comment === undefined ? {} : { comment: options.comment }),
-        ...(options.role === undefined ? {} : { roles: [options.role] }),
-      };
-      await change(ports, client, options, (rules) => {
-        const at = options.before === undefined ? rules.length : options.before - 1;
-        if (at > rules.length) throw new CliError(EXIT.usage, `there are ${rules.length} rules`);
-        return rules.toSpliced(at, 0, added);
-      });
-    });
-}
-
-function removeCommand(ports: CliPorts) {
-  return changing("remove")
-    .summary("remove one rule")
-    .description("Removes the rule of a number, as 'guacamole hba show' counts them.")
-    .argument("<number>", "of the rule", number)
-    .addHelpText("after", "\nExample:\n  guacamole hba remove 3")
-    .action(async (wanted, options) => {
-      const client = await openClient(ports, options);
-      await change(ports, client, options, (rules) => {
-        if (wanted > rules.length) throw new CliError(EXIT.usage, `there are ${rules.length} rules`);
-        return rules.toSpliced(wanted - 1, 1);
-      });
     });
 }
 
@@ -182,38 +142,13 @@ function explainCommand(ports: CliPorts) {
     });
 }
 
-type Rule = NonNullable<HbaRequest["rules"]>[number];
-
-/** Changes the rules as they are now, and not what somebody made of them meanwhile. */
-async function change(
-  ports: CliPorts,
-  client: ApiClient,
-  options: { readonly wait: boolean; readonly output: "table" | "json" | "yaml" },
-  edit: (rules: readonly HbaRule[]) => readonly HbaRule[],
-): Promise<void> {
-  const present = await client.get<HbaDocument>(PATH);
-  const rules = edit(present.rules).map(asRequest);
-  const hba = await client.put<HbaDocument>(
-    PATH,
-    { rules },
-    { idempotencyKey: ports.newId(), ifMatch: `"${present.generation}"` },
-  );
-  const shown = options.wait ? await awaitInForce(ports, client, hba) : hba;
-  printResult(ports, options.output, shown, renderHba);
-}
-
-function asRequest(rule: HbaRule): Rule {
-  const { type, databases, users, address, method, options, comment, roles, members } = rule;
-  return {
-    type,
-    databases: [...databases],
-    users: [...users],
-    ...(address === undefined ? {} : { address }),
-    method,
-    ...(options === undefined ? {} : { options: { ...options } }),
-    ...(comment === undefined ? {} : { comment }),
-    ...(roles === undefined ? {} : { roles: [...roles] }),
-    ...(members === undefined ? {} : { members: [...members] }),
+/** What every change of a single rule ends with. */
+function showChanged(ports: CliPorts): ShowChanged {
+  return async (client, hba, { wait, dryRun, output }) => {
+    const isDry = dryRun === true;
+    const shown = wait && !isDry ? await awaitInForce(ports, client, hba) : hba;
+    if (isDry) ports.terminal.err("These rules would be taken. Nothing was changed.\n");
+    printResult(ports, output, shown, renderHba);
   };
 }
 
@@ -239,11 +174,13 @@ async function awaitInForce(ports: CliPorts, client: ApiClient, agreed: HbaDocum
 }
 
 function renderHba(hba: HbaDocument): string {
-  const { isDefault, ownRules, rules, identMaps, warnings, members, tried } = hba;
+  const { generation, isDefault, ownRules, rules, identMaps, warnings, members, tried } = hba;
   const parts = [
     "Guacamole's own, first:",
     renderRules(ownRules),
-    isDefault ? "Then what applies where nobody says anything:" : "Then:",
+    isDefault
+      ? "Then what applies where nobody says anything:"
+      : `Then (generation ${generation} of all settings):`,
     rules.length === 0 ? "no rules: no application may connect\n" : renderRules(rules),
     ...(identMaps.length === 0
       ? []
@@ -268,20 +205,30 @@ function renderHba(hba: HbaDocument): string {
 }
 
 function renderRules(rules: HbaDocument["rules"]): string {
+  const isNamed = rules.some(({ name }) => name !== undefined);
   return renderTable(
-    ["", "type", "databases", "users", "address", "method", "only on", "comment"],
-    rules.map(
-      ({ number: at, type, databases, users, address, method, options = {}, roles, members, comment }) => [
-        String(at),
-        type,
-        databases.join(","),
-        users.join(","),
-        address ?? "",
-        [method, ...Object.entries(options).map(([name, value]) => `${name}=${value}`)].join(" "),
-        [...(roles ?? []), ...(members ?? [])].join(" "),
-        (comment ?? "").split("\n").at(-1) ?? "",
-      ],
-    ),
+    [
+      "",
+      ...(isNamed ? ["name"] : []),
+      "type",
+      "databases",
+      "users",
+      "address",
+      "method",
+      "only on",
+      "comment",
+    ],
+    rules.map(({ number: at, name = "", type, databases, users, address, method, ...rest }) => [
+      String(at),
+      ...(isNamed ? [name] : []),
+      type,
+      databases.join(","),
+      users.join(","),
+      address ?? "",
+      [method, ...Object.entries(rest.options ?? {}).map(([key, value]) => `${key}=${value}`)].join(" "),
+      [...(rest.roles ?? []), ...(rest.members ?? [])].join(" "),
+      (rest.comment ?? "").split("\n").at(-1) ?? "",
+    ]),
   );
 }
 
@@ -292,11 +239,6 @@ function renderExplanation({ sentence, rule, open, member, role }: HbaExplanatio
       `  ${origin === "guacamole" ? `own ${at}` : at}: ${withoutControls(text.replace(/\s+/g, " "))}`,
   );
   return `${withoutControls(sentence)} (${where})\n${texts.length === 0 ? "" : `\n${texts.join("\n")}\n`}`;
-}
-
-function number(text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError("The number of a rule is wanted, from 1.");
-  return Number(text);
 }
 
 function list(text: string): readonly string[] {

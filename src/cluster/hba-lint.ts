@@ -11,10 +11,25 @@ export interface HbaWarning {
   readonly message: string;
 }
 
+/** A list that is shown again and again is looked through once. */
+const known = new WeakMap<
+  readonly HbaRule[],
+  { readonly oldestMajor: number | null; readonly warnings: readonly HbaWarning[] }
+>();
+
 /** @param oldestMajor of the servers that the rules are for; null: not known. */
 export function lintRules(rules: readonly HbaRule[], oldestMajor: number | null): readonly HbaWarning[] {
+  const before = known.get(rules);
+  if (before?.oldestMajor === oldestMajor) return before.warnings;
+  const warnings = lint(rules, oldestMajor);
+  known.set(rules, { oldestMajor, warnings });
+  return warnings;
+}
+
+function lint(rules: readonly HbaRule[], oldestMajor: number | null): readonly HbaWarning[] {
+  const byUser = indexByUser(rules);
   return rules.flatMap((rule, index) => {
-    const never = whyNeverMet(rules, index);
+    const never = whyNeverMet(rules, index, byUser);
     return [
       ...(never === null ? [] : [{ rule: index + 1, ...never }]),
       ...adviceFor(rule, oldestMajor).map((advice) => ({ rule: index + 1, ...advice })),
@@ -24,7 +39,42 @@ export function lintRules(rules: readonly HbaRule[], oldestMajor: number | null)
 
 type Advice = Omit<HbaWarning, "rule">;
 
-function whyNeverMet(rules: readonly HbaRule[], index: number): Advice | null {
+/** By each name that stands in `users`, the indices of its rules: of thousands, only a few may cover another one. */
+function indexByUser(rules: readonly HbaRule[]): ReadonlyMap<string, readonly number[]> {
+  const byUser = new Map<string, number[]>();
+  for (const [index, { users }] of rules.entries())
+    for (const user of users) {
+      const others = byUser.get(user);
+      if (others === undefined) byUser.set(user, [index]);
+      else others.push(index);
+    }
+  return byUser;
+}
+
+/** The first rule before `index` that covers the one there; null: none does. */
+function firstCovering(
+  rules: readonly HbaRule[],
+  index: number,
+  byUser: ReadonlyMap<string, readonly number[]>,
+): number | null {
+  const rule = rules[index];
+  const [user] = rule?.users ?? [];
+  if (rule === undefined || user === undefined) return null;
+  const firsts = widerUsers(user).flatMap((each) => {
+    const found = (byUser.get(each) ?? []).find((at) => {
+      const earlier = rules[at];
+      return at >= index || (earlier !== undefined && covers(earlier, rule));
+    });
+    return found === undefined || found >= index ? [] : [found];
+  });
+  return firsts.length === 0 ? null : Math.min(...firsts);
+}
+
+function whyNeverMet(
+  rules: readonly HbaRule[],
+  index: number,
+  byUser: ReadonlyMap<string, readonly number[]>,
+): Advice | null {
   const rule = rules[index];
   if (rule === undefined) return null;
   const own = OWN_RULES.findIndex((each) => covers(each, rule));
@@ -32,9 +82,9 @@ function whyNeverMet(rules: readonly HbaRule[], index: number): Advice | null {
     const message = `it is never met: guacamole's own rule ${own + 1} comes first and fits whatever it fits`;
     return { code: "shadowed", message };
   }
-  const earlier = rules.slice(0, index).findIndex((each) => covers(each, rule));
-  const before = rules[earlier];
-  if (before === undefined) return null;
+  const earlier = firstCovering(rules, index, byUser);
+  const before = earlier === null ? undefined : rules[earlier];
+  if (earlier === null || before === undefined) return null;
   const isSame = covers(rule, before);
   return isSame
     ? { code: "duplicate", message: `it is never met: rule ${earlier + 1} is for the same connections` }
@@ -76,9 +126,9 @@ function adviceFor(rule: HbaRule, oldestMajor: number | null): readonly Advice[]
 export function covers(outer: HbaRule, inner: HbaRule): boolean {
   return (
     coversType(outer.type, inner.type) &&
-    (inner.type === "local" || coversAddress(outer.address ?? "", inner.address ?? "")) &&
     inner.databases.every((name) => outer.databases.some((each) => coversDatabase(each, name))) &&
     inner.users.every((name) => outer.users.some((each) => coversUser(each, name))) &&
+    (inner.type === "local" || coversAddress(outer, inner)) &&
     coversList(outer.roles, inner.roles ?? HBA_ROLES) &&
     (outer.members === undefined || (inner.members !== undefined && coversList(outer.members, inner.members)))
   );
@@ -97,12 +147,25 @@ function coversType(outer: HbaType, inner: HbaType): boolean {
   return outer === inner || WIDER[inner].includes(outer);
 }
 
-function coversAddress(outer: string, inner: string): boolean {
+function coversAddress(outerRule: HbaRule, innerRule: HbaRule): boolean {
+  const { address: outer = "" } = outerRule;
+  const { address: inner = "" } = innerRule;
   if (outer === "all" || outer === inner) return true;
   if (outer === "samenet") return inner === "samehost";
-  const [outerNetwork, innerNetwork] = [parseIpNetwork(outer), parseIpNetwork(inner)];
+  const [outerNetwork, innerNetwork] = [networkOf(outerRule), networkOf(innerRule)];
   if (outerNetwork.ok && innerNetwork.ok) return containsNetwork(outerNetwork.value, innerNetwork.value);
   return outer.startsWith(".") && !innerNetwork.ok && inner.endsWith(outer);
+}
+
+const networks = new WeakMap<HbaRule, ReturnType<typeof parseIpNetwork>>();
+
+/** Of a rule's address. It is compared with thousands of others, and read once. */
+function networkOf(rule: HbaRule): ReturnType<typeof parseIpNetwork> {
+  const known = networks.get(rule);
+  if (known !== undefined) return known;
+  const network = parseIpNetwork(rule.address ?? "");
+  networks.set(rule, network);
+  return network;
 }
 
 function coversDatabase(outer: string, inner: string): boolean {
@@ -110,7 +173,12 @@ function coversDatabase(outer: string, inner: string): boolean {
 }
 
 function coversUser(outer: string, inner: string): boolean {
-  return outer === inner || outer === "all" || outer === `+${inner}`;
+  return widerUsers(inner).includes(outer);
+}
+
+/** What may stand in a rule that fits whenever this name does. */
+function widerUsers(name: string): readonly string[] {
+  return [name, "all", `+${name}`];
 }
 
 function coversList(outer: readonly string[] | undefined, inner: readonly string[]): boolean {

@@ -7,6 +7,8 @@ import { err, ok, type Result } from "../base/result.ts";
 import { formatToken, readToken, type Token } from "./hba-token.ts";
 
 export interface HbaRule {
+  /** Of this rule among the others, for whoever wants to speak of it. Absent: it has its place only. */
+  readonly name?: string;
   readonly type: HbaType;
   readonly databases: readonly string[];
   readonly users: readonly string[];
@@ -43,11 +45,13 @@ export interface AccessSpec {
   readonly identMaps?: readonly IdentMap[];
 }
 
-export const RULES_MAX = 500;
+export const RULES_MAX = 2_000;
 export const IDENT_MAPS_MAX = 500;
 const NAMES_MAX = 200;
 const COMMENT_MAX = 2_000;
 const OPTIONS_MAX = 40;
+/** No name is a number. */
+export const RULE_NAME = /^[a-z][a-z0-9_.-]{0,39}$/;
 const NAME_MAX = 500;
 /** Names of maps that are guacamole's own begin so. */
 const OWN_PREFIX = "guacamole";
@@ -95,7 +99,11 @@ export const SECRET_OPTIONS: ReadonlySet<string> = new Set(["ldapbindpasswd", "r
 
 /** In its canonical form, so that equal rules are written equally. The error says what is wrong, in a sentence. */
 export function checkRule(rule: HbaRule): Result<HbaRule, string> {
-  const { type, comment, roles, members } = rule;
+  const { name, type, comment, roles, members } = rule;
+  if (name !== undefined && !RULE_NAME.test(name))
+    return err(
+      "a rule's name begins with a letter and has at most 40 lower-case letters, digits, dots, dashes and underscores",
+    );
   // The old name for it.
   const method = type === "local" && rule.method === "ident" ? "peer" : rule.method;
   const databases = checkNames("databases", rule.databases, DATABASE_KEYWORDS);
@@ -118,6 +126,7 @@ export function checkRule(rule: HbaRule): Result<HbaRule, string> {
     return err("members is empty: the rule would never be in force");
   const isEverywhere = roles === undefined || HBA_ROLES.every((role) => roles.includes(role));
   return ok({
+    ...(name === undefined ? {} : { name }),
     type,
     databases: databases.value,
     users: users.value,

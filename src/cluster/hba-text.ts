@@ -41,8 +41,9 @@ export function parseHba(text: string): Result<readonly HbaRule[], readonly Line
 /** What comments said since the last rule. */
 interface Above {
   readonly comments: readonly string[];
-  readonly scope: Pick<HbaRule, "roles" | "members">;
+  readonly scope: Scope;
 }
+type Scope = Pick<HbaRule, "name" | "roles" | "members">;
 const NOTHING_ABOVE: Above = { comments: [], scope: {} };
 
 function readHbaLine(
@@ -82,15 +83,19 @@ function joinLines(text: string): readonly { readonly line: number; readonly tex
   return joined;
 }
 
-function readScope(text: string): Result<Pick<HbaRule, "roles" | "members">, string> {
-  let scope: Pick<HbaRule, "roles" | "members"> = {};
+function readScope(text: string): Result<Scope, string> {
+  let scope: Scope = {};
   for (const part of text.trim().split(/\s+/)) {
     const [name, value = ""] = part.split("=");
     const values = value.split(",").filter((each) => each !== "");
     const isRoles = name === "roles" && values.every((each) => HBA_ROLES.some((role) => role === each));
     if (values.length > 0 && isRoles) scope = { ...scope, roles: values as HbaRole[] };
     else if (values.length > 0 && name === "members") scope = { ...scope, members: values };
-    else return err(`'# ${SCOPE_WORD}' is followed by roles=primary, roles=standby or members=NAME,NAME`);
+    else if (value !== "" && name === "name") scope = { ...scope, name: value };
+    else
+      return err(
+        `'# ${SCOPE_WORD}' is followed by name=NAME, roles=primary, roles=standby or members=NAME,NAME`,
+      );
   }
   return ok(scope);
 }
@@ -167,8 +172,9 @@ function asWritten({ text, isQuoted }: Token): string {
 
 /** The lines of a rule: its comment, for whom it is, and the rule itself as the last one. */
 export function renderRule(rule: HbaRule): readonly string[] {
-  const { roles, members } = rule;
+  const { name, roles, members } = rule;
   const scope = [
+    ...(name === undefined ? [] : [`name=${name}`]),
     ...(roles === undefined ? [] : [`roles=${roles.join(",")}`]),
     ...(members === undefined ? [] : [`members=${members.join(",")}`]),
   ];

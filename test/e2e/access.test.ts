@@ -4,6 +4,7 @@ import { expect } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { HbaDocument, HbaExplanationDocument } from "../../src/api/access-documents.ts";
+import type { TopologyDocument } from "../../src/api/documents.ts";
 import type { LocalMember } from "../../src/demo/local-cluster.ts";
 import { describeLife, makeCluster, newestPostgres } from "../support/cluster-life.ts";
 import { bareEnvironment } from "../support/tested-binary.ts";
@@ -131,7 +132,8 @@ describeLife(
 
     part("a rule that refuses everybody locks no member out", async (life) => {
       const primary = await life.primary();
-      const added = await life.ask(primary, "hba", "add", "host all all all reject", "--before", "1");
+      const nobody = ["host all all all reject", "--name", "nobody", "--before", "1"];
+      const added = await life.ask(primary, "hba", "add", ...nobody);
       expect(added).toMatchObject({ exitCode: 0 });
       const more = await life.ask(primary, "hba", "add", "local all all reject", "--before", "1");
       expect(more).toMatchObject({ exitCode: 0 });
@@ -144,11 +146,36 @@ describeLife(
       await life.sql(primary, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication");
       await life.untilWhole();
       const removed = [
-        await life.ask(primary, "hba", "remove", "1"),
+        await life.ask(primary, "hba", "remove", "nobody"),
         await life.ask(primary, "hba", "remove", "1"),
       ];
       expect(removed.map(({ exitCode }) => exitCode)).toEqual([0, 0]);
       await life.until("it is gone", async () => connect(primary, "app", "app", true) === "in");
+    });
+
+    part("single rules are changed by many at once, through every member, and none is lost", async (life) => {
+      const { members } = life.cluster;
+      const before = await (members[0] as LocalMember).api.get<HbaDocument>("/v1/access/hba");
+      const of = (index: number) => members[index % members.length] as LocalMember;
+      const timings = { calmMs: 14_000, crashLoopMs: 2_900, diskStallMs: 2_900, restartMsMax: 9_000 };
+      await Promise.all([
+        ...Array.from({ length: 8 }, async (_, index) => {
+          const rule = { type: "local", databases: ["app"], users: [`u${index}`], method: "reject" };
+          await of(index).api.post("/v1/access/hba/rules", { ...rule, name: `n${index}`, before: 1 });
+        }),
+        ...Object.entries(timings).map(([key, value], index) =>
+          of(index).api.patch("/v1/topology", { failover: { [key]: value } }),
+        ),
+      ]);
+      const { failover } = await of(0).api.get<TopologyDocument>("/v1/topology?consistency=linearizable");
+      expect(failover).toMatchObject(timings);
+      await Promise.all(
+        Array.from({ length: 8 }, (_, index) => of(index + 1).api.delete(`/v1/access/hba/rules/n${index}`)),
+      );
+      const after = await of(0).api.get<HbaDocument>("/v1/access/hba?consistency=linearizable");
+      expect(after.rules).toEqual(before.rules);
+      expect(after.generation).toBe(before.generation + 8 + 4 + 8);
+      await life.untilWhole();
     });
 
     part("the rules outlive a failover", async (life) => {

@@ -171,6 +171,8 @@ export interface Fake {
   /** What `propose` answers; by default every command is accepted and `onCommand` may change the state. */
   answer: ProposeResult;
   onCommand: (command: Command) => void;
+  /** How long it takes until a command is applied: others may be faster. */
+  beforeApply: (command: Command) => Promise<void>;
   /** What `onCommand` made of the last command; null: `answer` stands. */
   next: ProposeResult | null;
   /** What waiting for everything that is agreed comes to. */
@@ -217,6 +219,7 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
     ]),
     answer: { kind: "applied", outcome: applied },
     onCommand: () => {},
+    beforeApply: async () => {},
     next: null,
     barrier: { kind: "reached", index: 41 as LogIndex },
     backupPath: null,
@@ -309,6 +312,7 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
     },
     async propose(command) {
       fake.commands.push(command);
+      await fake.beforeApply(command);
       if (fake.answer.kind === "applied" && fake.answer.outcome.ok) fake.onCommand(command);
       const { next } = fake;
       fake.next = null;

@@ -63,10 +63,48 @@ test("guacamole hba: set, add, remove, show, explain, reset", async () => {
   expect((await guacamole(asked)).out).toContain("It meets rule 3: it is refused. (on m1, primary)");
   expect((await guacamole([...asked, "--member", "m2"])).out).toContain("scram-sha-256 decides");
   expect(await guacamole(["hba", "remove", "2"])).toMatchObject({ code: 0 });
-  expect((await guacamole(["hba", "remove", "9"])).code).toBe(2);
+  const unknown = await guacamole(["hba", "remove", "9"]);
+  expect(unknown).toMatchObject({ code: 3 });
+  expect(unknown.err).toContain("There is no rule 9");
   expect((await guacamole(["hba", "show", "--text"])).out).toContain("scram-sha-256");
   expect(await guacamole(["hba", "reset"])).toMatchObject({ code: 0 });
   expect((await rules()).length).toBe(3);
+});
+
+test("guacamole hba: rules with names are added, changed, moved and removed", async () => {
+  const line = ["hostssl", "sales", "app", "10.0.0.0/8", "scram-sha-256"];
+  const add = ["hba", "add", ...line, "--name", "sales-app", "--member", "m1,m2", "--before", "1"];
+  expect(await guacamole(add)).toMatchObject({ code: 0 });
+  const shown = await guacamole(["hba", "show"]);
+  expect(shown.out).toMatch(/1 +sales-app +hostssl +sales +app +10.0.0.0\/8 +scram-sha-256 +m1 m2/);
+  expect((await guacamole(["hba", "show", "--text"])).out).toContain(
+    "# guacamole: name=sales-app members=m1,m2",
+  );
+  const dry = await guacamole(["hba", "change", "sales-app", "local all all peer", "--dry-run"]);
+  expect(dry.err).toContain("Nothing was changed");
+  expect((await rules())[0]).toStartWith("hostssl");
+  const local = ["hba", "change", "sales-app", "local all all peer", "--comment", "here", "--member", ""];
+  expect(await guacamole(local)).toMatchObject({ code: 0 });
+  expect(member.fake.state?.spec.access?.hba[0]).toEqual({
+    name: "sales-app",
+    type: "local",
+    databases: ["all"],
+    users: ["all"],
+    method: "peer",
+    comment: "here",
+  });
+  expect(await guacamole(["hba", "move", "1", "--after", "2"])).toMatchObject({ code: 0 });
+  expect((await rules())[1]).toBe("local all all peer");
+  const generation = String(member.fake.state?.generation);
+  const stale = ["hba", "remove", "2", "--generation", "1"];
+  expect(await guacamole(stale)).toMatchObject({ code: 3 });
+  expect(await guacamole(["hba", "remove", "2", "--generation", generation])).toMatchObject({ code: 0 });
+  expect((await rules()).length).toBe(3);
+  expect((await guacamole(["hba", "change", "1"])).code).toBe(2);
+  expect((await guacamole(["hba", "move", "1"])).code).toBe(2);
+  expect((await guacamole(["hba", "move", "1", "--at", "2", "--after", "3"])).code).toBe(2);
+  expect((await guacamole(["hba", "remove", "no name"])).code).toBe(2);
+  await guacamole(["hba", "reset"]);
 });
 
 test("guacamole hba: a rule that cannot be read, or that a member does not take, is an error", async () => {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { formatIpNetwork, parseIpNetwork, prefixOfMask } from "../../../src/base/ip-network.ts";
-import { lintRules } from "../../../src/cluster/hba-lint.ts";
+import { covers, lintRules } from "../../../src/cluster/hba-lint.ts";
 import { type Attempt, meetRule } from "../../../src/cluster/hba-match.ts";
 import { DEFAULT_RULES, OWN_RULES, REPLICATION_ROLE } from "../../../src/cluster/hba-own.ts";
 import { checkRule, HBA_TYPES, type HbaRule } from "../../../src/cluster/hba-rule.ts";
@@ -137,6 +137,7 @@ const name = fc.oneof(
 );
 const anyRule: fc.Arbitrary<HbaRule> = fc
   .record({
+    name: fc.option(fc.stringMatching(/^[a-z][a-z0-9_.-]{0,10}$/), { nil: undefined }),
     type: fc.constantFrom(...HBA_TYPES),
     databases: fc.uniqueArray(fc.oneof(name, fc.constantFrom("sameuser", "samerole", "replication")), {
       minLength: 1,
@@ -153,7 +154,8 @@ const anyRule: fc.Arbitrary<HbaRule> = fc
     ldapsuffix: fc.string({ maxLength: 20 }),
     roles: fc.option(fc.constantFrom(["primary" as const], ["standby" as const]), { nil: undefined }),
   })
-  .map(({ type, address, method, comment, ldapsuffix, roles, ...rest }) => ({
+  .map(({ name: called, type, address, method, comment, ldapsuffix, roles, ...rest }) => ({
+    ...(called === undefined ? {} : { name: called }),
     ...rest,
     type,
     method,
@@ -171,6 +173,23 @@ test("any rules that are taken are read as they were written", () => {
         return checked.ok ? [checked.value] : [];
       });
       expect(read(renderHbaText(rules))).toEqual([...rules]);
+    }),
+  );
+});
+
+test("a rule that is never met is found as by comparing it with each one before", () => {
+  fc.assert(
+    fc.property(fc.array(anyRule, { maxLength: 12 }), (wished) => {
+      const rules = wished.flatMap((rule) => {
+        const checked = checkRule(rule);
+        return checked.ok ? [checked.value] : [];
+      });
+      const never = rules.flatMap((rule, index) => {
+        const isCovered = [...OWN_RULES, ...rules.slice(0, index)].some((earlier) => covers(earlier, rule));
+        return isCovered ? [index + 1] : [];
+      });
+      const found = lintRules(rules, null).filter(({ code }) => code === "shadowed" || code === "duplicate");
+      expect(found.map(({ rule }) => rule)).toEqual(never);
     }),
   );
 });
