@@ -18,6 +18,7 @@ import type {
   PrimaryStatus,
   SpecInForce,
   SynchronousStatus,
+  SyslogStatus,
 } from "../cluster/observation.ts";
 import { mayDegrade } from "../cluster/spec.ts";
 import { type ClusterState, type CohortName, leaseMsOf, newestCohort } from "../cluster/state.ts";
@@ -51,6 +52,8 @@ export interface MemberLoopOptions {
   readonly hooks: HooksPort | null;
   /** Who is let in here for a while. Absent, or null: nobody. */
   readonly breakGlass?: () => BreakGlassStatus | null;
+  /** Absent, or null: the audit trail is sent to no syslog daemon. */
+  readonly syslog?: () => SyslogStatus | null;
   /** Absent: this member has none. */
   readonly certificates?: () => CertificatesStatus | null;
   /** How many of what is declared of roles and databases are not so. Absent: nobody here looks. */
@@ -322,6 +325,7 @@ export class MemberLoop {
     const access = accessStatus(consensus.state, look);
     const declared = this.#options.declared?.() ?? null;
     const certificates = this.#options.certificates?.() ?? null;
+    const syslog = this.#options.syslog?.() ?? null;
     const detail = this.#failure ?? plan.detail ?? access?.problem ?? null;
     this.#sequence += 1;
     this.#status = {
@@ -346,6 +350,7 @@ export class MemberLoop {
       ...(breakGlass === null ? {} : { breakGlass }),
       ...(declared === null ? {} : { declared }),
       ...(certificates === null ? {} : { certificates }),
+      ...(syslog === null ? {} : { syslog }),
       ...(this.#specInForce === null ? {} : { spec: this.#specInForce }),
       ...(look.postgresMajor == null ? {} : { postgresMajor: look.postgresMajor }),
       ...(this.#checks === null

@@ -1,18 +1,19 @@
 import { Elysia, t } from "elysia";
 import type { StoredEvent } from "../cluster/consensus.ts";
+import type { ClusterState } from "../cluster/state.ts";
 import { ConsistencySchema, lookWith } from "./consistency.ts";
-import { toInstant } from "./describe.ts";
+import { type Author, authorOf, describeAttempt, describeChange } from "./describe-audit.ts";
 import { type AuditPageDocument, AuditPageSchema, type AuditRecordDocument } from "./documents.ts";
 import { readWanted } from "./event-pages.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem, notReadyProblem } from "./problem.ts";
-import type { RefusedAttempt, RefusedAttempts } from "./refused-attempts.ts";
+import type { RememberedAttempt, RememberedAttempts } from "./remembered-attempts.ts";
 import { describeRoute } from "./route-context.ts";
 
 const RECORDS_PER_PAGE_MAX = 1000;
 
 /** Who changed what, and who was not let do it. */
-export function auditRoutes(ports: ApiPorts, refused: RefusedAttempts) {
+export function auditRoutes(ports: ApiPorts, remembered: RememberedAttempts) {
   return new Elysia({ normalize: false }).get(
     "/v1/audit",
     async ({ query }) => {
@@ -28,11 +29,12 @@ export function auditRoutes(ports: ApiPorts, refused: RefusedAttempts) {
         limit,
         (event) => event.audit !== undefined && filter(authorOf(event), event.atMs),
       );
-      const attempts = refused.after(refusedAfter);
+      const attempts = remembered.after(refusedAfter);
       const { records, nextChanged, nextRefused } = merge(
         changed.events,
         attempts.filter((attempt) => filter(attempt, attempt.atMs)),
         limit,
+        { state: consensus.state, answeredBy: ports.name },
       );
       const page: AuditPageDocument = {
         records,
@@ -59,15 +61,10 @@ export function auditRoutes(ports: ApiPorts, refused: RefusedAttempts) {
         "admin",
         "access",
         "Who changed what and from where, and who was refused, oldest first",
-        "Changes are the same on every member, as far back as `/v1/events`. Refusals (401, 403, and changes that were not made) are those of the member that answers, the latest thousand since it started; its log has them all.",
+        "Changes are the same on every member, as far back as `/v1/events`. Refusals (401, 403, and changes that were not made) and backups that were read are those of the member that answers, the latest thousand since it started; its log has them all. `next` is the cursor of the page that follows; a page that is not full is the last one for now.",
       ),
     },
   );
-}
-
-interface Author {
-  readonly by: string | null;
-  readonly byName: string | null;
 }
 
 /** @throws {ApiProblem} 422 for a time that is none. */
@@ -86,16 +83,12 @@ function filterOf(
   return (author, atMs) => atMs >= sinceMs && (by === undefined || author.by === by || author.byName === by);
 }
 
-function authorOf({ fields, audit }: StoredEvent): Author {
-  const { by } = fields;
-  return { by: typeof by === "string" ? by : null, byName: audit?.byName ?? null };
-}
-
 /** The oldest of both, each in its own order. Where a page does not hold all of one, `next…` is the last that it holds. */
 function merge(
   changed: readonly StoredEvent[],
-  attempts: readonly RefusedAttempt[],
+  attempts: readonly RememberedAttempt[],
   limit: number,
+  { state, answeredBy }: { readonly state: ClusterState; readonly answeredBy: string },
 ): {
   readonly records: AuditRecordDocument[];
   readonly nextChanged: number | null;
@@ -107,10 +100,10 @@ function merge(
     const [event, attempt] = [changed[atChanged], attempts[atRefused]];
     if (event === undefined && attempt === undefined) break;
     if (attempt === undefined || (event !== undefined && event.atMs <= attempt.atMs)) {
-      if (event !== undefined) records.push(describeChange(event));
+      if (event !== undefined) records.push(describeChange(event, state));
       atChanged += 1;
     } else {
-      records.push(describeRefusal(attempt));
+      records.push(describeAttempt(attempt, answeredBy));
       atRefused += 1;
     }
   }
@@ -124,37 +117,4 @@ function merge(
 /** One less than the first that is left: ids that are not shown lie in between. */
 function lastBefore(list: readonly { readonly id: number }[], at: number): number {
   return (list[at]?.id ?? 1) - 1;
-}
-
-function describeChange(event: StoredEvent): AuditRecordDocument {
-  const { audit, atMs } = event;
-  return {
-    at: toInstant(atMs),
-    outcome: "changed",
-    ...authorOf(event),
-    address: audit?.address ?? null,
-    request: audit?.request ?? "",
-    status: null,
-    code: null,
-    kind: audit?.kind ?? null,
-    values: (audit?.values ?? []).map((value) => ({ ...value })),
-    untold: audit?.untold ?? 0,
-  };
-}
-
-function describeRefusal(attempt: RefusedAttempt): AuditRecordDocument {
-  const { atMs, by, byName, address, request, status, code } = attempt;
-  return {
-    at: toInstant(atMs),
-    outcome: "refused",
-    by,
-    byName,
-    address,
-    request,
-    status,
-    code,
-    kind: null,
-    values: [],
-    untold: 0,
-  };
 }

@@ -81,7 +81,13 @@ export function createApi(ports: ApiPorts): Api {
       headers,
       body,
     });
-    const asked = { address: attempt.address, request: attempt.request, ...reasonIn(request) };
+    const member = ports.memberId();
+    const asked = {
+      address: attempt.address,
+      request: attempt.request,
+      ...reasonIn(request),
+      ...(member === null ? {} : { member }),
+    };
     rememberCaller(checked, { ...caller, asked });
     return app.handle(checked);
   }
@@ -149,7 +155,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
     .use(failoverRoutes(ports))
     .use(memberRoutes(ports))
     .use(tokenRoutes(ports, tokenUse))
-    .use(auditRoutes(ports, watch.refused))
+    .use(auditRoutes(ports, watch.remembered))
     .use(consensusRoutes(ports))
     .use(historyRoutes(ports))
     .use(setupRoutes(ports))

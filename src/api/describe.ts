@@ -100,6 +100,7 @@ function describeWarnings(sight: Sight, now: string): ClusterDocument["warnings"
     ...describeOverlaps(sight.state, now),
     ...describeBreakGlass(sight.state),
     ...describeCertificateProblems(sight),
+    ...describeSyslogProblems(sight),
   ];
 }
 
@@ -254,6 +255,7 @@ export function describeMember(sight: Sight, member: Member): MemberDocument {
     work: status?.work ?? null,
     pendingRestart: [...(status?.pendingRestart ?? [])],
     certificates: describeCertificates(status),
+    syslog: status?.syslog === undefined ? null : { ...status.syslog },
     version: status?.version ?? null,
   };
 }
@@ -278,6 +280,32 @@ function describeCertificateProblems(sight: Sight): ClusterDocument["warnings"] 
     })),
   );
 }
+
+/** The trail is kept all the same: who reads it there has to know that something is missing. */
+function describeSyslogProblems(sight: Sight): ClusterDocument["warnings"] {
+  return sight.state.members.flatMap(({ id, name }) => {
+    const syslog = statusOf(sight, id)?.syslog;
+    if (syslog === undefined) return [];
+    const { target, problem, lost } = syslog;
+    return [
+      ...(problem === null
+        ? []
+        : [{ text: `${name}: the audit trail is not sent to ${target}: ${problem}`, hint: SYSLOG_HINT }]),
+      ...(lost === 0
+        ? []
+        : [
+            {
+              text: `${name}: up to ${lost} entries of the audit trail never got to ${target}`,
+              hint: LOST_HINT,
+            },
+          ]),
+    ].map((warning) => ({ code: "audit-syslog", ...warning }));
+  });
+}
+
+const SYSLOG_HINT = "It goes on by itself once the daemon is there; nothing else waits for it.";
+const LOST_HINT =
+  "'guacamole audit' has the changes of all members, each member's log its refusals (audit.refused).";
 
 function describeHooks(status: MemberStatus | null): MemberDocument["hooks"] {
   const hooks = status?.hooks;

@@ -128,6 +128,19 @@ export const MemberSchema = t.Object(
         { description: "When its certificates end; null: it does not say so" },
       ),
     ),
+    syslog: orNull(
+      t.Object(
+        {
+          target: t.String(),
+          problem: orNull(t.String({ description: "Why nothing can be sent now" })),
+          waiting: t.Number(),
+          lost: t.Number({
+            description: "At most so many entries were never sent, since the member started",
+          }),
+        },
+        { description: "How the audit trail gets to the host's syslog daemon; null: none is named" },
+      ),
+    ),
     version: orNull(t.String()),
   },
   { title: "Member" },
@@ -210,6 +223,7 @@ const WarningSchema = t.Object(
       t.Literal("declared-otherwise"),
       t.Literal("passwords-overlap"),
       t.Literal("certificate"),
+      t.Literal("audit-syslog"),
       t.Literal("break-glass-open"),
       t.Literal("break-glass-waiting"),
     ]),
@@ -817,14 +831,18 @@ export type NewTokenDocument = Static<typeof NewTokenSchema>;
 
 export const AuditRecordSchema = t.Object(
   {
+    id: t.String({ description: "Of this entry alone, wherever it is read" }),
     at: instant,
-    outcome: t.Union([t.Literal("changed"), t.Literal("refused")], {
-      description: "`changed`: known on every member. `refused`: known on the member that refused",
+    outcome: t.Union([t.Literal("changed"), t.Literal("refused"), t.Literal("read")], {
+      description:
+        "`changed`: known on every member. `refused`, and `read` (a backup, which holds secrets): known on the member that was asked",
     }),
     by: orNull(t.String({ description: "A token's id, `local` for a Unix socket, or null: nobody knows" })),
     byName: orNull(t.String({ description: "Name of the token" })),
     address: orNull(t.String({ description: "IP address; null over a Unix socket" })),
+    member: orNull(t.String({ description: "Name of the member that was asked; null: not known" })),
     request: t.String({ description: "Method and path" }),
+    reason: orNull(t.String({ description: "As whoever changed it said (header `X-Reason`)" })),
     status: orNull(t.Number({ description: "Of the answer, where it was refused" })),
     code: orNull(t.String({ description: "Why it was refused" })),
     kind: orNull(t.String({ description: "What kind of change it was" })),

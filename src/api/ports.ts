@@ -15,6 +15,7 @@ import type { MemberStatus } from "../cluster/observation.ts";
 import type { Parameters } from "../cluster/parameters.ts";
 import type { ServerSettings, TriedParameters } from "../cluster/server-settings.ts";
 import type { Cohort } from "../cluster/state.ts";
+import type { AuditRecordDocument } from "./documents.ts";
 
 /**
  * All that the API asks of the rest of the member. `main` hands it in, so that `api` knows neither Raft's worker nor
@@ -64,6 +65,8 @@ export interface ApiPorts {
   tryParameters(memberId: MemberId, parameters: Parameters): Promise<TriedParameters>;
   /** What a member found of roles and databases as they are declared; the error says why that cannot be told. */
   declaredReport(memberId: MemberId): Promise<Result<DeclaredReport, string>>;
+  /** Somebody was refused here, or read a secret: an entry of the trail that no other member knows. Absent: nobody is told. */
+  onAttempt?(record: AuditRecordDocument): void;
   /** A new UUID. */
   newId(): string;
   /** A new secret: at least 128 bits of chance, of A-Z, a-z, 0-9, `-` only. */

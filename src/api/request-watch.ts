@@ -1,8 +1,9 @@
+import { describeAttempt } from "./describe-audit.ts";
 import { FailedAuthentication, plainAddress } from "./failed-authentication.ts";
 import type { ApiPorts } from "./ports.ts";
 import type { ProblemDocument } from "./problem.ts";
 import { ApiProblem } from "./problem.ts";
-import { RefusedAttempts } from "./refused-attempts.ts";
+import { RememberedAttempts } from "./remembered-attempts.ts";
 
 /** A request while it is being answered. */
 export interface Attempt {
@@ -26,6 +27,7 @@ export function attemptOf(request: Request, address: string | null): Attempt {
   };
 }
 
+const REFUSED = "audit.refused";
 /** Reads that hand out a secret: the authority's key is in a backup. */
 const SECRET_READS: ReadonlySet<string> = new Set(["GET /v1/backup"]);
 /** Nobody wanted anything of us that we have. */
@@ -41,7 +43,7 @@ export class RequestWatch {
   readonly #ports: ApiPorts;
   readonly #failed = new FailedAuthentication();
   readonly #unknown = new FailedAuthentication();
-  readonly refused = new RefusedAttempts();
+  readonly remembered = new RememberedAttempts();
 
   constructor(ports: ApiPorts) {
     this.#ports = ports;
@@ -52,16 +54,16 @@ export class RequestWatch {
     const { status } = answer;
     if (status < 400) {
       if (attempt.isWrite) this.#log("audit.change", attempt, status, null);
-      else if (SECRET_READS.has(attempt.request)) this.#log("audit.read", attempt, status, null);
+      else if (SECRET_READS.has(attempt.request)) this.#remember("audit.read", attempt, status, null);
       return answer;
     }
     if (!attempt.isWrite && status !== 401 && status !== 403) return answer;
     const code = await codeOf(answer);
     if (code === null || MEANT_FOR_NOBODY.has(code)) return answer;
     const limited = this.#limit(attempt, code);
-    if (limited === null && this.#isWorthTelling(attempt)) this.#remember(attempt, status, code);
+    if (limited === null && this.#isWorthTelling(attempt)) this.#remember(REFUSED, attempt, status, code);
     // Once per address and minute, or the trail and the log would hold nothing else.
-    if (limited?.isFirst === true) this.#remember(attempt, 429, "too-many-attempts");
+    if (limited?.isFirst === true) this.#remember(REFUSED, attempt, 429, "too-many-attempts");
     return limited === null ? answer : tooManyAttempts(limited.retryAfterMs).toResponse();
   }
 
@@ -76,11 +78,13 @@ export class RequestWatch {
     return this.#unknown.note(address, this.#ports.clock.nowMs()) === null;
   }
 
-  #remember(attempt: Attempt, status: number, code: string): void {
+  #remember(event: string, attempt: Attempt, status: number, code: string | null): void {
     const { address, request, by } = attempt;
     const atMs = this.#ports.clock.wallMs();
-    this.refused.add({ atMs, by, byName: this.#nameOf(by), address, request, status, code });
-    this.#log("audit.refused", attempt, status, code);
+    const told = { atMs, by, byName: this.#nameOf(by), address, request, status, code };
+    const remembered = this.remembered.add(told);
+    this.#ports.onAttempt?.(describeAttempt(remembered, this.#ports.name));
+    this.#log(event, attempt, status, code);
   }
 
   #log(event: string, { address, request, by }: Attempt, status: number, code: string | null): void {

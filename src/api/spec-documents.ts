@@ -31,6 +31,9 @@ export const SpecHistorySchema = t.Object(
   {
     generation: t.Integer({ description: "The present one" }),
     versions: t.Array(SpecVersionSchema, { description: "Newest first, as many as are kept" }),
+    next: orNull(
+      t.Integer({ description: "Send it as ?before= for the next page; null: this is the last one" }),
+    ),
   },
   { title: "SpecHistory" },
 );

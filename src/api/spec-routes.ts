@@ -100,16 +100,21 @@ function versions(ports: ApiPorts) {
       async ({ query, set }) => {
         const { state } = await lookWith(ports, query);
         set.headers["etag"] = etagOf(state);
-        const versions = requireChain(state)
+        const { limit = 50, before = Number.POSITIVE_INFINITY } = query;
+        const older = requireChain(state)
           .toReversed()
-          .slice(0, query.limit ?? 50);
-        const described = versions.map((version) => describeVersion(state, version));
-        return { generation: state.generation, versions: described };
+          .filter(({ generation }) => generation < before);
+        const versions = older.slice(0, limit).map((version) => describeVersion(state, version));
+        const next = older.length > limit ? (versions.at(-1)?.generation ?? null) : null;
+        return { generation: state.generation, versions, next };
       },
       {
         query: t.Composite([
           consistencyQuery,
-          t.Object({ limit: t.Optional(t.Integer({ minimum: 1, maximum: 200, default: 50 })) }),
+          t.Object({
+            limit: t.Optional(t.Integer({ minimum: 1, maximum: 200, default: 50 })),
+            before: t.Optional(generationOf("Older ones than this: `next` of the page before")),
+          }),
         ]),
         response: { 200: SpecHistorySchema },
         detail: describeRoute(
@@ -192,6 +197,7 @@ function versions(ports: ApiPorts) {
         return {
           generation: now.generation,
           versions: versions.map((version) => describeVersion(now, version)),
+          next: null,
         };
       },
       {

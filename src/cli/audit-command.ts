@@ -16,7 +16,8 @@ export function auditCommand(ports: CliPorts) {
     .description(
       `Prints the audit trail, oldest first: changes with what was agreed before and after, and refusals.
 Changes are the same on every member. Refusals are those of the member that is asked, since it started;
-each member's log has all of both (events audit.change and audit.refused), for journald or syslog to carry on.`,
+each member's log has all of both (events audit.change and audit.refused), and sends them to syslog where its file says so
+([audit] syslog). --output jsonl prints one JSON object a line, as it is sent there.`,
     )
     .option("-f, --follow", "go on as things happen, until Ctrl-C")
     .option("--by <author>", "a token's name or id, or local")
@@ -89,14 +90,15 @@ function renderRecords(records: readonly AuditRecordDocument[]): string {
 }
 
 function renderRecord(record: AuditRecordDocument): string {
-  const { at, by, byName, address, request, outcome, status, code, values, untold } = record;
+  const { at, by, byName, address, request, reason, outcome, status, code, values, untold } = record;
   const who = byName ?? by ?? "nobody known";
   const head = [
     at,
-    (outcome === "changed" ? "changed" : `${status} ${code}`).padEnd(24),
+    (outcome === "refused" ? `${status} ${code}` : outcome).padEnd(24),
     request,
     `by ${who}`,
     ...(address === null ? [] : [`from ${address}`]),
+    ...(reason === null ? [] : [`because: ${reason}`]),
   ].join("  ");
   const lines = values.map(({ path, before, after }) => `    ${path}: ${before ?? "-"} -> ${after ?? "-"}`);
   const more = untold === 0 ? [] : [`    and ${untold} more`];

@@ -8,9 +8,10 @@ import type {
 } from "../api/spec-documents.ts";
 import { renderTable, withoutControls } from "./render-table.ts";
 
-export function renderHistory({ versions, generation }: SpecHistoryDocument): string {
+export function renderHistory({ versions, generation, next }: SpecHistoryDocument): string {
   if (versions.length === 0) return `Generation ${generation}; no earlier version is kept.\n`;
-  return versions.map(renderVersion).join("\n");
+  const more = next === null ? "" : `\nThere are older ones: --before ${next}\n`;
+  return `${versions.map(renderVersion).join("\n")}${more}`;
 }
 
 function renderVersion(version: SpecVersionDocument) {

@@ -36,10 +36,16 @@ function historyCommand(ports: CliPorts) {
     .summary("the versions, newest first")
     .description("Lists the versions that are kept: when, by whom, why, and what each changed.")
     .option("--limit <count>", "at most so many", whole, 20)
-    .addHelpText("after", "\nExample:\n  guacamole spec history --limit 5")
+    .option("--before <generation>", "only older ones than this", whole)
+    .addHelpText(
+      "after",
+      "\nExamples:\n  guacamole spec history --limit 5\n  guacamole spec history --limit 5 --before 12",
+    )
     .action(async (options) => {
       const client = await openClient(ports, options);
-      const history = await client.get<SpecHistoryDocument>(`/v1/spec/history?limit=${options.limit}`);
+      const before = options.before === undefined ? "" : `&before=${options.before}`;
+      const path = `/v1/spec/history?limit=${options.limit}${before}`;
+      const history = await client.get<SpecHistoryDocument>(path);
       printResult(ports, options.output, history, renderHistory);
     });
 }

@@ -39,6 +39,7 @@ export function audited(before: ClusterState | null, command: Command, applied: 
       address: asked.address,
       request: asked.request,
       ...(asked.reason === undefined ? {} : { reason: asked.reason }),
+      ...(asked.member === undefined ? {} : { member: asked.member }),
       values: values.slice(0, VALUES_MAX),
       untold: Math.max(0, values.length - VALUES_MAX),
     },

@@ -42,6 +42,8 @@ export interface Asked {
   readonly request: string;
   /** Why, in their own words. Absent: nobody said. */
   readonly reason?: string;
+  /** The member that was asked. Absent: that is not known. */
+  readonly member?: MemberId;
 }
 
 export type Change =

@@ -55,6 +55,8 @@ export interface MemberStatus {
   readonly breakGlass?: BreakGlassStatus;
   /** Only of a primary, where roles or databases are declared. */
   readonly declared?: DeclaredStatus;
+  /** How the audit trail gets to the syslog daemon of the host's owner. Absent: none is named. */
+  readonly syslog?: SyslogStatus;
   /** When its certificates end, by wall clocks. Absent: a release that does not say it. */
   readonly certificates?: CertificatesStatus;
   /**
@@ -66,6 +68,17 @@ export interface MemberStatus {
   readonly spec?: SpecInForce;
   /** Under which lease PostgreSQL may reign now. Absent or null: none is held. */
   readonly lease?: { readonly epoch: Epoch; readonly remainingMs: number } | null;
+}
+
+export interface SyslogStatus {
+  /** Where the daemon is, as the host's file says it. */
+  readonly target: string;
+  /** Why nothing can be sent now; null: it can. */
+  readonly problem: string | null;
+  /** Refusals that wait to be sent. Changes wait in the trail itself. */
+  readonly waiting: number;
+  /** At most so many entries were never sent, since this process started: more than may wait, or forgotten by the trail. */
+  readonly lost: number;
 }
 
 /** A version of the spec, by what is agreed of it. */

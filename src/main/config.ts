@@ -5,6 +5,8 @@ import { DEFAULT_TAGS, type MemberTags, ZONE } from "../cluster/member.ts";
 import { defaultSocketPath } from "../supervisor/supervise.ts";
 import { parseWatchdogMode, WATCHDOG_MODES, type WatchdogMode } from "../supervisor/watchdog.ts";
 import { findKeyLine, nearest } from "./config-diagnostics.ts";
+import { formatHostPort, type HostPort, parseHostPort } from "./host-port.ts";
+import { FACILITIES, parseSyslogTarget, type SyslogConfig } from "./syslog-target.ts";
 
 /** What one member's own file says. What belongs to the cluster stands in the replicated spec, never here. */
 export interface MemberConfig {
@@ -23,6 +25,8 @@ export interface MemberConfig {
   readonly watchdog: WatchdogConfig;
   /** Null: there are none. */
   readonly hooks: HooksConfig | null;
+  /** Where entries of the audit trail are sent. Null: nowhere. */
+  readonly syslog: SyslogConfig | null;
   readonly tags: MemberTags;
   /** Not wrong, but worth a line in the log: environment variables that look like ours and are none. */
   readonly warnings: readonly string[];
@@ -40,11 +44,6 @@ export interface Endpoint {
   readonly listen: HostPort;
   /** host:port */
   readonly advertise: string;
-}
-
-export interface HostPort {
-  readonly host: string;
-  readonly port: number;
 }
 
 export interface PostgresConfig extends Endpoint {
@@ -118,6 +117,9 @@ const KEYS: Readonly<Record<string, Kind>> = {
   "hooks.after-failover": "string",
   "hooks.timeout-seconds": "integer",
   "hooks.attempts": "integer",
+  "audit.syslog": "string",
+  "audit.syslog-facility": "string",
+  "audit.syslog-ca-file": "string",
   "tags.witness": "boolean",
   "tags.failover-priority": "integer",
   "tags.no-failover": "boolean",
@@ -364,6 +366,7 @@ function build(reader: Reader, facts: HostFacts, warnings: readonly string[]): M
     supervisorSocket: reader.path("supervisor.socket", supervisorSocketPath(dataDir, postgres)),
     watchdog: buildWatchdog(reader),
     hooks: buildHooks(reader),
+    syslog: buildSyslog(reader),
     tags: buildTags(reader),
     warnings,
   };
@@ -399,6 +402,24 @@ function buildHooks(reader: Reader): HooksConfig | null {
   const programs = { onRoleChange, beforeSwitchover, afterSwitchover, afterFailover };
   if (Object.values(programs).every((program) => program === null)) return null;
   return { ...programs, timeoutMs: seconds * 1_000, attempts };
+}
+
+const SYSLOG_EXAMPLES = "unix:/dev/log, udp://10.0.0.9:514, tcp://log.example:601, tls://log.example:6514";
+
+function buildSyslog(reader: Reader): SyslogConfig | null {
+  const given = reader.text("audit.syslog");
+  const facilityName = reader.text("audit.syslog-facility") ?? "authpriv";
+  const facility = Object.hasOwn(FACILITIES, facilityName) ? FACILITIES[facilityName] : undefined;
+  const caFile =
+    reader.text("audit.syslog-ca-file") === null ? null : reader.path("audit.syslog-ca-file", "");
+  if (facility === undefined)
+    reader.fail("audit.syslog-facility", `must be one of ${Object.keys(FACILITIES).join(", ")}`);
+  const target = given === null ? null : parseSyslogTarget(given);
+  if (given !== null && target === null)
+    reader.fail("audit.syslog", `must say where the daemon listens, for instance ${SYSLOG_EXAMPLES}`);
+  if (caFile !== null && target !== null && target.kind !== "tls")
+    reader.fail("audit.syslog-ca-file", "is for 'audit.syslog' over tls:// only");
+  return target === null || facility === undefined ? null : { target, facility, caFile };
 }
 
 /** What is not said stays absent: a member of an older release lets in only what it knows. */
@@ -499,19 +520,4 @@ function refuseSharedPorts(reader: Reader, endpoints: Readonly<Record<string, En
 
 function isWildcard(host: string): boolean {
   return host === "0.0.0.0" || host === "::";
-}
-
-/** `10.0.0.1:8008`, `m1.example:8008`, `[::1]:8008`; null for anything else. */
-export function parseHostPort(text: string): HostPort | null {
-  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)):([0-9]{1,5})$/.exec(
-    text,
-  );
-  const port = Number(match?.[4]);
-  if (match === null || port < 1 || port > 65_535) return null;
-  return { host: match[1] ?? match[2] ?? "", port };
-}
-
-/** The inverse of `parseHostPort`. */
-export function formatHostPort({ host, port }: HostPort): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -56,17 +56,14 @@ import { formStore, joinStore, loadIdentity } from "../store/identity.ts";
 import { storePaths } from "../store/marker.ts";
 import { tryLock } from "../supervisor/libc.ts";
 import { defaultSocketPath } from "../supervisor/supervise.ts";
+import { AuditCourier } from "./audit-courier.ts";
 import { CertificateKeeper } from "./certificate-keeper.ts";
-import {
-  apiSocketPath,
-  type CertificateFiles,
-  formatHostPort,
-  type MemberConfig,
-  type PostgresConfig,
-} from "./config.ts";
+import { apiSocketPath, type CertificateFiles, type MemberConfig, type PostgresConfig } from "./config.ts";
 import { type MemberConsensus, startConsensus } from "./consensus-client.ts";
 import { explain, reasonOf } from "./explain.ts";
 import { Hooks } from "./hooks.ts";
+import { hostFacts } from "./host-facts.ts";
+import { formatHostPort } from "./host-port.ts";
 import { beginLife } from "./life.ts";
 import { type MemberTls, readMemberTls, writeMemberTls } from "./member-files.ts";
 import {
@@ -100,6 +97,7 @@ import { type OwnCertificate, OwnCertificateFiles } from "./own-certificate.ts";
 import { whyNoPeerPort } from "./peer-port.ts";
 import { whyRemoved } from "./removal-note.ts";
 import { SupervisorLink, type SupervisorLinkOptions } from "./supervisor-link.ts";
+import { openSyslog } from "./syslog-link.ts";
 import { newId, newSecret, systemRandom } from "./system-random.ts";
 import { EXIT_REMOVED } from "./worker-protocol.ts";
 
@@ -153,6 +151,8 @@ export class MemberProcess {
   #memberId: MemberId | null = null;
   /** The owner's certificate for the API; null: there is none. */
   #own: OwnCertificateFiles | null = null;
+  /** Brings the audit trail to a syslog daemon. Null: the host's file names none. */
+  readonly #courier: AuditCourier | null;
   /** How often the group was recovered from one survivor. */
   #recoveryEpoch = 0;
   #isChanging = false;
@@ -161,6 +161,7 @@ export class MemberProcess {
   constructor(options: MemberProcessOptions) {
     this.#options = options;
     this.#paths = storePaths(options.config.dataDir);
+    this.#courier = courierOf(options);
   }
 
   /** @throws {CannotStart} or a `StoreError`, with what is wrong and what to do. */
@@ -175,6 +176,7 @@ export class MemberProcess {
     this.#memberId = identity?.memberId ?? null;
     this.#recoveryEpoch = identity?.recoveryEpoch ?? 0;
     await this.#listen(identity !== null);
+    this.#courier?.start();
     log.info("member.started", {
       name: config.name,
       version,
@@ -196,6 +198,7 @@ export class MemberProcess {
     // First: it would have the API listen again.
     await plane?.certificates.stop();
     await this.#listener?.stop();
+    await this.#courier?.stop();
     if (plane !== null) {
       await plane.leaderLoop.stop();
       await plane.breakGlass?.stop();
@@ -301,6 +304,7 @@ export class MemberProcess {
       form: (request) => this.#once(() => this.#form(request)),
       join: (request) => this.#once(() => this.#join(request)),
       admit: (request) => this.#admit(request),
+      onAttempt: (record) => this.#courier?.tell(record),
       newId,
       newSecret,
       newSalt: (bytes) => randomBytes(bytes),
@@ -366,7 +370,7 @@ export class MemberProcess {
         },
         featureLevel: FEATURE_LEVEL,
       },
-      asked,
+      asked: { ...asked, member: memberId },
     };
     const entries = bootstrapEntries(memberId, encodeCommand(command));
     formStore({
@@ -530,6 +534,7 @@ export class MemberProcess {
       breakGlass: () => breakGlass?.status ?? null,
       declared: () => catalogLoop?.status ?? null,
       certificates: () => certificates.status,
+      syslog: () => this.#courier?.status ?? null,
       clock,
       log,
     });
@@ -573,6 +578,7 @@ export class MemberProcess {
       return {};
     });
     certificates.start();
+    this.#courier?.attach(consensus, memberId);
     memberLoop.start();
     breakGlass?.start();
     catalogLoop?.start();
@@ -849,6 +855,21 @@ function keyed({
   readonly privateKeyPem: string;
 }) {
   return { cert: certificatePem, key: privateKeyPem };
+}
+
+function courierOf({ config, clock, log, version }: MemberProcessOptions): AuditCourier | null {
+  const { syslog } = config;
+  if (syslog === null) return null;
+  return new AuditCourier({
+    config: syslog,
+    open: () => openSyslog(syslog, clock),
+    sentFile: join(config.dataDir, "audit-sent"),
+    hostName: hostFacts().hostName,
+    version,
+    processId: process.pid,
+    clock,
+    log,
+  });
 }
 
 function shortId(): string {

@@ -147,6 +147,27 @@ describe("the audit trail over HTTP", () => {
     expect(shortly(await living.trail())).toEqual(["admin-1 POST /v1/pause pause"]);
   });
 
+  test("says who was asked and why, each entry with an id of its own, and who read a backup", async () => {
+    const living = new Living();
+    living.fake.backupPath = join(mkdtempSync(join(tmpdir(), "audit-")), "backup");
+    writeFileSync(living.fake.backupPath, "x");
+    await living.ask("POST", "/v1/pause", { body: { reason: "a" } });
+    await (await living.ask("GET", "/v1/backup")).text();
+    await living.ask("POST", "/v1/pause", { token: VIEWER, body: { reason: "b" } });
+    const { records } = await living.trail();
+    expect(records.map(({ outcome, member, code }) => [outcome, member, code])).toEqual([
+      ["changed", "m1", null],
+      ["read", "m1", null],
+      ["refused", "m1", "scope-insufficient"],
+    ]);
+    expect(records.map(({ id }) => id.replace(/[0-9]+$/, ""))).toEqual([
+      "change-",
+      "attempt-m1-",
+      "attempt-m1-",
+    ]);
+    expect(new Set(records.map(({ id }) => id)).size).toBe(3);
+  });
+
   test("stands in no event that a viewer reads", async () => {
     const living = new Living();
     await living.ask("POST", "/v1/pause", { token: OPERATOR, body: { reason: "a" } });

@@ -7,8 +7,8 @@ import {
 } from "@peculiar/x509";
 import type { TlsMaterial } from "../../../src/api/listen-api.ts";
 
-/** A certificate that trusts itself, for 127.0.0.1. */
-export async function selfSigned(name: string): Promise<TlsMaterial> {
+/** A certificate that trusts itself, for an address. */
+export async function selfSigned(name: string, address = "127.0.0.1"): Promise<TlsMaterial> {
   const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
   const keys = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
   const certificate = await X509CertificateGenerator.createSelfSigned({
@@ -19,7 +19,7 @@ export async function selfSigned(name: string): Promise<TlsMaterial> {
     notAfter: new Date("2120-01-01"),
     extensions: [
       new BasicConstraintsExtension(true),
-      new SubjectAlternativeNameExtension([{ type: "ip", value: "127.0.0.1" }]),
+      new SubjectAlternativeNameExtension([{ type: "ip", value: address }]),
     ],
   });
   const key = PemConverter.encode(await crypto.subtle.exportKey("pkcs8", keys.privateKey), "PRIVATE KEY");

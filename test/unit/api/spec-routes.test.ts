@@ -34,6 +34,24 @@ describe("versions of the spec", () => {
     expect(now.spec).toMatchObject({ failover: { calmMs: 1_000 } });
   });
 
+  test("are read page by page, each once", async () => {
+    const fake = living({ featureLevel: 4 });
+    for (let at = 1; at <= 7; at += 1) await ask(fake, "PATCH", "/v1/topology", calm(at * 1_000));
+    for (const limit of [1, 2, 3, 7, 50]) {
+      const told: number[] = [];
+      let next: number | null = null;
+      do {
+        const before: string = next === null ? "" : `&before=${next}`;
+        const page: SpecHistoryDocument = await read(
+          await ask(fake, "GET", `/v1/spec/history?limit=${limit}${before}`),
+        );
+        told.push(...page.versions.map(({ generation }) => generation as number));
+        next = page.next;
+      } while (next !== null);
+      expect([limit, told]).toEqual([limit, [8, 7, 6, 5, 4, 3, 2]]);
+    }
+  });
+
   test("that are not kept are 404, of another generation than was meant 412, and for a viewer 403", async () => {
     const fake = living({ featureLevel: 4 });
     const problem = async (...args: readonly [string, string, object?, Record<string, string>?]) => {

@@ -1,11 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import {
-  type MemberConfig,
-  parseHostPort,
-  parseMemberConfig,
-  readDataDir,
-} from "../../../src/main/config.ts";
+import { type MemberConfig, parseMemberConfig, readDataDir } from "../../../src/main/config.ts";
 import { findKeyLine, nearest } from "../../../src/main/config-diagnostics.ts";
+import { parseHostPort } from "../../../src/main/host-port.ts";
 
 const FACTS = { hostName: "m7.example.org", firstAddress: "10.0.0.7" };
 
@@ -68,6 +64,11 @@ device = "/dev/watchdog0"
 on-role-change = "/usr/local/bin/move-address"
 after-failover = "/usr/local/bin/tell"
 timeout-seconds = 5
+
+[audit]
+syslog = "tls://log.example"
+syslog-facility = "local4"
+syslog-ca-file = "/etc/ssl/log-ca.pem"
 `;
 
 describe("a good configuration", () => {
@@ -89,6 +90,11 @@ describe("a good configuration", () => {
       },
       supervisorSocket: "/run/guacamole/supervisor.sock",
       watchdog: { mode: "required", device: "/dev/watchdog0" },
+      syslog: {
+        target: { kind: "tls", host: "log.example", port: 6514 },
+        facility: 20,
+        caFile: "/etc/ssl/log-ca.pem",
+      },
       hooks: {
         onRoleChange: "/usr/local/bin/move-address",
         beforeSwitchover: null,
@@ -240,6 +246,21 @@ describe("a bad configuration", () => {
       "'peer.listen' (GUACAMOLE_PEER_LISTEN) uses port 8009, which 'api.listen' has already",
     ],
     ["root", `${MINIMAL}user = "root"`, "cannot be root"],
+    [
+      "a syslog daemon that is nowhere",
+      `${MINIMAL}[audit]\nsyslog = "/dev/log"`,
+      "'audit.syslog' (GUACAMOLE_AUDIT_SYSLOG) must say where the daemon listens, for instance unix:/dev/log",
+    ],
+    [
+      "a facility of others",
+      `${MINIMAL}[audit]\nsyslog = "unix:/dev/log"\nsyslog-facility = "kern"`,
+      "'audit.syslog-facility' (GUACAMOLE_AUDIT_SYSLOG_FACILITY) must be one of user, daemon",
+    ],
+    [
+      "an authority where nothing is encrypted",
+      `${MINIMAL}[audit]\nsyslog = "udp://10.0.0.9"\nsyslog-ca-file = "/ca.pem"`,
+      "is for 'audit.syslog' over tls:// only",
+    ],
   ];
   test.each(cases)("%s is named", (_name, text, sentence) => {
     const problems = refuse(text);

@@ -1,5 +1,5 @@
-/** A request that was turned away, or a change that was refused. */
-export interface RefusedAttempt {
+/** A request that was turned away, a change that was refused, or a secret that was read. */
+export interface RememberedAttempt {
   readonly id: number;
   readonly atMs: number;
   /** A token's id or `local`; null: nobody knows. */
@@ -8,25 +8,28 @@ export interface RefusedAttempt {
   readonly address: string | null;
   readonly request: string;
   readonly status: number;
-  readonly code: string;
+  /** Why it was refused; null: it was not. */
+  readonly code: string | null;
 }
 
 const ATTEMPTS_MAX = 1000;
 
-/** The latest refusals of this member, since it started. Its log has them all. */
-export class RefusedAttempts {
-  readonly #attempts: RefusedAttempt[] = [];
+/** The latest of this member, since it started. Its log has them all. */
+export class RememberedAttempts {
+  readonly #attempts: RememberedAttempt[] = [];
   #lastId = 0;
 
-  add(attempt: Omit<RefusedAttempt, "id">): void {
+  add(attempt: Omit<RememberedAttempt, "id">): RememberedAttempt {
     // The time, so that ids go on growing after a restart.
     this.#lastId = Math.max(this.#lastId + 1, Math.floor(attempt.atMs));
-    this.#attempts.push({ ...attempt, id: this.#lastId });
+    const remembered = { ...attempt, id: this.#lastId };
+    this.#attempts.push(remembered);
     if (this.#attempts.length > ATTEMPTS_MAX) this.#attempts.shift();
+    return remembered;
   }
 
   /** Those after `afterId`, oldest first. */
-  after(afterId: number): readonly RefusedAttempt[] {
+  after(afterId: number): readonly RememberedAttempt[] {
     return this.#attempts.filter(({ id }) => id > afterId);
   }
 }
