@@ -19,7 +19,7 @@ import {
   DatabasesRequestSchema,
   DatabasesSchema,
 } from "./database-documents.ts";
-import { declare, invalidWish, textsOf, tooPowerful } from "./declare.ts";
+import { declare, invalidWish, shownSettings, textsOf, tooPowerful } from "./declare.ts";
 import { askReport, statesIn } from "./declared-state.ts";
 import { toInstant } from "./describe.ts";
 import type { ApiPorts } from "./ports.ts";
@@ -288,12 +288,16 @@ function describeDatabase(
   wish: DatabaseWish,
   stateOf: ReturnType<typeof statesIn>,
 ): DatabaseDocument {
-  const { since, isTrusted: _, isAbsent, ...rest } = wish;
+  const { since, isTrusted: _, isAbsent, settings, ...rest } = wish;
   return {
     name,
     ...stateOf({ kind: "database", name }, since),
     generation: since,
     // What is agreed is never changed in place: the document may be a copy.
-    wish: { state: isAbsent === true ? "absent" : "present", ...(structuredClone(rest) as DatabaseRequest) },
+    wish: {
+      state: isAbsent === true ? "absent" : "present",
+      ...(structuredClone(rest) as DatabaseRequest),
+      ...(settings === undefined ? {} : { settings: shownSettings(settings) }),
+    },
   };
 }

@@ -6,6 +6,7 @@ import {
   type RoleSettings,
 } from "../cluster/declared.ts";
 import { flawOfLoginNames } from "../cluster/login-pair.ts";
+import { masked, SETTINGS_PLACE } from "../cluster/secrets.ts";
 import type { Caller } from "./access.ts";
 import { type Asked, changeWanted } from "./change-wanted.ts";
 import type { ApiPorts } from "./ports.ts";
@@ -48,6 +49,11 @@ export function textsOf(settings: Readonly<Record<string, string | number | bool
       typeof value === "boolean" ? (value ? "on" : "off") : value === null ? null : String(value),
     ]),
   );
+}
+
+/** The same with the values masked that are secrets by their names, or say a password. */
+export function shownSettings(settings: RoleSettings): Record<string, string | null> {
+  return masked(settings, SETTINGS_PLACE) as Record<string, string | null>;
 }
 
 /** What is asked for is no wish for the role or the database of this name. */

@@ -12,6 +12,7 @@ import {
   type ParameterLayers,
   type ParameterRole,
 } from "../cluster/parameters.ts";
+import { type Hides, MASK } from "../cluster/secrets.ts";
 import type { ServerSetting, ServerSettings } from "../cluster/server-settings.ts";
 import { type ClusterState, memberName } from "../cluster/state.ts";
 import type { ParametersDocument } from "./parameter-documents.ts";
@@ -25,9 +26,12 @@ export interface ParametersView {
   /** Only these; null: whatever is worth showing. */
   readonly names: readonly string[] | null;
   readonly notices: readonly string[];
+  /** Whose values are not shown to whoever asks. */
+  readonly hides: Hides;
 }
 
-export function describeParameters({ state, answers, names, notices }: ParametersView): ParametersDocument {
+export function describeParameters(view: ParametersView): ParametersDocument {
+  const { state, answers, names, notices, hides } = view;
   const layers = state.spec.postgres?.parameters ?? {};
   const asked = [...answers].flatMap(([id, answer]) => (answer.ok ? [{ id, said: answer.value }] : []));
   const of = (name: string) => asked.flatMap(({ said }) => settingNamed(said, name) ?? [])[0] ?? null;
@@ -38,7 +42,7 @@ export function describeParameters({ state, answers, names, notices }: Parameter
     });
   return {
     generation: state.generation,
-    desired: describeLayers(state, layers),
+    desired: hiddenLayers(describeLayers(state, layers), hides),
     parameters: shownNames(layers, asked, names).map((name) => ({
       ...describeKind(name, of(name)),
       members: dataMembers(state).map((member) => {
@@ -46,7 +50,15 @@ export function describeParameters({ state, answers, names, notices }: Parameter
         const setting = answer?.ok === true ? settingNamed(answer.value, name) : null;
         const role = roleIn(state, member.id);
         const desired = desiredParameters(layers, member.id, role).get(name) ?? null;
-        return { member: member.name, role, ...describeValue(desired, setting) };
+        const value = describeValue(desired, setting);
+        const { desired: wanted, effective } = value;
+        return {
+          member: member.name,
+          role,
+          ...value,
+          desired: shown(name, wanted, hides),
+          effective: shown(name, effective, hides),
+        };
       }),
     })),
     pendingRestart: perMember(({ settings }) =>
@@ -60,6 +72,28 @@ export function describeParameters({ state, answers, names, notices }: Parameter
       answer.ok ? [] : [{ member: memberName(state, id), why: answer.error }],
     ),
     notices: [...notices],
+  };
+}
+
+/** A value as whoever asks may see it. */
+function shown(name: string, value: string | null, hides: Hides): string | null {
+  if (value === null || value === "" || !hides(name)) return value;
+  return MASK;
+}
+
+function hiddenLayers(
+  { cluster, primary, standby, members }: ParametersDocument["desired"],
+  hides: Hides,
+): ParametersDocument["desired"] {
+  const of = (values: Record<string, string>) =>
+    Object.fromEntries(
+      Object.entries(values).map(([name, value]) => [name, shown(name, value, hides) ?? value] as const),
+    );
+  return {
+    cluster: of(cluster),
+    primary: of(primary),
+    standby: of(standby),
+    members: Object.fromEntries(Object.entries(members).map(([name, values]) => [name, of(values)] as const)),
   };
 }
 

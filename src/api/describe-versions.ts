@@ -1,5 +1,5 @@
 /** Versions of what operators want, as documents. */
-import { withoutSecrets } from "../cluster/secrets.ts";
+import { type Hides, masked, placeAt, SPEC_PLACE } from "../cluster/secrets.ts";
 import { blame, leavesOf, type SpecChange, type SpecVersion } from "../cluster/spec-history.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import { toInstant } from "./describe.ts";
@@ -8,7 +8,11 @@ import type { SpecBlameDocument, SpecChangeDocument, SpecVersionDocument } from 
 const BLAMED_MAX = 2_000;
 
 /** One version, its secrets masked. */
-export function describeVersion(state: ClusterState, version: SpecVersion): SpecVersionDocument {
+export function describeVersion(
+  state: ClusterState,
+  version: SpecVersion,
+  hides: Hides,
+): SpecVersionDocument {
   const { generation, checksum, parent, by, byName, reason, request, atMs, changes } = version;
   const at = toInstant(atMs);
   return {
@@ -20,14 +24,18 @@ export function describeVersion(state: ClusterState, version: SpecVersion): Spec
     byName,
     reason,
     request,
-    changes: [...describeChanges(state, changes)],
+    changes: describeChanges(state, changes, hides),
   };
 }
 
 /** What was changed, without what guacamole itself keeps beside it, its secrets masked. */
-export function describeChanges(state: ClusterState, changes: readonly SpecChange[]): SpecChangeDocument[] {
+export function describeChanges(
+  state: ClusterState,
+  changes: readonly SpecChange[],
+  hides: Hides,
+): SpecChangeDocument[] {
   return changes
-    .flatMap(describeChange)
+    .flatMap((change) => describeChange(change, hides))
     .filter(({ path }) => !isBookkeeping(path))
     .map(({ path, ...rest }) => ({ ...rest, path: pathText(named(state, path)) }));
 }
@@ -50,7 +58,11 @@ interface Told extends Omit<SpecChangeDocument, "path"> {
 }
 
 /** Of what came or went as a whole, value by value. */
-function describeChange({ path, at, before, after }: SpecChange): readonly Told[] {
+function describeChange({ path, at, before, after }: SpecChange, hides: Hides): readonly Told[] {
+  const described = (of: readonly string[], from: number | null, was: unknown, is: unknown): Told => {
+    const place = placeAt(SPEC_PLACE, of, hides);
+    return { path: of, at: from, before: masked(was, place, hides), after: masked(is, place, hides) };
+  };
   if (before === undefined)
     return leavesOf(after, path).map((leaf) => described(leaf.path, null, undefined, leaf.value));
   if (after === undefined)
@@ -58,25 +70,19 @@ function describeChange({ path, at, before, after }: SpecChange): readonly Told[
   return [described(path, at ?? null, before, after)];
 }
 
-function described(path: readonly string[], at: number | null, before: unknown, after: unknown): Told {
-  const name = path.at(-1) ?? "";
-  return {
-    path,
-    at,
-    before: withoutSecrets(before, name),
-    after: withoutSecrets(after, name),
-  };
-}
-
 /** Who said each value that begins so. */
-export function describeBlame(state: ClusterState, prefix: string): SpecBlameDocument {
+export function describeBlame(state: ClusterState, prefix: string, hides: Hides): SpecBlameDocument {
   const all = blame(state)
     .filter(({ path }) => !isBookkeeping(path))
-    .map((each) => ({ ...each, name: each.path.at(-1), path: pathText(named(state, each.path)) }))
+    .map((each) => ({
+      ...each,
+      place: placeAt(SPEC_PLACE, each.path, hides),
+      path: pathText(named(state, each.path)),
+    }))
     .filter(({ path }) => path.startsWith(prefix));
-  const values = all.slice(0, BLAMED_MAX).map(({ path, name, value, version }) => ({
+  const values = all.slice(0, BLAMED_MAX).map(({ path, place, value, version }) => ({
     path,
-    value: withoutSecrets(value, name),
+    value: masked(value, place, hides),
     generation: version?.generation ?? null,
     at: version === null ? null : toInstant(version.atMs),
     by: version === null ? null : (version.byName ?? version.by),

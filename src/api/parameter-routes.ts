@@ -9,7 +9,7 @@ import {
 } from "../cluster/check-parameters.ts";
 import type { Change } from "../cluster/command.ts";
 import type { Member } from "../cluster/member.ts";
-import { isGuarded } from "../cluster/parameter-rules.ts";
+import { isGuarded, ownerOf } from "../cluster/parameter-rules.ts";
 import {
   changedLayers,
   namesOf,
@@ -20,8 +20,9 @@ import {
   parametersOf,
   parseParameterName,
 } from "../cluster/parameters.ts";
+import { type Hides, MASK, mayCarrySecret } from "../cluster/secrets.ts";
 import type { ClusterState } from "../cluster/state.ts";
-import type { Caller } from "./access.ts";
+import { type Caller, mayDo } from "./access.ts";
 import { changeWanted } from "./change-wanted.ts";
 import { namedMember } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
@@ -38,14 +39,20 @@ export function parameterRoutes(ports: ApiPorts) {
   return new Elysia({ normalize: false })
     .get(
       "/v1/parameters",
-      async ({ query, set }) => {
+      async ({ query, request, set }) => {
         const sight = await lookWith(ports, query);
         set.headers["etag"] = etagOf(sight.state);
         const names = query.name === undefined ? null : parseNames(query.name);
         const isAll = query.all === true && names === null;
         const wanted = namesOf(sight.state.spec.postgres?.parameters ?? {});
         const answers = await askAll(ports, sight, isAll ? null : (names ?? wanted));
-        return describeParameters({ state: sight.state, answers, names, notices: [] });
+        return describeParameters({
+          state: sight.state,
+          answers,
+          names,
+          notices: [],
+          hides: maySee(callerOf(request)),
+        });
       },
       {
         query: t.Composite([
@@ -60,7 +67,7 @@ export function parameterRoutes(ports: ApiPorts) {
           "viewer",
           "postgres",
           "PostgreSQL's parameters: what is wanted, what is in effect on each member, and where it comes from",
-          "Each member's server is asked. `pendingRestart`: another value waits for PostgreSQL to be started again. `isDrifting`: something else is in effect than what is wanted, and nothing that guacamole does will change it by itself.",
+          "Each member's server is asked. What may hold a secret (commands, connection strings) is shown to those who may set it. `pendingRestart`: another value waits for PostgreSQL to be started again. `isDrifting`: something else is in effect than what is wanted, and nothing that guacamole does will change it by itself.",
         ),
       },
     )
@@ -90,6 +97,7 @@ export function parameterRoutes(ports: ApiPorts) {
           answers: await askAll(ports, look(ports), names),
           names,
           notices: told ?? [],
+          hides: maySee(caller),
         });
       },
       {
@@ -118,6 +126,7 @@ export async function proveParameters(
   change: ParameterLayersChange,
 ): Promise<{ readonly after: ParameterLayers; readonly notices: readonly string[] }> {
   const { state } = sight;
+  refuseMasks(change);
   refuseUnlessAllowed(caller, change);
   refuseIssues(checkNames(change));
   if (state.reign === null) throw notInitialized();
@@ -138,6 +147,15 @@ export async function proveParameters(
     ),
   ];
   return { after, notices };
+}
+
+/** Who may say a value sees it; of what may hold a secret nobody else does. */
+function maySee({ scope }: Caller): Hides {
+  const isOperator = mayDo(scope, "operator");
+  return (name) => {
+    const needsAdmin = isGuarded(name) || ownerOf(name) !== null;
+    return mayCarrySecret(name) && !(needsAdmin ? scope === "admin" : isOperator);
+  };
 }
 
 /** Names in lower case. @throws {ApiProblem} 422 */
@@ -185,6 +203,21 @@ function parseChanges(changes: NonNullable<ParametersChange["cluster"]>): Parame
 function textOf(value: string | number | boolean | null): string | null {
   if (typeof value === "boolean") return value ? "on" : "off";
   return value === null ? null : String(value);
+}
+
+/** What was hidden from whoever sends it back is no value. @throws {ApiProblem} 422 */
+function refuseMasks({ cluster, primary, standby, members }: ParameterLayersChange): void {
+  const layers = [cluster, primary, standby, ...Object.values(members ?? {})];
+  const hidden = layers
+    .flatMap((layer) => Object.entries(layer ?? {}))
+    .find(([name, value]) => value === MASK && mayCarrySecret(name));
+  if (hidden === undefined) return;
+  throw new ApiProblem({
+    status: 422,
+    code: "invalid-request",
+    detail: `${hidden[0]}: '${MASK}' stands for a value that is hidden. Nothing was changed.`,
+    hint: "Send the value itself, or leave it out.",
+  });
 }
 
 /** @throws {ApiProblem} 403 */

@@ -7,7 +7,7 @@ import type { ClusterState } from "../cluster/state.ts";
 import type { Caller } from "./access.ts";
 import type { Asked } from "./change-wanted.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
-import { declare, invalidWish, textsOf, tooPowerful } from "./declare.ts";
+import { declare, invalidWish, shownSettings, textsOf, tooPowerful } from "./declare.ts";
 import { askReport, statesIn } from "./declared-state.ts";
 import { toInstant } from "./describe.ts";
 import type { ApiPorts } from "./ports.ts";
@@ -360,7 +360,9 @@ function describeRole(
 ): RoleDocument {
   const { since, isTrusted: _, isAbsent, password, memberOf, settings, databaseSettings, ...others } = wish;
   const { logins, rotation, ...rest } = others;
-  const databases = Object.entries(databaseSettings ?? {}).map(([each, own]) => [each, { ...own }] as const);
+  const databases = Object.entries(databaseSettings ?? {}).map(
+    ([each, own]) => [each, shownSettings(own)] as const,
+  );
   return {
     name,
     ...stateOf({ kind: "role", name }, since),
@@ -370,7 +372,7 @@ function describeRole(
       ...rest,
       ...(password === undefined ? {} : { password: password === null ? "none" : "scram-sha-256" }),
       ...(memberOf === undefined ? {} : { memberOf: { ...memberOf } }),
-      ...(settings === undefined ? {} : { settings: { ...settings } }),
+      ...(settings === undefined ? {} : { settings: shownSettings(settings) }),
       ...(databaseSettings === undefined ? {} : { databaseSettings: Object.fromEntries(databases) }),
       ...(rotation === undefined ? {} : { rotation: { ...rotation } }),
     },

@@ -3,7 +3,7 @@ import { type BreakGlassPolicy, breakGlassPolicyOf } from "../cluster/break-glas
 import type { DatabaseWish, DeclaredSpec, RoleSettings, RoleWish } from "../cluster/declared.ts";
 import { type AccessSpec, IDENT_MAPS_MAX, RULES_MAX } from "../cluster/hba-rule.ts";
 import type { ParameterLayers } from "../cluster/parameters.ts";
-import { MASK, withoutSecrets } from "../cluster/secrets.ts";
+import { type Hides, MASK, masked, RULE_PLACE, SETTINGS_PLACE } from "../cluster/secrets.ts";
 import { type ClusterSpec, failoverOf, votersMaxOf } from "../cluster/spec.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import { HbaRuleSchema, IdentMapSchema } from "./access-documents.ts";
@@ -111,60 +111,62 @@ export const SpecBodySchema = t.Object(
 );
 export type SpecBody = Static<typeof SpecBodySchema>;
 
-/** A spec, of this or of an earlier version, with its secrets masked. */
-export function describeSpec(state: ClusterState, spec: ClusterSpec): Required<SpecBody> {
+/** A spec, of this or of an earlier version, with its secrets masked, and the parameters that are hidden. */
+export function describeSpec(state: ClusterState, spec: ClusterSpec, hides: Hides): Required<SpecBody> {
   return {
     durability: { ...spec.durability },
     failover: { ...failoverOf(spec) },
     timing: effectiveTiming({ ...state, spec }),
     consensus: { votersMax: votersMaxOf(spec) as 1 | 3 | 5 | 7 },
-    postgres: { parameters: describeParameters(state, spec.postgres?.parameters ?? {}) },
+    postgres: { parameters: describeParameters(state, spec.postgres?.parameters ?? {}, hides) },
     access: spec.access === undefined ? null : describeAccess(spec.access),
-    declared: spec.declared === undefined ? null : describeDeclared(spec.declared),
+    declared: spec.declared === undefined ? null : describeDeclared(spec.declared, hides),
     breakGlass: describeBreakGlass(breakGlassPolicyOf(spec)),
   };
 }
 
-function describeParameters(state: ClusterState, layers: ParameterLayers) {
+function describeParameters(state: ClusterState, layers: ParameterLayers, hides: Hides) {
   const { cluster, primary, standby, members } = describeLayers(state, layers);
   return {
-    cluster: maskedValues(cluster),
-    primary: maskedValues(primary),
-    standby: maskedValues(standby),
+    cluster: maskedValues(cluster, hides),
+    primary: maskedValues(primary, hides),
+    standby: maskedValues(standby, hides),
     members: Object.fromEntries(
-      Object.entries(members).map(([name, values]) => [name, maskedValues(values)] as const),
+      Object.entries(members).map(([name, values]) => [name, maskedValues(values, hides)] as const),
     ),
   };
 }
 
 function describeAccess({ hba, identMaps = [] }: AccessSpec): NonNullable<SpecBody["access"]> {
   return {
-    rules: withoutSecrets(hba) as NonNullable<SpecBody["access"]>["rules"],
+    rules: hba.map((rule) => masked(rule, RULE_PLACE)) as NonNullable<SpecBody["access"]>["rules"],
     identMaps: identMaps.map((map) => ({ ...map })),
   };
 }
 
-function describeDeclared({
-  drift,
-  roles = {},
-  databases = {},
-}: DeclaredSpec): NonNullable<SpecBody["declared"]> {
+function describeDeclared(
+  { drift, roles = {}, databases = {} }: DeclaredSpec,
+  hides: Hides,
+): NonNullable<SpecBody["declared"]> {
   return {
     drift: drift ?? "correct",
     roles: Object.fromEntries(
-      Object.entries(roles).map(([name, wish]) => [name, describeRoleWish(wish)] as const),
+      Object.entries(roles).map(([name, wish]) => [name, describeRoleWish(wish, hides)] as const),
     ),
     databases: Object.fromEntries(
-      Object.entries(databases).map(([name, wish]) => [name, describeDatabaseWish(wish)] as const),
+      Object.entries(databases).map(([name, wish]) => [name, describeDatabaseWish(wish, hides)] as const),
     ),
   };
 }
 
 /** As it may be asked for. */
-function describeRoleWish({ since: _, isTrusted: __, isAbsent, ...wish }: RoleWish): RoleRequest {
+function describeRoleWish(
+  { since: _, isTrusted: __, isAbsent, ...wish }: RoleWish,
+  hides: Hides,
+): RoleRequest {
   const { password, memberOf, settings, databaseSettings, rotation, logins: ___, ...rest } = wish;
   const databases = Object.entries(databaseSettings ?? {}).map(
-    ([database, each]) => [database, maskedValues(each)] as const,
+    ([database, each]) => [database, maskedValues(each, hides)] as const,
   );
   return {
     ...(isAbsent === true ? { state: "absent" as const } : {}),
@@ -172,18 +174,21 @@ function describeRoleWish({ since: _, isTrusted: __, isAbsent, ...wish }: RoleWi
     ...(password === undefined ? {} : { password: password === null ? null : MASK }),
     ...(memberOf === undefined ? {} : { memberOf: { ...memberOf } }),
     ...(rotation === undefined ? {} : { rotation: { ...rotation } }),
-    ...(settings === undefined ? {} : { settings: maskedValues(settings) }),
+    ...(settings === undefined ? {} : { settings: maskedValues(settings, hides) }),
     ...(databaseSettings === undefined ? {} : { databaseSettings: Object.fromEntries(databases) }),
   };
 }
 
-function describeDatabaseWish({ since: _, isTrusted: __, isAbsent, ...wish }: DatabaseWish): DatabaseRequest {
+function describeDatabaseWish(
+  { since: _, isTrusted: __, isAbsent, ...wish }: DatabaseWish,
+  hides: Hides,
+): DatabaseRequest {
   const { settings, ...rest } = wish;
   return {
     ...(isAbsent === true ? { state: "absent" as const } : {}),
     // What is agreed is never changed in place: the document may be a copy.
     ...(structuredClone(rest) as DatabaseRequest),
-    ...(settings === undefined ? {} : { settings: maskedValues(settings) }),
+    ...(settings === undefined ? {} : { settings: maskedValues(settings, hides) }),
   };
 }
 
@@ -193,8 +198,7 @@ function describeBreakGlass({ approvals, durationMsDefault, durationMsMax }: Bre
 
 function maskedValues<V extends RoleSettings[string]>(
   values: Readonly<Record<string, V>>,
+  hides: Hides,
 ): Record<string, V> {
-  return Object.fromEntries(
-    Object.entries(values).map(([name, value]) => [name, withoutSecrets(value, name) as V] as const),
-  );
+  return masked(values, SETTINGS_PLACE, hides) as Record<string, V>;
 }

@@ -5,6 +5,7 @@ import type { ClusterState } from "../cluster/state.ts";
 import { changeWanted } from "./change-wanted.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import { describeBlame, describeChanges, describeVersion } from "./describe-versions.ts";
+import { hiddenFrom } from "./hidden-from.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";
 import { provenSpec } from "./prove-spec.ts";
@@ -35,13 +36,18 @@ function wholeSpec(ports: ApiPorts) {
   return new Elysia({ normalize: false })
     .get(
       "/v1/spec",
-      async ({ query, set }) => {
+      async ({ query, request, set }) => {
         const sight = await lookWith(ports, query);
         const { state } = sight;
         set.headers["etag"] = etagOf(state);
         const { spec, generation, specHistory } = state;
         const checksum = specHistory?.at(-1)?.checksum ?? null;
-        return { generation, spec: describeSpec(state, spec), checksum, members: describeInForce(sight) };
+        return {
+          generation,
+          spec: describeSpec(state, spec, hiddenFrom(callerOf(request))),
+          checksum,
+          members: describeInForce(sight),
+        };
       },
       {
         query: consistencyQuery,
@@ -50,7 +56,7 @@ function wholeSpec(ports: ApiPorts) {
           "viewer",
           "cluster",
           "What operators want of the cluster",
-          "All of it, as it may be sent back. Secrets are masked, and stay what they are where the mask is sent back.",
+          "All of it, as it may be sent back. Secrets are masked, and stay what they are where the mask is sent back. Commands, into which a secret may be written, are shown to `admin` only.",
         ),
       },
     )
@@ -64,7 +70,7 @@ function wholeSpec(ports: ApiPorts) {
           const proven = await provenSpec(ports, sight, caller, targetOf(state, caller, body));
           const { change, after, notices, tried } = proven;
           if (change !== null && isDryRun) requireUnderstood(state, change);
-          const changes = describeChanges(state, changesBetween(state.spec, after));
+          const changes = describeChanges(state, changesBetween(state.spec, after), hiddenFrom(caller));
           return { change: isDryRun ? null : change, told: { state, changes, notices: [...notices], tried } };
         });
         const { state: seen, ...rest } = told ?? { state: null, changes: [], notices: [], tried: [] };
@@ -97,14 +103,15 @@ function versions(ports: ApiPorts) {
   return new Elysia({ normalize: false })
     .get(
       "/v1/spec/history",
-      async ({ query, set }) => {
+      async ({ query, request, set }) => {
         const { state } = await lookWith(ports, query);
         set.headers["etag"] = etagOf(state);
+        const hides = hiddenFrom(callerOf(request));
         const { limit = 50, before = Number.POSITIVE_INFINITY } = query;
         const older = requireChain(state)
           .toReversed()
           .filter(({ generation }) => generation < before);
-        const versions = older.slice(0, limit).map((version) => describeVersion(state, version));
+        const versions = older.slice(0, limit).map((version) => describeVersion(state, version, hides));
         const next = older.length > limit ? (versions.at(-1)?.generation ?? null) : null;
         return { generation: state.generation, versions, next };
       },
@@ -127,10 +134,13 @@ function versions(ports: ApiPorts) {
     )
     .get(
       "/v1/spec/history/:generation",
-      async ({ params, query }) => {
+      async ({ params, query, request }) => {
         const { state } = await lookWith(ports, query);
         const spec = requireVersion(state, params.generation);
-        return { generation: params.generation, spec: describeSpec(state, spec) };
+        return {
+          generation: params.generation,
+          spec: describeSpec(state, spec, hiddenFrom(callerOf(request))),
+        };
       },
       {
         params: t.Object({ generation: generationOf("A generation that is kept") }),
@@ -141,11 +151,15 @@ function versions(ports: ApiPorts) {
     )
     .get(
       "/v1/spec/diff",
-      async ({ query }) => {
+      async ({ query, request }) => {
         const { state } = await lookWith(ports, query);
         const to = query.to ?? state.generation;
         const changes = changesBetween(requireVersion(state, query.from), requireVersion(state, to));
-        return { from: query.from, to, changes: describeChanges(state, changes) };
+        return {
+          from: query.from,
+          to,
+          changes: describeChanges(state, changes, hiddenFrom(callerOf(request))),
+        };
       },
       {
         query: t.Composite([
@@ -161,10 +175,10 @@ function versions(ports: ApiPorts) {
     )
     .get(
       "/v1/spec/blame",
-      async ({ query }) => {
+      async ({ query, request }) => {
         const { state } = await lookWith(ports, query);
         requireChain(state);
-        return describeBlame(state, query.path ?? "");
+        return describeBlame(state, query.path ?? "", hiddenFrom(callerOf(request)));
       },
       {
         query: t.Composite([
@@ -196,7 +210,7 @@ function versions(ports: ApiPorts) {
         const versions = (now.specHistory ?? []).slice(-1);
         return {
           generation: now.generation,
-          versions: versions.map((version) => describeVersion(now, version)),
+          versions: versions.map((version) => describeVersion(now, version, hiddenFrom(caller))),
           next: null,
         };
       },

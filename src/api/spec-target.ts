@@ -3,16 +3,17 @@ import { hashJson } from "../base/json-hash.ts";
 import { isScramVerifier } from "../base/scram.ts";
 import type { DatabaseWish, DeclaredSpec, RoleSettings, RoleWish } from "../cluster/declared.ts";
 import { wishOfDatabase, wishOfRole } from "../cluster/declared.ts";
-import type { AccessSpec, HbaRule } from "../cluster/hba-rule.ts";
+import { type AccessSpec, type HbaRule, SECRET_OPTIONS } from "../cluster/hba-rule.ts";
 import { withLogins } from "../cluster/login-pair.ts";
 import type { Parameters } from "../cluster/parameters.ts";
 import { changedLayers } from "../cluster/parameters.ts";
-import { isMasked, MASK, unmasked, withoutSecrets } from "../cluster/secrets.ts";
+import { hasMask, MASK, masked, maskedText, RULE_PLACE, unmasked } from "../cluster/secrets.ts";
 import type { ClusterSpec } from "../cluster/spec.ts";
 import { type ClusterState, leaseMsOf } from "../cluster/state.ts";
 import type { Caller } from "./access.ts";
 import { asDatabaseWish } from "./database-routes.ts";
 import { invalidWish } from "./declare.ts";
+import { hiddenFrom } from "./hidden-from.ts";
 import { parseChange } from "./parameter-routes.ts";
 import { changedBreakGlass } from "./policy-checks.ts";
 import { ApiProblem } from "./problem.ts";
@@ -28,7 +29,7 @@ import { canonicalMaps, canonicalRules } from "./wished-rules.ts";
  */
 export function targetOf(state: ClusterState, caller: Caller, body: SpecBody): ClusterSpec {
   const { spec } = state;
-  const shown = describeSpec(state, spec);
+  const shown = describeSpec(state, spec, hiddenFrom(caller));
   const isSaid = (key: keyof SpecBody) =>
     body[key] !== undefined && hashJson(body[key]) !== hashJson(shown[key]);
   return {
@@ -125,21 +126,20 @@ function wishedAccess(state: ClusterState, { access }: SpecBody): AccessSpec | n
 
 /** A masked secret is that of the rule which is the same but for its name and comment, whatever the order is now. */
 function unmaskedRules(rules: readonly HbaRule[], present: readonly HbaRule[]): readonly HbaRule[] {
-  const shown = present.map((rule) => ({ rule, key: keyOf(withoutSecrets(rule) as HbaRule) }));
+  const shown = present.map((rule) => ({ rule, key: keyOf(masked(rule, RULE_PLACE) as HbaRule) }));
   return rules.map((rule, index) => {
-    const masked = Object.entries({ ...rule.options, comment: rule.comment ?? "" }).find(([name, value]) =>
-      isMasked(name, value),
+    const hidden = Object.entries({ ...rule.options, comment: rule.comment ?? "" }).find(([name, value]) =>
+      SECRET_OPTIONS.has(name) ? value === MASK : hasMask(value),
     );
-    if (masked === undefined) return rule;
+    if (hidden === undefined) return rule;
     const key = keyOf(rule);
     const found = shown.filter((each) => each.key === key).map((each) => each.rule);
     const [first] = found;
     const isClear = found.every(({ options }) => hashJson(options) === hashJson(first?.options));
-    if (first === undefined || !isClear) throw maskOfNothing(`access.rules.${index + 1}.${masked[0]}`);
-    const told = found.find(({ comment = "" }) => withoutSecrets(comment) === (rule.comment ?? ""));
+    if (first === undefined || !isClear) throw maskOfNothing(`access.rules.${index + 1}.${hidden[0]}`);
+    const told = found.find(({ comment = "" }) => maskedText(comment) === (rule.comment ?? ""));
     const comment = told?.comment ?? rule.comment;
-    if (comment !== undefined && isMasked("comment", comment))
-      throw maskOfNothing(`access.rules.${index + 1}.comment`);
+    if (comment !== undefined && hasMask(comment)) throw maskOfNothing(`access.rules.${index + 1}.comment`);
     return {
       ...rule,
       ...(first.options === undefined ? {} : { options: first.options }),

@@ -6,12 +6,14 @@
  */
 import type { Applied } from "./applied.ts";
 import type { AuditedValue, Command } from "./command.ts";
-import { isSecret, MASK, textWithoutSecrets } from "./secrets.ts";
+import { MASK, masked, type Place, placeIn, placeInList, STATE_PLACE } from "./secrets.ts";
 import { type ClusterState, featureLevelOf } from "./state.ts";
 
 const VALUES_MAX = 20;
 const TEXT_MAX = 300;
 const MASKED = JSON.stringify(MASK);
+/** Of a list of names. */
+const NAMES: Place = { kind: "fields", fields: {} };
 /** What follows from the change, and is told by the events and the operations. */
 const CONSEQUENCES: ReadonlySet<string> = new Set([
   "operations",
@@ -50,26 +52,36 @@ export function audited(before: ClusterState | null, command: Command, applied: 
 function compare(before: ClusterState, after: ClusterState): readonly AuditedValue[] {
   const [a, b] = [asRecord(before), asRecord(after)];
   return keysOf(a, b).flatMap((key) =>
-    CONSEQUENCES.has(key) ? [] : difference(key, key, own(a, key), own(b, key)),
+    CONSEQUENCES.has(key)
+      ? []
+      : difference({ path: key, place: placeIn(STATE_PLACE, key) }, own(a, key), own(b, key)),
   );
 }
 
-/** @param name the last part of the path: it says whether the value is a secret. */
-function difference(path: string, name: string, before: unknown, after: unknown): readonly AuditedValue[] {
+/** Where a value stands, and what that says of secrets. */
+interface At {
+  readonly path: string;
+  readonly place: Place;
+}
+
+function difference({ path, place }: At, before: unknown, after: unknown): readonly AuditedValue[] {
   if (before === after) return [];
   // Of two records the parts are compared: thousands of them need not be written out for one that changed.
-  const isCompared = isRecord(before) && isRecord(after) && !isSecret(name);
+  const isCompared = isRecord(before) && isRecord(after) && place.kind !== "secret";
   if (!isCompared && JSON.stringify(before) === JSON.stringify(after)) return [];
-  if (isSecret(name)) return [{ path, before: maskOf(before), after: maskOf(after) }];
+  if (place.kind === "secret") return [{ path, before: maskOf(before), after: maskOf(after) }];
   const lists = listsOf(before, after);
   const parts = lists === null ? partsOf(before, after) : namedParts(...lists);
-  if (parts === null && lists !== null) return listDifference(path, ...lists);
-  if (parts === null) return [{ path, before: textOf(before), after: textOf(after) }];
+  if (parts === null && lists !== null) return listDifference({ path, place: placeInList(place) }, ...lists);
+  if (parts === null) return [{ path, before: textOf(before, place), after: textOf(after, place) }];
   const [a, b] = parts;
-  const told = keysOf(a, b).flatMap((key) => difference(`${path}.${key}`, key, own(a, key), own(b, key)));
+  const told = keysOf(a, b).flatMap((key) => {
+    const within = lists === null ? placeIn(place, key) : placeInList(place);
+    return difference({ path: `${path}.${key}`, place: within }, own(a, key), own(b, key));
+  });
   if (told.length > 0 || lists === null) return told;
   // Only their order changed.
-  return [{ path, before: textOf(Object.keys(a)), after: textOf(Object.keys(b)) }];
+  return [{ path, before: textOf(Object.keys(a), NAMES), after: textOf(Object.keys(b), NAMES) }];
 }
 
 type Parts = Readonly<Record<string, unknown>>;
@@ -88,7 +100,7 @@ function listsOf(before: unknown, after: unknown): readonly [List, List] | null 
 }
 
 /** Of lists whose order counts: what lies between the beginning and the end that both have. */
-function listDifference(path: string, before: List, after: List): readonly AuditedValue[] {
+function listDifference({ path, place }: At, before: List, after: List): readonly AuditedValue[] {
   const [a, b] = [before, after].map((list) => list.map((each) => JSON.stringify(each)));
   if (a === undefined || b === undefined) return [];
   let start = 0;
@@ -98,8 +110,8 @@ function listDifference(path: string, before: List, after: List): readonly Audit
   const count = Math.max(a.length, b.length) - kept - start;
   return Array.from({ length: count }, (_, at) => ({
     path: `${path}[${start + at}]`,
-    before: start + at < a.length - kept ? textOf(before[start + at]) : null,
-    after: start + at < b.length - kept ? textOf(after[start + at]) : null,
+    before: start + at < a.length - kept ? textOf(before[start + at], place) : null,
+    after: start + at < b.length - kept ? textOf(after[start + at], place) : null,
   }));
 }
 
@@ -127,9 +139,9 @@ function maskOf(value: unknown): string | null {
   return value === undefined || value === null ? null : MASKED;
 }
 
-function textOf(value: unknown): string | null {
+function textOf(value: unknown, place: Place): string | null {
   if (value === undefined) return null;
-  const text = textWithoutSecrets(value);
+  const text = JSON.stringify(masked(value, place));
   return text.length <= TEXT_MAX ? text : `${text.slice(0, TEXT_MAX)}…`;
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { ParametersDocument } from "../../../src/api/parameter-documents.ts";
 import type { ProblemDocument } from "../../../src/api/problem.ts";
+import type { SpecAppliedDocument, SpecDocument } from "../../../src/api/spec-documents.ts";
 import type { MemberId } from "../../../src/base/ids.ts";
 import { err, ok, type Result } from "../../../src/base/result.ts";
 import type { Parameters } from "../../../src/cluster/parameters.ts";
@@ -317,5 +318,46 @@ describe("GET /v1/parameters", () => {
     await ask(of, "GET", "/v1/parameters");
     expect(of.asked.at(-1)).toEqual([]);
     expect((await ask(of, "GET", "/v1/parameters?name=a%20b")).status).toBe(422);
+  });
+});
+
+describe("what may hold a secret", () => {
+  const values = async (path: string, token: string) => {
+    const { fake } = withCommand;
+    return (await request(fake, "GET", path, undefined, {}, token)).text();
+  };
+  const withCommand = world({
+    featureLevel: 4,
+    spec: {
+      ...stateOf().spec,
+      postgres: { parameters: { cluster: { archive_command: "cp %p /a --key=hush", work_mem: "64MB" } } },
+    },
+  });
+  withCommand.settings = [{ ...ARCHIVE, setting: "cp %p /a --key=hush" }, WORK_MEM];
+
+  test("is shown to those who may set it", async () => {
+    for (const path of ["/v1/parameters", "/v1/spec", "/v1/spec/blame"]) {
+      expect(await values(path, ADMIN)).toContain("hush");
+      for (const token of [VIEWER, OPERATOR]) {
+        const text = await values(path, token);
+        expect(text).not.toContain("hush");
+        expect(text).toContain("archive_command");
+        expect(text).toContain("64MB");
+      }
+    }
+  });
+
+  test("is no value when it comes back masked", async () => {
+    const change = { cluster: { archive_command: "***" } };
+    const answer = await request(withCommand.fake, "PATCH", "/v1/parameters", change, {}, ADMIN);
+    expect([answer.status, (await read<ProblemDocument>(answer)).code]).toEqual([422, "invalid-request"]);
+    expect(withCommand.fake.commands).toEqual([]);
+  });
+
+  test("stays what it is in a file of somebody who does not see it", async () => {
+    const { fake } = withCommand;
+    const { spec } = JSON.parse(await values("/v1/spec", OPERATOR)) as SpecDocument;
+    const put = await request(fake, "PUT", "/v1/spec?dryRun=true", spec, {}, OPERATOR);
+    expect([put.status, (await read<SpecAppliedDocument>(put)).changes]).toEqual([200, []]);
   });
 });
