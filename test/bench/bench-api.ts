@@ -2,7 +2,7 @@
  * `make bench-api`: how long the API takes to answer, and how much it answers, beside Patroni's, in one run on the same three hosts
  * (network namespaces): reads of the whole cluster, and small changes (a tag of a member; of Patroni a
  * value of its configuration) that are agreed before the answer. Ours speaks
- * TLS and asks for a token; Patroni's, as Debian has it, does neither.
+ * TLS and asks for a token; Patroni's, as Debian has it, does neither. Then what thousands of rules and roles cost ours.
  */
 import { randomInt } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -14,6 +14,7 @@ import { inspectInstallation } from "../../src/postgres/versions.ts";
 import { findPostgres } from "../support/find-postgres.ts";
 import { remember } from "../support/left-behind.ts";
 import { NamespaceNetwork } from "../support/network-namespaces.ts";
+import { measureAmounts } from "./api/amounts.ts";
 import { type ApiReport, type ApiSample, markdown } from "./api/report.ts";
 import { CleanUps } from "./clean-ups.ts";
 import { AskedProcess } from "./consensus/asked-process.ts";
@@ -29,10 +30,14 @@ const README_END = "<!-- api, measured: end -->";
 
 const HELP = `make bench-api ARGS="[options]"
 
-Reads of the whole cluster and small changes that are agreed, by one client and by eight, of ours and of Patroni's API (about 3 min).
+Reads of the whole cluster and small changes that are agreed, by one client and by eight, of ours and of Patroni's API (about 3 min);
+and what many rules for connections and many declared roles cost ours, which nothing else has (about 2 min more).
 
   --seconds N   how long each load is measured (4)
   --rounds N    how often each, both in turn; medians are told (3)
+  --rules N     so many rules for connections (2000)
+  --roles N     so many declared roles (10000)
+  --only WHAT   'speed' or 'amounts': just the one
   --publish     write the README's table anew
 
 It takes root, for network namespaces. Patroni and etcd are looked for on PATH (Debian: patroni, etcd-server); without
@@ -41,16 +46,25 @@ them ours is measured alone.
 
 const WARM_UP_MS = 1_000;
 const CLIENTS = [1, 8] as const;
+/** Long enough for several looks at what is declared. */
+const STEADY_MS = 20_000;
 
 const { values: flags } = parseArgs({
   options: {
     seconds: { type: "string", default: "4" },
     rounds: { type: "string", default: "3" },
+    rules: { type: "string", default: "2000" },
+    roles: { type: "string", default: "10000" },
+    only: { type: "string", default: "" },
     publish: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
 
+if (flags.publish && flags.only !== "") {
+  process.stderr.write("bench: the README's table holds all of it: --publish goes without --only\n");
+  process.exit(2);
+}
 if (flags.help) {
   process.stdout.write(HELP);
   process.exit();
@@ -101,7 +115,10 @@ async function main(): Promise<void> {
   versions.push(ours.version);
   subjects.push(...(await ourSubjects(ours)));
 
-  if (PatroniServers.versions() === null) say("bench: Patroni or etcd is not here; ours is measured alone");
+  const isSpeed = flags.only !== "amounts";
+  if (!isSpeed) say("bench: amounts only");
+  else if (PatroniServers.versions() === null)
+    say("bench: Patroni or etcd is not here; ours is measured alone");
   else {
     const patroni = new PatroniServers("default", common);
     cleanUps.add(() => patroni.remove());
@@ -111,11 +128,21 @@ async function main(): Promise<void> {
     subjects.push({ name: "Patroni", target: patroniTarget(await patroni.leaderOrigin()) });
   }
 
-  for (let round = 1; round <= wholeNumber(flags.rounds, "--rounds"); round += 1) {
+  const rounds = isSpeed ? wholeNumber(flags.rounds, "--rounds") : 0;
+  for (let round = 1; round <= rounds; round += 1) {
     for (const subject of subjects) samples.push(...(await measure(subject, round)));
   }
+  const amounts =
+    flags.only === "speed"
+      ? []
+      : await measureAmounts(ours, {
+          rules: wholeNumber(flags.rules, "--rules"),
+          roles: wholeNumber(flags.roles, "--roles"),
+          steadyMs: STEADY_MS,
+          say,
+        });
   const atWallMs = Date.now();
-  const report: ApiReport = { place, versions, samples, load: loadavg()[0] ?? 0, atWallMs };
+  const report: ApiReport = { place, versions, samples, amounts, load: loadavg()[0] ?? 0, atWallMs };
   process.stdout.write(`\n${markdown(report)}\n`);
   if (flags.publish) publish(report);
 }

@@ -1,6 +1,7 @@
 /** What was measured of APIs, as a table for people: medians over the rounds, and ratios to Patroni's. */
 import type { Seen } from "../consensus/closed-loop.ts";
 import { percentile } from "../measured.ts";
+import type { Amount } from "./amounts.ts";
 
 export interface ApiSample extends Seen {
   readonly subject: string;
@@ -11,6 +12,8 @@ export interface ApiReport {
   readonly place: string;
   readonly versions: readonly string[];
   readonly samples: readonly ApiSample[];
+  /** Empty: not measured. */
+  readonly amounts: readonly Amount[];
   /** Of the machine, at the end. */
   readonly load: number;
   readonly atWallMs: number;
@@ -19,7 +22,7 @@ export interface ApiReport {
 const PEER = "Patroni";
 const TEXTS = { read: "reads of the cluster", write: "small changes" } as const;
 
-export function markdown({ place, versions, samples, load, atWallMs }: ApiReport): string {
+export function markdown({ place, versions, samples, amounts, load, atWallMs }: ApiReport): string {
   const subjects = [...new Set(samples.map(({ subject }) => subject))];
   const cells = [...new Set(samples.map(({ kind, clients }) => `${kind} ${clients}`))];
   const rows = cells.map((cell) => {
@@ -32,13 +35,36 @@ export function markdown({ place, versions, samples, load, atWallMs }: ApiReport
     const columns = subjects.map((subject) => describe(of(subject), subject === PEER ? [] : peer));
     return `| ${TEXTS[kind as keyof typeof TEXTS]}, ${clients} at once | ${columns.join(" | ")} |`;
   });
-  return [
+  const speed = [
     `| p50 (p99), answers a second, × Patroni's | ${subjects.join(" | ")} |`,
     `| --- |${" --- |".repeat(subjects.length)}`,
     ...rows,
     "",
+  ];
+  return [
+    ...(samples.length === 0 ? [] : speed),
+    ...(amounts.length === 0 ? [] : [...amountRows(amounts), ""]),
     `${versions.join("; ")}; ${place}; measured ${new Date(atWallMs).toISOString().slice(0, 16).replace("T", " ")} UTC, load of the machine ${load.toFixed(1)}.`,
   ].join("\n");
+}
+
+function amountRows(amounts: readonly Amount[]): readonly string[] {
+  const rows = amounts.map((amount) => {
+    const { what, agreedMs, inForceMs, oneMoreMs, readMs, memoryMb, primaryShare, otherShare } = amount;
+    const times = [agreedMs, inForceMs, oneMoreMs, readMs].map(duration);
+    const shares = [primaryShare, otherShare].map((share) => `${(share * 100).toFixed(1)} %`);
+    return `| ${[what, ...times, `${memoryMb.toFixed(0)} MB`, ...shares].join(" | ")} |`;
+  });
+  return [
+    "| there are | agreed after | in force everywhere after | one more in force after | all read in | memory of the primary's member | its share of a core, nothing happening | the busiest other's |",
+    `| --- |${" --- |".repeat(7)}`,
+    ...rows,
+  ];
+}
+
+function duration(ms: number | null): string {
+  if (ms === null) return "–";
+  return ms < 1_000 ? `${ms.toFixed(0)} ms` : `${(ms / 1_000).toFixed(1)} s`;
 }
 
 function describe(seen: readonly Seen[], peer: readonly Seen[]): string {
