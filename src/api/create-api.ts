@@ -202,6 +202,15 @@ function detailOf(hooks: unknown): Readonly<Record<string, unknown>> | undefined
 
 function toProblem(ports: ApiPorts, error: unknown): ApiProblem {
   if (error instanceof ApiProblem) return error;
+  if (isUnprintable(error)) {
+    ports.log.warn("api.request-unprintable", {});
+    return new ApiProblem({
+      status: 422,
+      code: "invalid-request",
+      detail: "The request is not valid: something in it is of another type.",
+      hint: "/openapi.json has the shape that is expected.",
+    });
+  }
   ports.log.error("api.request-failed", {
     error: error instanceof Error ? (error.stack ?? error.message) : String(error),
   });
@@ -210,6 +219,13 @@ function toProblem(ports: ApiPorts, error: unknown): ApiProblem {
     code: "internal-error",
     detail: "An error of guacamole itself. Its log has the details.",
   });
+}
+
+/** The router writes what it was sent into its own error, and fails where that is an object with a field `toString`. */
+function isUnprintable(error: unknown): boolean {
+  return (
+    error instanceof TypeError && /^(No default value|Cannot convert object to primitive)/.test(error.message)
+  );
 }
 
 const REASON_LENGTH_MAX = 200;

@@ -161,6 +161,19 @@ describe("bad requests", () => {
     expect(problem.detail).toBe("primray: there is no such field");
   });
 
+  test("an object that cannot be written as a text is refused like any other", async () => {
+    for (const value of [
+      '{"toString":1}',
+      '{"toString":{},"valueOf":{}}',
+      '{"__proto__":null,"toString":"x"}',
+    ]) {
+      const body = `{"reason":${value}}`;
+      const answer = await ask(createFake(), "/v1/pause", { body });
+      expect(answer.status, body).toBe(422);
+      expect(((await answer.json()) as ProblemDocument).code).toBe("invalid-request");
+    }
+  });
+
   test("a body of another type is 415, one over a MiB 413, said or not", async () => {
     const form = { "content-type": "application/x-www-form-urlencoded" };
     expect((await ask(createFake(), "/v1/switchover", { body: "to=m2", headers: form })).status).toBe(415);
@@ -450,6 +463,18 @@ describe("reads", () => {
     expect(await (await ask(fake, "/metrics")).text()).toContain(
       'guacamole_certificate_end_seconds{member="m1",certificate="member"} 1700000000\n',
     );
+  });
+
+  test("the cluster warns of an audit trail that does not get to its syslog daemon", async () => {
+    const fake = createFake();
+    const syslog = { target: "unix:/dev/log", problem: "nobody listens there", waiting: 2, lost: 3 };
+    fake.local = statusOf(M1, PRIMARY, { syslog });
+    const { warnings, members } = (await (await ask(fake, "/v1/cluster")).json()) as ClusterDocument;
+    expect(members[0]?.syslog).toEqual(syslog);
+    expect(warnings.map(({ code, text }) => [code, text])).toEqual([
+      ["audit-syslog", "m1: the audit trail is not sent to unix:/dev/log: nobody listens there"],
+      ["audit-syslog", "m1: up to 3 entries of the audit trail never got to unix:/dev/log"],
+    ]);
   });
 
   test("the cluster warns of what is declared and is not so", async () => {
