@@ -8,9 +8,12 @@ export type Origin = "local" | "network";
 
 /** Who asks, and how much they may do. */
 export interface Caller {
-  /** A token's id, or `local`. */
+  /** A token's id, `issuer#subject` of an identity provider, or `local`. */
   readonly by: string;
-  readonly scope: Scope;
+  /** All of them count: who is an operator and keeps the rules for connections is both. */
+  readonly scopes: readonly Scope[];
+  /** As an identity provider calls whoever it is. Absent: it did not say, or was not asked. */
+  readonly name?: string;
 }
 
 /** What a route asks for: nothing, a token whose scope includes this one, or to be asked over the Unix socket. */
@@ -28,22 +31,28 @@ const INCLUDED: Readonly<Record<Scope, readonly Scope[]>> = {
   admin: ["health", "viewer", "operator", "access", "admin"],
 };
 
-/** Whether a token of this scope may do what asks for that one. */
-export function mayDo(scope: Scope, need: Scope): boolean {
+/** Whether somebody of these scopes may do what asks for that one. */
+export function mayDo(scopes: readonly Scope[], need: Scope): boolean {
   // A release that is older than the scope of a token knows nothing that it may do.
-  return (INCLUDED[scope] ?? []).includes(need);
+  return scopes.some((scope) => (INCLUDED[scope] ?? []).includes(need));
+}
+
+/** For answers to whoever asked for more. */
+export function scopesText({ scopes }: Caller): string {
+  return scopes.length === 0 ? "none" : scopes.map((scope) => `'${scope}'`).join(" and ");
 }
 
 /** For routes that ask for nothing. */
-export const NOBODY: Caller = { by: "anonymous", scope: "viewer" };
+export const NOBODY: Caller = { by: "anonymous", scopes: [] };
 
-const LOCAL: Caller = { by: "local", scope: "admin" };
+const LOCAL: Caller = { by: "local", scopes: ["admin"] };
 
 /**
  * Lets a request in or throws why not.
  *
  * @param tokens null before the cluster is formed: then no token exists, and only the Unix socket is let in.
  * @param wallMs by this member's wall clock: a token that has an end is refused from then on.
+ * @param known whom an identity provider vouches for; null: nobody, so it must be a token of ours.
  * @throws {ApiProblem} 401 without a token, with a wrong or an expired one, 403 with one whose scope does not include this.
  */
 export function authorize(
@@ -52,6 +61,7 @@ export function authorize(
   authorization: string | null,
   tokens: readonly ApiToken[] | null,
   wallMs: number,
+  known: Caller | null = null,
 ): Caller {
   if (origin === "local") return LOCAL;
   if (need === "none") return NOBODY;
@@ -63,12 +73,12 @@ export function authorize(
       hint: "Run the command there, as the user that runs guacamole.",
     });
   }
-  const caller = identify(authorization, tokens, wallMs);
-  if (!mayDo(caller.scope, need)) {
+  const caller = known ?? identify(authorization, tokens, wallMs);
+  if (!mayDo(caller.scopes, need)) {
     throw new ApiProblem({
       status: 403,
       code: "scope-insufficient",
-      detail: `This needs a token of scope '${need}'; this one has '${caller.scope}'.`,
+      detail: `This needs a token of scope '${need}'; this one has ${scopesText(caller)}.`,
       by: caller.by,
     });
   }
@@ -85,37 +95,53 @@ function identify(authorization: string | null, tokens: readonly ApiToken[] | nu
         : "Send 'Authorization: Bearer gcm_…' ('guacamole --token', or GUACAMOLE_TOKEN).",
     );
   }
-  const bearer = /^Bearer +(\S+)$/i.exec(authorization)?.[1];
-  const parsed = bearer === undefined ? null : parseToken(bearer);
+  const bearer = bearerIn(authorization);
+  const parsed = bearer === null ? null : parseToken(bearer);
   if (parsed?.ok === true) {
     const token = tokens?.find(({ id }) => id === parsed.value.id);
     if (token !== undefined && secretMatches(parsed.value.secret, token.secretHash)) {
       if (isExpired(token, wallMs)) {
-        throw unauthorized(
-          "token-expired",
-          "The token was good until a time that is over.",
-          "Somebody with an admin token, or on a member's host, makes another: 'guacamole token create'.",
+        throw expiredToken(
           token.id,
+          "Somebody with an admin token, or on a member's host, makes another: 'guacamole token create'.",
         );
       }
-      return { by: token.id, scope: token.scope };
+      return { by: token.id, scopes: [token.scope] };
     }
   }
-  // One answer for every fault: it must not help to guess which ids exist.
-  throw unauthorized(
-    "token-invalid",
-    "The token is not valid here.",
-    "Check that it is whole and of this cluster.",
-  );
+  throw invalidToken();
 }
 
-function unauthorized(code: string, detail: string, hint: string, by: string | null = null): ApiProblem {
+/** What follows `Bearer`; null where nothing does. */
+export function bearerIn(authorization: string | null): string | null {
+  return /^Bearer +(\S+)$/i.exec(authorization ?? "")?.[1] ?? null;
+}
+
+/** One answer for every fault: it must not help to guess which ids exist, or what an issuer's tokens must be like. */
+export function invalidToken(by: string | null = null, why: string | null = null): ApiProblem {
+  const detail = "The token is not valid here.";
+  return unauthorized("token-invalid", detail, "Check that it is whole and of this cluster.", by, why);
+}
+
+/** For whoever has one that is genuine. @param hint how to get another. */
+export function expiredToken(by: string | null, hint: string, why: string | null = null): ApiProblem {
+  return unauthorized("token-expired", "The token was good until a time that is over.", hint, by, why);
+}
+
+function unauthorized(
+  code: string,
+  detail: string,
+  hint: string,
+  by: string | null = null,
+  why: string | null = null,
+): ApiProblem {
   return new ApiProblem({
     status: 401,
     code,
     detail,
     hint,
     by,
+    why,
     headers: { "www-authenticate": 'Bearer realm="guacamole"' },
   });
 }

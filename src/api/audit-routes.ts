@@ -50,7 +50,12 @@ export function auditRoutes(ports: ApiPorts, remembered: RememberedAttempts) {
           t.String({ pattern: "^[0-9]{1,15}\\.[0-9]{1,15}$", description: "`next` of the page before" }),
         ),
         limit: t.Optional(t.Integer({ minimum: 1, maximum: RECORDS_PER_PAGE_MAX, default: 100 })),
-        by: t.Optional(t.String({ maxLength: 64, description: "A token's id or name, or `local`" })),
+        by: t.Optional(
+          t.String({
+            maxLength: 500,
+            description: "A token's id or name, `issuer#subject` of an identity provider, or `local`",
+          }),
+        ),
         since: t.Optional(
           t.String({ maxLength: 40, description: "ISO 8601: only what happened then or later" }),
         ),

@@ -8,6 +8,8 @@ import { consensusRoutes } from "./consensus-routes.ts";
 import { databaseRoutes } from "./database-routes.ts";
 import { failoverRoutes } from "./failover-routes.ts";
 import { historyRoutes } from "./history-routes.ts";
+import { IdentityGate } from "./identity-gate.ts";
+import { identityRoutes } from "./identity-routes.ts";
 import { explainInvalid } from "./invalid-request.ts";
 import { memberRoutes } from "./member-routes.ts";
 import { type Json, normalizeOpenApi } from "./openapi.ts";
@@ -44,7 +46,8 @@ const NEEDS: readonly Need[] = ["none", "local", "health", "viewer", "operator",
 export function createApi(ports: ApiPorts): Api {
   const tokenUse = new TokenUse(ports);
   const watch = new RequestWatch(ports);
-  const app = createRouter(ports, { tokenUse, watch });
+  const gate = new IdentityGate(ports);
+  const app = createRouter(ports, { tokenUse, watch, gate });
   const routes = new RouteTable(
     app.routes
       .filter(({ path }) => !path.startsWith("/internal/"))
@@ -58,14 +61,11 @@ export function createApi(ports: ApiPorts): Api {
     // A token that is not known yet is not a wrong one.
     const isAsked = origin === "network" && need !== "none" && need !== "local";
     if (tokens === null && isAsked && ports.memberId() !== null) throw notReadyProblem(true);
-    const caller = authorize(
-      need,
-      origin,
-      request.headers.get("authorization"),
-      tokens,
-      ports.clock.wallMs(),
-    );
+    const authorization = request.headers.get("authorization");
+    const known = isAsked ? await gate.callerIn(authorization) : null;
+    const caller = authorize(need, origin, authorization, tokens, ports.clock.wallMs(), known);
     attempt.by = caller === NOBODY ? null : caller.by;
+    attempt.byName = caller.name ?? null;
     tokenUse.note(caller.by);
     const headers = new Headers(request.headers);
     const hasBody = request.method !== "GET" && request.method !== "HEAD" && request.method !== "OPTIONS";
@@ -87,6 +87,7 @@ export function createApi(ports: ApiPorts): Api {
       request: attempt.request,
       ...reasonIn(request),
       ...(member === null ? {} : { member }),
+      ...(caller.name === undefined ? {} : { callerName: caller.name }),
     };
     rememberCaller(checked, { ...caller, asked });
     return app.handle(checked);
@@ -101,6 +102,7 @@ export function createApi(ports: ApiPorts): Api {
       } catch (error) {
         const problem = toProblem(ports, error);
         attempt.by ??= problem.parts.by ?? null;
+        attempt.why = problem.parts.why ?? null;
         answered = problem.toResponse();
       }
       const response = await watch.see(attempt, answered);
@@ -115,6 +117,7 @@ export function createApi(ports: ApiPorts): Api {
 interface Shared {
   readonly tokenUse: TokenUse;
   readonly watch: RequestWatch;
+  readonly gate: IdentityGate;
 }
 
 function createRouter(ports: ApiPorts, shared: Shared) {
@@ -132,7 +135,7 @@ function createRouter(ports: ApiPorts, shared: Shared) {
   );
 }
 
-function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
+function routesOf(ports: ApiPorts, { tokenUse, watch, gate }: Shared) {
   // Answers are what their documents say, and are checked against them: walking each once more to encode it took half the time.
   return new Elysia({ normalize: false, encodeSchema: false })
     .onError(({ error, code }) => {
@@ -155,6 +158,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch }: Shared) {
     .use(failoverRoutes(ports))
     .use(memberRoutes(ports))
     .use(tokenRoutes(ports, tokenUse))
+    .use(identityRoutes(ports, gate))
     .use(auditRoutes(ports, watch.remembered))
     .use(consensusRoutes(ports))
     .use(historyRoutes(ports))

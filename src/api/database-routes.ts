@@ -7,7 +7,7 @@ import {
 } from "../cluster/check-database.ts";
 import { type DatabaseWish, type DeclaredChanges, wishOfDatabase } from "../cluster/declared.ts";
 import type { ClusterState } from "../cluster/state.ts";
-import type { Caller } from "./access.ts";
+import { type Caller, mayDo } from "./access.ts";
 import type { Asked } from "./change-wanted.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import {
@@ -236,7 +236,7 @@ function wished(
   const merged = mergedDatabase(wishOfDatabase(before?.spec.declared, name), asDatabaseWish(request));
   const { since: _, ...wish } = merged as DatabaseWish;
   requireDatabase(caller, name, wish);
-  return caller.scope === "admin" ? { ...wish, isTrusted: true } : wish;
+  return mayDo(caller.scopes, "admin") ? { ...wish, isTrusted: true } : wish;
 }
 
 export function asDatabaseWish({ state, settings, ...rest }: DatabaseRequest): Wish {
@@ -252,7 +252,7 @@ export function requireDatabase(caller: Caller, name: string, wish: Wish): void 
   const flaw = flawOfDatabaseName(name) ?? flawOfDatabase(name, wish);
   if (flaw !== null) throw invalidWish("database", name, flaw);
   const guarded = guardedDatabaseParts(name, wish);
-  if (guarded.length > 0 && caller.scope !== "admin") throw tooPowerful(name, guarded, caller);
+  if (guarded.length > 0 && !mayDo(caller.scopes, "admin")) throw tooPowerful(name, guarded, caller);
 }
 
 function notDeclared(name: string): ApiProblem {

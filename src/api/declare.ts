@@ -1,4 +1,5 @@
 /** What the routes of declared roles and of declared databases share. */
+
 import {
   changedDeclaration,
   type DeclaredChanges,
@@ -7,7 +8,7 @@ import {
 } from "../cluster/declared.ts";
 import { flawOfLoginNames } from "../cluster/login-pair.ts";
 import { masked, SETTINGS_PLACE } from "../cluster/secrets.ts";
-import type { Caller } from "./access.ts";
+import { type Caller, scopesText } from "./access.ts";
 import { type Asked, changeWanted } from "./change-wanted.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";
@@ -67,10 +68,10 @@ export function invalidWish(kind: "role" | "database", name: string, flaw: strin
 }
 
 /** It gives power that is only `admin`'s to give. */
-export function tooPowerful(name: string, guarded: readonly string[], { scope }: Caller): ApiProblem {
+export function tooPowerful(name: string, guarded: readonly string[], caller: Caller): ApiProblem {
   return new ApiProblem({
     status: 403,
     code: "scope-insufficient",
-    detail: `${name}: ${guarded.join(", ")} makes it as powerful as a superuser. It needs a token of scope 'admin'; this one has '${scope}'. Nothing was changed.`,
+    detail: `${name}: ${guarded.join(", ")} makes it as powerful as a superuser. It needs a token of scope 'admin'; this one has ${scopesText(caller)}. Nothing was changed.`,
   });
 }

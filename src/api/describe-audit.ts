@@ -29,6 +29,7 @@ export function describeChange(event: StoredEvent, state: ClusterState): AuditRe
     reason: audit?.reason ?? null,
     status: null,
     code: null,
+    why: null,
     kind: audit?.kind ?? null,
     values: (audit?.values ?? []).map((value) => ({ ...value })),
     untold: audit?.untold ?? 0,
@@ -37,7 +38,7 @@ export function describeChange(event: StoredEvent, state: ClusterState): AuditRe
 
 /** What somebody was refused, or read that is a secret. @param member that was asked. */
 export function describeAttempt(attempt: RememberedAttempt, member: string): AuditRecordDocument {
-  const { atMs, id, by, byName, address, request, status, code } = attempt;
+  const { atMs, id, by, byName, address, request, status, code, why } = attempt;
   return {
     id: `attempt-${member}-${id}`,
     at: toInstant(atMs),
@@ -50,6 +51,7 @@ export function describeAttempt(attempt: RememberedAttempt, member: string): Aud
     reason: null,
     status,
     code,
+    why,
     kind: null,
     values: [],
     untold: 0,

@@ -5,7 +5,7 @@ import { type HbaRule, SECRET_OPTIONS } from "../cluster/hba-rule.ts";
 import { renderHbaText, renderRuleLine } from "../cluster/hba-text.ts";
 import type { Member } from "../cluster/member.ts";
 import { MASK } from "../cluster/secrets.ts";
-import type { Caller } from "./access.ts";
+import { type Caller, mayDo } from "./access.ts";
 import type { HbaDocument } from "./access-documents.ts";
 import { isUnreachable, type Sight, statusOf } from "./sight.ts";
 
@@ -13,7 +13,7 @@ import { isUnreachable, type Sight, statusOf } from "./sight.ts";
 export function describeHba(sight: Sight, caller: Caller): HbaDocument {
   const { state } = sight;
   const { access } = state.spec;
-  const maySee = caller.scope === "access" || caller.scope === "admin";
+  const maySee = mayDo(caller.scopes, "access");
   const agreed = access?.hba ?? DEFAULT_RULES;
   const rules = maySee ? agreed : agreed.map(masked);
   return {

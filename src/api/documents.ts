@@ -837,14 +837,20 @@ export const AuditRecordSchema = t.Object(
       description:
         "`changed`: known on every member. `refused`, and `read` (a backup, which holds secrets): known on the member that was asked",
     }),
-    by: orNull(t.String({ description: "A token's id, `local` for a Unix socket, or null: nobody knows" })),
-    byName: orNull(t.String({ description: "Name of the token" })),
+    by: orNull(
+      t.String({
+        description:
+          "A token's id, `issuer#subject` of an identity provider, `local` for a Unix socket, or null: nobody knows",
+      }),
+    ),
+    byName: orNull(t.String({ description: "Name of the token, or as the identity provider says it" })),
     address: orNull(t.String({ description: "IP address; null over a Unix socket" })),
     member: orNull(t.String({ description: "Name of the member that was asked; null: not known" })),
     request: t.String({ description: "Method and path" }),
     reason: orNull(t.String({ description: "As whoever changed it said (header `X-Reason`)" })),
     status: orNull(t.Number({ description: "Of the answer, where it was refused" })),
     code: orNull(t.String({ description: "Why it was refused" })),
+    why: orNull(t.String({ description: "More than whoever asked was told" })),
     kind: orNull(t.String({ description: "What kind of change it was" })),
     values: t.Array(
       t.Object({

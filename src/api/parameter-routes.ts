@@ -22,7 +22,7 @@ import {
 } from "../cluster/parameters.ts";
 import { type Hides, MASK, mayCarrySecret } from "../cluster/secrets.ts";
 import type { ClusterState } from "../cluster/state.ts";
-import { type Caller, mayDo } from "./access.ts";
+import { type Caller, mayDo, scopesText } from "./access.ts";
 import { changeWanted } from "./change-wanted.ts";
 import { namedMember } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
@@ -150,11 +150,11 @@ export async function proveParameters(
 }
 
 /** Who may say a value sees it; of what may hold a secret nobody else does. */
-function maySee({ scope }: Caller): Hides {
-  const isOperator = mayDo(scope, "operator");
+function maySee({ scopes }: Caller): Hides {
+  const [isOperator, isAdmin] = [mayDo(scopes, "operator"), mayDo(scopes, "admin")];
   return (name) => {
     const needsAdmin = isGuarded(name) || ownerOf(name) !== null;
-    return mayCarrySecret(name) && !(needsAdmin ? scope === "admin" : isOperator);
+    return mayCarrySecret(name) && !(needsAdmin ? isAdmin : isOperator);
   };
 }
 
@@ -221,13 +221,13 @@ function refuseMasks({ cluster, primary, standby, members }: ParameterLayersChan
 }
 
 /** @throws {ApiProblem} 403 */
-function refuseUnlessAllowed({ scope }: Caller, change: ParameterLayersChange): void {
+function refuseUnlessAllowed(caller: Caller, change: ParameterLayersChange): void {
   const guarded = namesOf(change).filter(isGuarded);
-  if (guarded.length === 0 || scope === "admin") return;
+  if (guarded.length === 0 || mayDo(caller.scopes, "admin")) return;
   throw new ApiProblem({
     status: 403,
     code: "scope-insufficient",
-    detail: `${guarded.join(", ")}: this runs programs, loads code, writes files or lets damage pass. It needs a token of scope 'admin'; this one has '${scope}'. Nothing was changed.`,
+    detail: `${guarded.join(", ")}: this runs programs, loads code, writes files or lets damage pass. It needs a token of scope 'admin'; this one has ${scopesText(caller)}. Nothing was changed.`,
   });
 }
 

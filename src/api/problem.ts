@@ -42,8 +42,10 @@ interface ProblemParts {
   readonly errors?: ProblemDocument["errors"];
   readonly lossOffer?: LossOfferDocument;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Id of the token that was shown, where its secret was right. For the audit trail, not for the answer. */
+  /** Who it is, where that was proven. For the audit trail, not for the answer. */
   readonly by?: string | null;
+  /** More than whoever asked is told. For the audit trail and the log, not for the answer. */
+  readonly why?: string | null;
 }
 
 /** An answer that is not the one asked for. Thrown by handlers, written as a problem document in one place. */

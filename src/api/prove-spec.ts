@@ -12,7 +12,7 @@ import type { AccessSpec } from "../cluster/hba-rule.ts";
 import { changedLayers, isSameParameters, layersChange } from "../cluster/parameters.ts";
 import type { ClusterSpec } from "../cluster/spec.ts";
 import type { ClusterState, Scope } from "../cluster/state.ts";
-import { type Caller, mayDo } from "./access.ts";
+import { type Caller, mayDo, scopesText } from "./access.ts";
 import type { HbaDocument } from "./access-documents.ts";
 import { requireDatabase } from "./database-routes.ts";
 import { requireOwnLogins } from "./declare.ts";
@@ -87,6 +87,7 @@ const NEEDS: Readonly<Record<Section, Scope>> = {
   declared: "access",
   consensus: "admin",
   breakGlass: "admin",
+  identity: "admin",
 };
 
 type Section = keyof ClusterSpec;
@@ -110,14 +111,14 @@ function isSameAccess(a: AccessSpec | undefined, b: AccessSpec | undefined): boo
 }
 
 /** @throws {ApiProblem} 403 */
-function requireScopes({ scope }: Caller, sections: readonly Section[]): void {
-  const denied = sections.filter((key) => !mayDo(scope, NEEDS[key]));
+function requireScopes(caller: Caller, sections: readonly Section[]): void {
+  const denied = sections.filter((key) => !mayDo(caller.scopes, NEEDS[key]));
   if (denied.length === 0) return;
   const needed = denied.map((key) => `${key} needs a token of scope '${NEEDS[key]}'`);
   throw new ApiProblem({
     status: 403,
     code: "scope-insufficient",
-    detail: `To change ${needed.join(", ")}; this one has '${scope}'. Nothing was changed.`,
+    detail: `To change ${needed.join(", ")}; this one has ${scopesText(caller)}. Nothing was changed.`,
   });
 }
 

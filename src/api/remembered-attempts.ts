@@ -2,7 +2,7 @@
 export interface RememberedAttempt {
   readonly id: number;
   readonly atMs: number;
-  /** A token's id or `local`; null: nobody knows. */
+  /** As `Caller.by`; null: nobody knows. */
   readonly by: string | null;
   readonly byName: string | null;
   readonly address: string | null;
@@ -10,6 +10,8 @@ export interface RememberedAttempt {
   readonly status: number;
   /** Why it was refused; null: it was not. */
   readonly code: string | null;
+  /** More than whoever asked was told; null: nothing. */
+  readonly why: string | null;
 }
 
 const ATTEMPTS_MAX = 1000;

@@ -11,8 +11,12 @@ export interface Attempt {
   /** Method and path, without the query. */
   readonly request: string;
   readonly isWrite: boolean;
-  /** A token's id or `local`, once it is known; null: nobody knows. */
+  /** As `Caller.by`, once it is known; null: nobody knows. */
   by: string | null;
+  /** As an identity provider calls whoever it is; null: as the token is called, if it has a name. */
+  byName: string | null;
+  /** More than whoever asked is told; null: nothing. */
+  why: string | null;
 }
 
 const REQUEST_CHARACTERS_MAX = 200;
@@ -24,6 +28,8 @@ export function attemptOf(request: Request, address: string | null): Attempt {
     request: `${method} ${new URL(request.url).pathname}`.slice(0, REQUEST_CHARACTERS_MAX),
     isWrite: method !== "GET" && method !== "HEAD" && method !== "OPTIONS",
     by: null,
+    byName: null,
+    why: null,
   };
 }
 
@@ -79,20 +85,22 @@ export class RequestWatch {
   }
 
   #remember(event: string, attempt: Attempt, status: number, code: string | null): void {
-    const { address, request, by } = attempt;
+    const { address, request, by, why } = attempt;
     const atMs = this.#ports.clock.wallMs();
-    const told = { atMs, by, byName: this.#nameOf(by), address, request, status, code };
+    const told = { atMs, by, byName: this.#nameOf(attempt), address, request, status, code, why };
     const remembered = this.remembered.add(told);
     this.#ports.onAttempt?.(describeAttempt(remembered, this.#ports.name));
     this.#log(event, attempt, status, code);
   }
 
-  #log(event: string, { address, request, by }: Attempt, status: number, code: string | null): void {
-    this.#ports.log.info(event, { by, byName: this.#nameOf(by), address, request, status, code });
+  #log(event: string, attempt: Attempt, status: number, code: string | null): void {
+    const { address, request, by, why } = attempt;
+    const fields = { by, byName: this.#nameOf(attempt), address, request, status, code };
+    this.#ports.log.info(event, why === null ? fields : { ...fields, why });
   }
 
-  #nameOf(by: string | null): string | null {
-    return this.#ports.consensus()?.state.tokens.find(({ id }) => id === by)?.name ?? null;
+  #nameOf({ by, byName }: Attempt): string | null {
+    return this.#ports.consensus()?.state.tokens.find(({ id }) => id === by)?.name ?? byName;
   }
 }
 

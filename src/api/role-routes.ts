@@ -4,7 +4,7 @@ import { flawOfRole, flawOfRoleName, guardedParts, mergedRole } from "../cluster
 import { type DeclaredChanges, type LoginPair, type RoleWish, wishOfRole } from "../cluster/declared.ts";
 import { flawOfRotation, loginName, previousState, withLogins } from "../cluster/login-pair.ts";
 import type { ClusterState } from "../cluster/state.ts";
-import type { Caller } from "./access.ts";
+import { type Caller, mayDo } from "./access.ts";
 import type { Asked } from "./change-wanted.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import { declare, invalidWish, shownSettings, textsOf, tooPowerful } from "./declare.ts";
@@ -252,7 +252,7 @@ async function wishedRoles(
     const present = wishOfRole(state.spec.declared, name);
     const merged = withLogins(present, mergedRole(isReplaced ? null : present, change));
     requireRole(caller, name, merged);
-    wished.push([name, caller.scope === "admin" ? { ...merged, isTrusted: true } : merged]);
+    wished.push([name, mayDo(caller.scopes, "admin") ? { ...merged, isTrusted: true } : merged]);
   }
   return wished;
 }
@@ -262,7 +262,7 @@ export function requireRole(caller: Caller, name: string, wish: Wish): void {
   const flaw = flawOfRoleName(name) ?? flawOfRole(wish) ?? flawOfRotation(name, wish);
   if (flaw !== null) throw invalidWish("role", name, flaw);
   const guarded = guardedParts(wish);
-  if (guarded.length > 0 && caller.scope !== "admin") throw tooPowerful(name, guarded, caller);
+  if (guarded.length > 0 && !mayDo(caller.scopes, "admin")) throw tooPowerful(name, guarded, caller);
 }
 
 function isPlain(password: string | null | undefined): password is string {

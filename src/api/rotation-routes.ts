@@ -8,7 +8,7 @@ import {
   replacedNewest,
   rotated,
 } from "../cluster/login-pair.ts";
-import type { Caller } from "./access.ts";
+import { type Caller, mayDo } from "./access.ts";
 import type { Asked } from "./change-wanted.ts";
 import { declare } from "./declare.ts";
 import { toInstant } from "./describe.ts";
@@ -137,8 +137,8 @@ function changeRole(
   });
 }
 
-function trusted({ scope }: Caller, wish: Wish): Wish {
-  return scope === "admin" ? { ...wish, isTrusted: true } : wish;
+function trusted(caller: Caller, wish: Wish): Wish {
+  return mayDo(caller.scopes, "admin") ? { ...wish, isTrusted: true } : wish;
 }
 
 /** Where the role was named, its logins are somebody else. */

@@ -2,6 +2,7 @@ import { type Static, t } from "elysia";
 import { type BreakGlassPolicy, breakGlassPolicyOf } from "../cluster/break-glass.ts";
 import type { DatabaseWish, DeclaredSpec, RoleSettings, RoleWish } from "../cluster/declared.ts";
 import { type AccessSpec, IDENT_MAPS_MAX, RULES_MAX } from "../cluster/hba-rule.ts";
+import { providersOf } from "../cluster/identity.ts";
 import type { ParameterLayers } from "../cluster/parameters.ts";
 import { type Hides, MASK, masked, RULE_PLACE, SETTINGS_PLACE } from "../cluster/secrets.ts";
 import { type ClusterSpec, failoverOf, votersMaxOf } from "../cluster/spec.ts";
@@ -11,6 +12,8 @@ import { policyFields } from "./break-glass-documents.ts";
 import { type DatabaseRequest, DatabaseRequestSchema } from "./database-documents.ts";
 import { describeLayers } from "./describe-parameters.ts";
 import { DurabilitySchema, FailoverPolicySchema, TimingSchema } from "./documents.ts";
+import { IdentityRequestSchema } from "./identity-documents.ts";
+import { describeProvider } from "./identity-routes.ts";
 import { effectiveTiming } from "./policy-checks.ts";
 import { type RoleRequest, RoleRequestSchema } from "./role-documents.ts";
 
@@ -82,6 +85,7 @@ export const SpecBodySchema = t.Object(
       ),
     ),
     breakGlass: orDefault(t.Object(policyFields, closed)),
+    identity: orDefault(IdentityRequestSchema),
   },
   {
     ...closed,
@@ -122,6 +126,7 @@ export function describeSpec(state: ClusterState, spec: ClusterSpec, hides: Hide
     access: spec.access === undefined ? null : describeAccess(spec.access),
     declared: spec.declared === undefined ? null : describeDeclared(spec.declared, hides),
     breakGlass: describeBreakGlass(breakGlassPolicyOf(spec)),
+    identity: { providers: providersOf(spec).map(describeProvider) },
   };
 }
 

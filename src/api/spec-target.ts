@@ -10,10 +10,11 @@ import { changedLayers } from "../cluster/parameters.ts";
 import { hasMask, MASK, masked, maskedText, RULE_PLACE, unmasked } from "../cluster/secrets.ts";
 import type { ClusterSpec } from "../cluster/spec.ts";
 import { type ClusterState, leaseMsOf } from "../cluster/state.ts";
-import type { Caller } from "./access.ts";
+import { type Caller, mayDo } from "./access.ts";
 import { asDatabaseWish } from "./database-routes.ts";
 import { invalidWish } from "./declare.ts";
 import { hiddenFrom } from "./hidden-from.ts";
+import { identityOf } from "./identity-routes.ts";
 import { parseChange } from "./parameter-routes.ts";
 import { changedBreakGlass } from "./policy-checks.ts";
 import { ApiProblem } from "./problem.ts";
@@ -43,6 +44,10 @@ export function targetOf(state: ClusterState, caller: Caller, body: SpecBody): C
     ...section(
       "breakGlass",
       isSaid("breakGlass") ? body.breakGlass && changedBreakGlass(spec, body.breakGlass) : spec.breakGlass,
+    ),
+    ...section(
+      "identity",
+      isSaid("identity") ? body.identity && identityOf(body.identity.providers) : spec.identity,
     ),
   };
 }
@@ -156,7 +161,7 @@ function declaredOf(state: ClusterState, caller: Caller, { declared }: SpecBody)
   if (declared == null) return null;
   const present = state.spec.declared;
   const since = state.generation + 1;
-  const trust = caller.scope === "admin" ? { isTrusted: true as const } : {};
+  const trust = mayDo(caller.scopes, "admin") ? { isTrusted: true as const } : {};
   const roles = Object.entries(declared.roles ?? {}).map(([name, request]) => {
     const before = wishOfRole(present, name);
     const { password } = request;

@@ -20,7 +20,10 @@ each member's log has all of both (events audit.change and audit.refused), and s
 ([audit] syslog). --output jsonl prints one JSON object a line, as it is sent there.`,
     )
     .option("-f, --follow", "go on as things happen, until Ctrl-C")
-    .option("--by <author>", "a token's name or id, or local")
+    .option(
+      "--by <author>",
+      "a token's name or id, ISSUER#SUBJECT, a name that an identity provider says, or local",
+    )
     .option("--since <time>", "2h, 7d, or a time as ISO 8601 writes it")
     .addHelpText(
       "after",
@@ -90,7 +93,7 @@ function renderRecords(records: readonly AuditRecordDocument[]): string {
 }
 
 function renderRecord(record: AuditRecordDocument): string {
-  const { at, by, byName, address, request, reason, outcome, status, code, values, untold } = record;
+  const { at, by, byName, address, request, reason, outcome, status, code, why, values, untold } = record;
   const who = byName ?? by ?? "nobody known";
   const head = [
     at,
@@ -99,6 +102,7 @@ function renderRecord(record: AuditRecordDocument): string {
     `by ${who}`,
     ...(address === null ? [] : [`from ${address}`]),
     ...(reason === null ? [] : [`because: ${reason}`]),
+    ...(why === null ? [] : [`(${why})`]),
   ].join("  ");
   const lines = values.map(({ path, before, after }) => `    ${path}: ${before ?? "-"} -> ${after ?? "-"}`);
   const more = untold === 0 ? [] : [`    and ${untold} more`];

@@ -8,6 +8,7 @@ import { configCommand } from "./config-commands.ts";
 import { databaseCommand } from "./database-commands.ts";
 import { explainCommand, failoverCommand, historyCommand } from "./failover-commands.ts";
 import { hbaCommand } from "./hba-commands.ts";
+import { identityProviderCommand } from "./identity-commands.ts";
 import { memberCommand } from "./member-commands.ts";
 import { eventsCommand, operationCommand } from "./operation-commands.ts";
 import { pauseCommand, resumeCommand, topologyCommand } from "./policy-commands.ts";
@@ -83,6 +84,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(resumeCommand(ports))
     .addCommand(memberCommand(ports))
     .addCommand(tokenCommand(ports))
+    .addCommand(identityProviderCommand(ports))
     .addCommand(consensusCommand(ports))
     .addCommand(backupStateCommand(ports))
     .addCommand(recoverCommand(ports))

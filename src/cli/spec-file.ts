@@ -21,6 +21,7 @@ const SECTIONS: Readonly<Record<Section, string>> = {
   declared:
     " Roles and databases, kept so on the primary. Whatever is not named stays there as it is. No passwords here.",
   breakGlass: " What is asked of break-glass access.",
+  identity: " Who else vouches for callers of the API, and for what ('guacamole identity-provider').",
 };
 
 /** As the text of a file; only these sections, if any are named. The same spec gives the same text. */

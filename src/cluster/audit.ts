@@ -29,7 +29,7 @@ export function audited(before: ClusterState | null, command: Command, applied: 
   if (featureLevelOf(applied.state) < 4) return applied;
   // Of forming, everything would be new: the event says it.
   const values = before === null ? [] : compare(before, applied.state);
-  const byName = before?.tokens.find(({ id }) => id === by)?.name ?? null;
+  const byName = before?.tokens.find(({ id }) => id === by)?.name ?? asked.callerName ?? null;
   const entry = {
     name: `audit.${change.kind}`,
     atMs,

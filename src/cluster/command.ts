@@ -27,7 +27,7 @@ export interface Command {
   readonly id: string;
   /** The proposer's wall clock: for people, and for expiry. */
   readonly atMs: number;
-  /** Who asked: a token's id, `local` for the Unix socket, or `leader`. */
+  /** Who asked: a token's id, `issuer#subject` of an identity provider, `local` for the Unix socket, or `leader`. */
   readonly by: string;
   readonly change: Change;
   /** How it was asked, if somebody asked the API for it. Only from feature level 4 on. */
@@ -44,6 +44,8 @@ export interface Asked {
   readonly reason?: string;
   /** The member that was asked. Absent: that is not known. */
   readonly member?: MemberId;
+  /** What an identity provider calls whoever asked. Absent: it said nothing, or was not asked. */
+  readonly callerName?: string;
 }
 
 export type Change =
@@ -332,9 +334,9 @@ export interface ClusterEvent {
 }
 
 /** What somebody changed, for the audit trail; when and by whom stands in the event. */
-export interface AuditedChange extends Asked {
+export interface AuditedChange extends Omit<Asked, "callerName"> {
   readonly kind: Change["kind"];
-  /** Name of the token at that time; null: it had none, or none was used. */
+  /** Name of the token at that time, or as an identity provider said it; null: there was none. */
   readonly byName: string | null;
   readonly values: readonly AuditedValue[];
   /** So many more values changed than are told. */

@@ -11,7 +11,7 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  * 4: tokens with names, an end and the scopes `health` and `access`;
  *    leases that last a third longer, and stand for as long as they were given for; the audit trail;
  *    stale reads that are refused; PostgreSQL's parameters; rules for connections;
- *    scheduled switchovers, and what came of hooks; break-glass access; declared roles and databases; planned restarts.
+ *    scheduled switchovers, and what came of hooks; break-glass access; declared roles and databases; planned restarts; identity providers.
  */
 export const FEATURE_LEVEL = 4;
 
@@ -52,6 +52,7 @@ export function isUnderstoodByAll(state: ClusterState, change: Change): boolean 
 function neededLevel(change: Change): number {
   if (change.kind === "change-spec" && change.spec.postgres !== undefined) return 4;
   if (change.kind === "change-spec" && change.spec.breakGlass !== undefined) return 4;
+  if (change.kind === "change-spec" && change.spec.identity !== undefined) return 4;
   if (change.kind === "change-spec" && (change.keepsDeclared || change.spec.declared !== undefined)) return 4;
   if (change.kind === "change-spec" && change.declares !== undefined) return 4;
   const isNewWord = change.kind === "create-join-token" && change.replaces !== undefined;

@@ -22,7 +22,7 @@ export interface SpecVersion {
   /** Of the spec itself (`hashJson`). */
   readonly specHash: string;
   readonly by: string;
-  /** Name of the token at that time; null: it had none, or none was used. */
+  /** Name of the token at that time, or as an identity provider said it; null: there was none. */
   readonly byName: string | null;
   readonly reason: string | null;
   /** Method and path; null: nobody asked the API. */
@@ -65,7 +65,7 @@ export function versioned(before: ClusterState | null, command: Command, applied
     parent: history.at(-1)?.checksum ?? null,
     specHash: hashJson(state.spec),
     by,
-    byName: before?.tokens.find(({ id }) => id === by)?.name ?? null,
+    byName: before?.tokens.find(({ id }) => id === by)?.name ?? asked?.callerName ?? null,
     reason: asked?.reason ?? null,
     request: asked?.request ?? null,
     atMs,

@@ -2,6 +2,7 @@ import { err, ok, type Result } from "../base/result.ts";
 import type { BreakGlassPolicy } from "./break-glass.ts";
 import type { DeclaredSpec } from "./declared.ts";
 import type { AccessSpec } from "./hba-rule.ts";
+import type { IdentitySpec } from "./identity.ts";
 import type { ParameterLayers } from "./parameters.ts";
 
 /**
@@ -22,6 +23,8 @@ export interface ClusterSpec {
   readonly postgres?: PostgresSpec;
   /** Absent: `DEFAULT_BREAK_GLASS`. */
   readonly breakGlass?: BreakGlassPolicy;
+  /** Who else vouches for callers of the API. From feature level 4 on. Absent: guacamole's own tokens alone. */
+  readonly identity?: IdentitySpec;
 }
 
 /** How PostgreSQL is configured, beside what guacamole owns. */

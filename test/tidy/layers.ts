@@ -46,7 +46,7 @@ export const LAYERS: readonly Layer[] = [
   {
     folder: "api",
     mayImport: ["cluster", "base"],
-    owns: ["elysia", "@elysiajs/swagger", "@sinclair/typebox", "swagger-ui-dist"],
+    owns: ["elysia", "@elysiajs/swagger", "@sinclair/typebox", "swagger-ui-dist", "jose"],
   },
   {
     folder: "cli",

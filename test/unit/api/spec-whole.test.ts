@@ -45,6 +45,12 @@ const REJECT: HbaRule = {
   address: "all",
   method: "reject",
 };
+const PROVIDER = {
+  name: "corp",
+  issuer: "https://id.example.org",
+  audiences: ["guacamole"],
+  scopes: [{ claim: "groups", value: "dba", scope: "admin" as const }],
+};
 
 /** Something in every section, secrets in three of them. */
 const FULL: ClusterSpec = {
@@ -202,6 +208,7 @@ describe("the whole spec", () => {
     ["rules", { access: { rules: [REJECT] } }, "access"],
     ["declarations", { declared: { roles: { app: { login: false } } } }, "access"],
     ["votes", { consensus: { votersMax: 3 } }, "admin"],
+    ["identity providers", { identity: { providers: [PROVIDER] } }, "admin"],
     ["break-glass", { breakGlass: { approvals: 1, defaultSeconds: 60, maxSeconds: 60 } }, "admin"],
     [
       "parameters that run programs",
@@ -233,6 +240,7 @@ describe("the whole spec", () => {
         "422 invalid-request",
       ],
       [{ breakGlass: { approvals: 0, defaultSeconds: 60, maxSeconds: 59 } }, "422 invalid-request"],
+      [{ identity: { providers: [{ ...PROVIDER, issuer: "http://x.example" }] } }, "422 invalid-request"],
       [{ nonsense: true }, "422 invalid-request: nonsense: there is no such field"],
     ];
     for (const [part, problem] of bad) expect(await refused({ ...good, ...part })).toStartWith(problem);

@@ -118,7 +118,7 @@ describe("no secret is shown and every name is", () => {
         fc.constantFrom<Scope[]>("viewer", "operator", "access", "admin"),
         (wished, scope) => {
           const state = stateWith(wished);
-          const hides = hiddenFrom({ by: "x", scope });
+          const hides = hiddenFrom({ by: "x", scopes: [scope] });
           const whole = JSON.stringify(describeSpec(state, wished, hides));
           const came = JSON.stringify(describeChanges(state, changesBetween(DEFAULT_SPEC, wished), hides));
           const went = JSON.stringify(describeChanges(state, changesBetween(wished, DEFAULT_SPEC), hides));

@@ -1,0 +1,60 @@
+import type { Result } from "../base/result.ts";
+import { type IdentityProvider, providersOf } from "../cluster/identity.ts";
+import { bearerIn, type Caller, expiredToken, invalidToken } from "./access.ts";
+import { type Identified, identify, isSignedToken, type NotIdentified } from "./identity-token.ts";
+import { IssuerKeys } from "./issuer-keys.ts";
+import type { ApiPorts } from "./ports.ts";
+import { ApiProblem } from "./problem.ts";
+
+/** Lets those in whom an identity provider vouches for, as what is agreed says (`roadmap/0014-identity.md`). */
+export class IdentityGate {
+  readonly #ports: ApiPorts;
+  readonly keys: IssuerKeys;
+  #known: readonly IdentityProvider[] = [];
+
+  constructor(ports: ApiPorts) {
+    this.#ports = ports;
+    this.keys = new IssuerKeys(ports.clock, ports.log);
+  }
+
+  /**
+   * Whom a request's token names, where that is a provider's to say. Null: it is no such token.
+   *
+   * @throws {ApiProblem} 401 like any wrong or expired token, 503 while nobody can tell.
+   */
+  async callerIn(authorization: string | null): Promise<Caller | null> {
+    const bearer = bearerIn(authorization);
+    if (bearer === null || !isSignedToken(bearer)) return null;
+    const identified = await this.check(bearer);
+    if (!identified.ok) throw problemOf(identified.error);
+    const { by, name, scopes } = identified.value;
+    return { by, scopes, ...(name === null ? {} : { name }) };
+  }
+
+  /** The same, as it is found. */
+  check(token: string): Promise<Result<Identified, NotIdentified>> {
+    return identify(token, this.#providers(), this.keys, this.#ports.clock.wallMs());
+  }
+
+  #providers(): readonly IdentityProvider[] {
+    const state = this.#ports.consensus()?.state;
+    const providers = state === undefined ? [] : providersOf(state.spec);
+    if (providers !== this.#known) this.keys.keepOnly(providers);
+    this.#known = providers;
+    return providers;
+  }
+}
+
+function problemOf({ kind, why, by }: NotIdentified): ApiProblem {
+  if (kind === "invalid") return invalidToken(by, why);
+  if (kind === "expired") return expiredToken(by, "Get another from where it came from.", why);
+  return new ApiProblem({
+    status: 503,
+    code: "identity-provider-unavailable",
+    detail: "Nobody can tell for now whether this token is good: its issuer's keys cannot be had.",
+    hint: "Try again in half a minute, use a token of guacamole's own, or the Unix socket on a member's host.",
+    headers: { "retry-after": "30" },
+    by,
+    why,
+  });
+}
