@@ -202,7 +202,7 @@ const REFUSALS: Readonly<Record<RefusalCode, { readonly message: string; readonl
   },
   "break-glass-same-asker": {
     message:
-      "Whoever asked cannot approve it: nor can a token that it made, one that was made since, or the same one twice.",
+      "Whoever asked cannot approve it: nor can a token that it made, one that was made since, the same one twice, or anybody by an identity provider where those were changed since.",
     hint: "Somebody else does so, with an admin token of their own.",
   },
   "noted-already": {

@@ -2,6 +2,7 @@
  * Break-glass access: a superuser for a person, for a while (`roadmap/0008-break-glass.md`). What is agreed about it, and what
  * the supervisor of each member is given to hold it to its time.
  */
+import { isIdentityAuthor } from "./identity.ts";
 import type { ClusterSpec } from "./spec.ts";
 import type { ApiToken, ClusterState } from "./state.ts";
 
@@ -75,13 +76,27 @@ export function isOpen(grant: BreakGlassGrant): boolean {
 
 /**
  * Whether this asker counts as the one who asked for the grant, so that it cannot approve it: the same token, one that it made,
- * or one that was made since. Of the Unix socket it is not known who made what.
+ * or one that was made since; and whoever is vouched for by an identity provider, where those were changed since. Of the Unix
+ * socket it is not known who made what.
  */
-export function isSameAsker({ tokens }: ClusterState, grant: BreakGlassGrant, by: string): boolean {
+export function isSameAsker(state: ClusterState, grant: BreakGlassGrant, by: string): boolean {
   if (by === grant.by) return true;
+  if (isIdentityAuthor(by)) return areProvidersChangedSince(state, grant.requestedAtMs);
+  const { tokens } = state;
   const token: ApiToken | undefined = tokens.find(({ id }) => id === by);
   const isMadeByAsker = grant.by !== "local" && token?.by === grant.by;
   return token !== undefined && (isMadeByAsker || token.createdAtMs > grant.requestedAtMs);
+}
+
+/** As far as the versions that are kept tell: where they do not reach back so far, it is taken for so. */
+function areProvidersChangedSince({ specHistory = [] }: ClusterState, sinceMs: number): boolean {
+  const [oldest] = specHistory;
+  const isOlderForgotten = oldest !== undefined && oldest.atMs > sinceMs && oldest.parent !== null;
+  const changed = specHistory.some(
+    ({ atMs, isFirst, changes }) =>
+      atMs > sinceMs && (isFirst === true || changes.some(({ path }) => path[0] === "identity")),
+  );
+  return isOlderForgotten || changed;
 }
 
 /** One grant, as the supervisor of a member is to hold PostgreSQL to it. */

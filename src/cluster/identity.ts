@@ -108,3 +108,8 @@ function isLoopback(hostname: string): boolean {
 export function authorOf(issuer: string, subject: string): string {
   return `${issuer}#${subject}`;
 }
+
+/** Whether it is somebody whom an identity provider vouched for. */
+export function isIdentityAuthor(by: string): boolean {
+  return /^https?:\/\//.test(by);
+}

@@ -87,6 +87,35 @@ describe("break-glass access", () => {
     expect(grantOf(accepted(open, extend, "bob"))?.durationMs).toBe(2 * HOUR);
   });
 
+  test("is approved by nobody whose issuer may have been made up for it", () => {
+    const dba = "https://id.example.org#dba";
+    const approve = { kind: "approve-break-glass", grantId: "g1" } as const;
+    const state = accepted(policy(1), request());
+    const trusting = (before: ClusterState, providers: readonly object[], atMs: number) => {
+      const spec = { ...before.spec, identity: { providers } } as ClusterState["spec"];
+      return accepted(before, { kind: "change-spec", generation: before.generation, spec }, "ann", atMs);
+    };
+    const faster = (before: ClusterState, atMs: number) => {
+      const spec = { ...before.spec, timing: { ...before.spec.timing, suspectMs: atMs } };
+      return accepted(before, { kind: "change-spec", generation: before.generation, spec }, "ann", atMs);
+    };
+    expect(grantOf(accepted(state, approve, dba))?.openedAtMs).not.toBeNull();
+    expect(refusal(accepted(state, request("g2"), dba), { ...approve, grantId: "g2" }, dba)).toBe(
+      "break-glass-same-asker",
+    );
+    expect(refusal(trusting(state, [], 1_001), approve, dba)).toBe("break-glass-same-asker");
+    expect(grantOf(accepted(faster(state, 5_000), approve, dba))?.openedAtMs).not.toBeNull();
+    const earlier = accepted(trusting(policy(1), [], 999), request());
+    expect(grantOf(accepted(earlier, approve, dba))?.openedAtMs).not.toBeNull();
+    // Pushed out of what is remembered, it is taken for so.
+    let pushed = trusting(state, [], 1_001);
+    for (let atMs = 5_000; atMs < 5_250; atMs += 1) pushed = faster(pushed, atMs);
+    expect(
+      pushed.specHistory?.some(({ changes }) => changes.some(({ path }) => path[0] === "identity")),
+    ).toBe(false);
+    expect(refusal(pushed, approve, dba)).toBe("break-glass-same-asker");
+  });
+
   test("takes each approver once", () => {
     const state = accepted(policy(2), request());
     const approve = { kind: "approve-break-glass", grantId: "g1" } as const;
