@@ -175,46 +175,59 @@ const ReignSchema = t.Object(
   { title: "Reign", description: "One reign of one primary" },
 );
 
-const QuorumDurabilitySchema = t.Object(
-  {
-    mode: t.Literal("quorum"),
-    synchronousStandbys: t.Integer({
-      minimum: 1,
-      maximum: 20,
-      description: "How many standbys must have flushed a commit before it is acknowledged",
+const quorumFields = {
+  synchronousStandbys: t.Integer({
+    minimum: 1,
+    maximum: 20,
+    description: "How many standbys must have flushed a commit before it is acknowledged",
+  }),
+  onQuorumLoss: t.Union([t.Literal("block"), t.Literal("degrade")], {
+    description: "With too few standbys left: let commits wait, or ask for fewer and say so",
+  }),
+  staleReads: t.Optional(
+    t.Union([t.Literal("allow"), t.Literal("refuse")], {
+      description:
+        "Whether a primary that is cut off may answer reads until it learns that another reigns. 'refuse': it ends first, and a failover waits for that",
     }),
-    onQuorumLoss: t.Union([t.Literal("block"), t.Literal("degrade")], {
-      description: "With too few standbys left: let commits wait, or ask for fewer and say so",
-    }),
-    staleReads: t.Optional(
-      t.Union([t.Literal("allow"), t.Literal("refuse")], {
-        description:
-          "Whether a primary that is cut off may answer reads until it learns that another reigns. 'refuse': it ends first, and a failover waits for that",
-      }),
+  ),
+};
+
+const asyncFields = {
+  maxLagBytes: t.Integer({
+    minimum: 0,
+    maximum: Number.MAX_SAFE_INTEGER,
+    description: "A standby that lacks more than this is not appointed by itself",
+  }),
+};
+
+const ofQuorum = { title: "QuorumDurability", description: "No acknowledged commit is ever lost" };
+const ofAsync = {
+  title: "AsyncDurability",
+  description: "The primary acknowledges alone, under a lease: a failover may lose what was not replicated",
+};
+
+export const DurabilitySchema = t.Union(
+  [
+    t.Object({ mode: t.Literal("quorum"), ...quorumFields }, { ...closed, ...ofQuorum }),
+    t.Object({ mode: t.Literal("async"), ...asyncFields }, { ...closed, ...ofAsync }),
+  ],
+  { title: "Durability" },
+);
+
+/** The mode, and of the rest what shall change. */
+const DurabilityChangeSchema = t.Union(
+  [
+    t.Object(
+      { mode: t.Literal("quorum"), ...t.Partial(t.Object(quorumFields)).properties },
+      { ...closed, ...ofQuorum, title: "QuorumDurabilityChange" },
     ),
-  },
-  { ...closed, title: "QuorumDurability", description: "No acknowledged commit is ever lost" },
+    t.Object(
+      { mode: t.Literal("async"), ...t.Partial(t.Object(asyncFields)).properties },
+      { ...closed, ...ofAsync, title: "AsyncDurabilityChange" },
+    ),
+  ],
+  { title: "DurabilityChange" },
 );
-
-const AsyncDurabilitySchema = t.Object(
-  {
-    mode: t.Literal("async"),
-    maxLagBytes: t.Integer({
-      minimum: 0,
-      maximum: Number.MAX_SAFE_INTEGER,
-      description: "A standby that lacks more than this is not appointed by itself",
-    }),
-  },
-  {
-    ...closed,
-    title: "AsyncDurability",
-    description: "The primary acknowledges alone, under a lease: a failover may lose what was not replicated",
-  },
-);
-
-export const DurabilitySchema = t.Union([QuorumDurabilitySchema, AsyncDurabilitySchema], {
-  title: "Durability",
-});
 
 const WarningSchema = t.Object(
   {
@@ -409,7 +422,7 @@ export type TopologyDocument = Static<typeof TopologySchema>;
 
 export const TopologyChangeSchema = t.Object(
   {
-    durability: t.Optional(DurabilitySchema),
+    durability: t.Optional(DurabilityChangeSchema),
     failover: t.Optional(t.Partial(FailoverPolicySchema, { ...closed, minProperties: 1 })),
     timing: t.Optional(
       t.Union([
@@ -431,7 +444,8 @@ export const TopologyChangeSchema = t.Object(
     title: "TopologyChange",
     examples: [
       { durability: { mode: "quorum", synchronousStandbys: 2, onQuorumLoss: "degrade" } },
-      { durability: { mode: "async", maxLagBytes: 16_777_216 }, timing: { profile: "lan-fast" } },
+      { durability: { mode: "async" }, timing: { profile: "lan-fast" } },
+      { durability: { mode: "async", maxLagBytes: 16_777_216 } },
     ],
   },
 );

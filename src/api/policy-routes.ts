@@ -1,6 +1,12 @@
 import { Elysia, t } from "elysia";
 import { breakGlassPolicyOf } from "../cluster/break-glass.ts";
-import { type ClusterSpec, type Durability, failoverOf } from "../cluster/spec.ts";
+import {
+  type ClusterSpec,
+  DEFAULT_ASYNC,
+  DEFAULT_QUORUM,
+  type Durability,
+  failoverOf,
+} from "../cluster/spec.ts";
 import { type ClusterState, memberName } from "../cluster/state.ts";
 import {
   BreakGlassPolicyChangeSchema,
@@ -178,13 +184,15 @@ function changedSpec(state: ClusterState, change: TopologyChange): ClusterSpec {
   return { ...spec, durability, timing, ...(change.failover === undefined ? {} : { failover }) };
 }
 
-/** What stands of stale reads stays, where a change does not speak of them. */
+/** What stands stays where a change does not speak of it; what another mode brings is as it comes. */
 function changedDurability(present: Durability, change: TopologyChange["durability"]): Durability {
   if (change === undefined) return present;
-  if (change.mode === "async") return change;
-  const { staleReads, ...rest } = change;
-  const isRefused = (staleReads ?? (present.mode === "quorum" ? present.staleReads : undefined)) === "refuse";
-  return isRefused ? { ...rest, staleReads: "refuse" } : rest;
+  if (change.mode === "async") return { ...(present.mode === "async" ? present : DEFAULT_ASYNC), ...change };
+  const { staleReads, ...rest } = {
+    ...(present.mode === "quorum" ? present : DEFAULT_QUORUM),
+    ...change,
+  };
+  return staleReads === "refuse" ? { ...rest, staleReads } : rest;
 }
 
 function describeTopology(sight: Sight): TopologyDocument {

@@ -100,6 +100,8 @@ function setCommand(ports: CliPorts) {
     });
 }
 
+type DurabilityChange = NonNullable<TopologyChange["durability"]>;
+
 interface Wanted {
   readonly durability?: "quorum" | "async" | undefined;
   readonly synchronousStandbys?: number | undefined;
@@ -115,8 +117,6 @@ interface Wanted {
   readonly timing?: "lan-fast" | "lan" | "wan" | undefined;
   readonly lease?: number | undefined;
 }
-
-const DEFAULT_MAX_LAG_BYTES = 16 * 1024 * 1024;
 
 function changeOf(wanted: Wanted, { durability }: TopologyDocument): TopologyChange {
   const { synchronousStandbys, onQuorumLoss, staleReads, maxLag } = wanted;
@@ -139,9 +139,7 @@ function changeOf(wanted: Wanted, { durability }: TopologyDocument): TopologyCha
   const isNamed = wanted.durability !== undefined || isOfQuorum || maxLag !== undefined;
   const failover = failoverChange(wanted);
   const change: TopologyChange = {
-    ...(isNamed
-      ? { durability: mode === "async" ? asAsync(wanted, durability) : asQuorum(wanted, durability) }
-      : {}),
+    ...(isNamed ? { durability: mode === "async" ? asAsync(wanted) : asQuorum(wanted) } : {}),
     ...(Object.keys(failover).length === 0 ? {} : { failover }),
     ...(wanted.timing === undefined ? {} : { timing: { profile: wanted.timing } }),
     ...(wanted.lease === undefined ? {} : { timing: { leaseMs: wanted.lease } }),
@@ -167,22 +165,16 @@ function failoverChange(wanted: Wanted): NonNullable<TopologyChange["failover"]>
   };
 }
 
-function asAsync(
-  { maxLag }: Wanted,
-  present: TopologyDocument["durability"],
-): TopologyDocument["durability"] {
-  const before = present.mode === "async" ? present.maxLagBytes : DEFAULT_MAX_LAG_BYTES;
-  return { mode: "async", maxLagBytes: maxLag ?? before };
+function asAsync({ maxLag }: Wanted): DurabilityChange {
+  return { mode: "async", ...(maxLag === undefined ? {} : { maxLagBytes: maxLag }) };
 }
 
-function asQuorum(wanted: Wanted, present: TopologyDocument["durability"]): TopologyDocument["durability"] {
-  const before =
-    present.mode === "quorum" ? present : { synchronousStandbys: 1, onQuorumLoss: "block" as const };
+function asQuorum({ synchronousStandbys, onQuorumLoss, staleReads }: Wanted): DurabilityChange {
   return {
     mode: "quorum",
-    synchronousStandbys: wanted.synchronousStandbys ?? before.synchronousStandbys,
-    onQuorumLoss: wanted.onQuorumLoss ?? before.onQuorumLoss,
-    ...(wanted.staleReads === undefined ? {} : { staleReads: wanted.staleReads }),
+    ...(synchronousStandbys === undefined ? {} : { synchronousStandbys }),
+    ...(onQuorumLoss === undefined ? {} : { onQuorumLoss }),
+    ...(staleReads === undefined ? {} : { staleReads }),
   };
 }
 

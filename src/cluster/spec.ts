@@ -146,8 +146,17 @@ export function votersMaxOf(spec: ClusterSpec): number {
   return spec.consensus?.votersMax ?? DEFAULT_VOTERS_MAX;
 }
 
+export const DEFAULT_QUORUM: QuorumDurability = {
+  mode: "quorum",
+  synchronousStandbys: 1,
+  onQuorumLoss: "block",
+};
+
+/** One segment of WAL: what a standby that streams lacks for a moment. */
+export const DEFAULT_ASYNC: AsyncDurability = { mode: "async", maxLagBytes: 16 * 1024 * 1024 };
+
 export const DEFAULT_SPEC: ClusterSpec = {
-  durability: { mode: "quorum", synchronousStandbys: 1, onQuorumLoss: "block" },
+  durability: DEFAULT_QUORUM,
   timing: TIMING_PROFILES.lan,
 };
 

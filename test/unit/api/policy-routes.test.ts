@@ -70,6 +70,30 @@ describe("PATCH /v1/topology", () => {
     expect([early.status, (await read<ProblemDocument>(early)).code]).toEqual([409, "feature-level-low"]);
   });
 
+  test("keeps of a durability what is not named, and takes what another mode comes with", async () => {
+    const fake = living({ featureLevel: 4 });
+    const patched = async (durability: object) => {
+      const answer = await ask(fake, "PATCH", "/v1/topology", { durability });
+      expect(answer.status).toBe(200);
+      return (await read<TopologyDocument>(answer)).durability;
+    };
+    expect(await patched({ mode: "quorum", onQuorumLoss: "degrade" })).toEqual({
+      mode: "quorum",
+      synchronousStandbys: 1,
+      onQuorumLoss: "degrade",
+    });
+    expect(await patched({ mode: "quorum", synchronousStandbys: 2 })).toMatchObject({
+      onQuorumLoss: "degrade",
+    });
+    expect(await patched({ mode: "async" })).toEqual({ mode: "async", maxLagBytes: 16_777_216 });
+    expect(await patched({ mode: "async", maxLagBytes: 9 })).toEqual({ mode: "async", maxLagBytes: 9 });
+    expect(await patched({ mode: "async" })).toMatchObject({ maxLagBytes: 9 });
+    expect(await patched({ mode: "quorum" })).toMatchObject({
+      synchronousStandbys: 1,
+      onQuorumLoss: "block",
+    });
+  });
+
   test("waits for the last member to be upgraded", async () => {
     const answer = await ask(living({ featureLevel: 2 }), "PATCH", "/v1/topology", {
       timing: { profile: "wan" },
