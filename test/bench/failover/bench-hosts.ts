@@ -25,7 +25,7 @@ export interface BenchHost extends NamespaceHost {
 
 /** PostgreSQL refuses root, and so does everything that starts it. */
 const USER = "postgres";
-const AS_USER = ["setpriv", `--reuid=${USER}`, `--regid=${USER}`, "--init-groups"];
+export const AS_USER = ["setpriv", `--reuid=${USER}`, `--regid=${USER}`, "--init-groups"];
 const GONE_MS_MAX = 20_000;
 
 export class BenchHosts {
@@ -173,6 +173,15 @@ export function signal(pid: number, name: NodeJS.Signals): void {
   } catch (error) {
     // It ended by itself meanwhile.
     if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+  }
+}
+
+/** The command line of a process; empty where it ended. */
+export function commandOf(pid: number): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").filter(Boolean);
+  } catch {
+    return [];
   }
 }
 

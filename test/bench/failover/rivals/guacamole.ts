@@ -1,11 +1,11 @@
 /** What this repository builds: three members of the compiled binary. */
 
-import { copyFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { chownSync, copyFileSync, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { ClusterDocument, OperationDocument } from "../../../../src/api/documents.ts";
 import { DEFAULT_FAILOVER } from "../../../../src/cluster/spec.ts";
 import { LocalCluster } from "../../../../src/demo/local-cluster.ts";
-import { BenchHosts } from "../bench-hosts.ts";
+import { AS_USER, BenchHosts, commandOf } from "../bench-hosts.ts";
 import type { Mode, Rival, RivalServer } from "../rival.ts";
 import type { Scenario } from "../scenario.ts";
 import type { RivalOptions } from "./common-ground.ts";
@@ -51,8 +51,13 @@ export class GuacamoleServers implements Rival {
       clock,
       integer,
       prefix: "guacamole-bench-",
-      hosts: this.hosts.hosts,
+      // As a service file has it: PostgreSQL's user, so that the supervisor may start a member again that hangs.
+      hosts: this.hosts.hosts.map((host) => ({ ...host, enter: [...host.enter, ...AS_USER] })),
     });
+    for (const { directory, dataDirectory } of this.#cluster.members) {
+      const { uid, gid } = statSync(dirname(dataDirectory));
+      chownSync(directory, uid, gid);
+    }
     this.servers = this.#cluster.members.map((member) => ({
       name: member.name,
       host: member.host.address,
@@ -89,8 +94,9 @@ export class GuacamoleServers implements Rival {
   }
 
   agents(index: number): readonly number[] {
-    const pid = this.#member(index).process?.pid;
-    return pid === undefined ? [] : [pid];
+    const { configPath } = this.#member(index);
+    // Whoever started it: it may be the supervisor that did.
+    return this.hosts.pids(this.hosts.host(index)).filter((pid) => commandOf(pid).includes(configPath));
   }
 
   async switchover(): Promise<void> {
@@ -109,10 +115,7 @@ export class GuacamoleServers implements Rival {
   }
 
   async restore(index: number): Promise<void> {
-    const member = this.#member(index);
-    const { process: child } = member;
-    if (child === null || child.exitCode !== null || child.signalCode !== null)
-      await this.#cluster.start(member);
+    if (this.agents(index).length === 0) await this.#cluster.start(this.#member(index));
   }
 
   /** Within `calmMs` of a failover silence must last twice as long, on purpose: what is measured is a failure by itself. */
