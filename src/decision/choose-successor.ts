@@ -251,8 +251,10 @@ export function isRestartFirst(spec: ClusterSpec): boolean {
   return onCrash === "auto" ? isLeasedSpec(spec) : onCrash === "restart";
 }
 
-/** What a leased successor lacks of what the primary was seen to have. Where that was not seen, nothing can be said. */
-/** From where its history turned off, where it did: what comes after that is not the primary's. */
+/**
+ * What a leased successor lacks of what the primary was seen to have, from where its history turned off, where it did: what comes
+ * after that is not the primary's. Where nothing was seen, nothing can be said.
+ */
 function lackOf(view: ClusterView, reign: Reign, candidate: Candidate): number {
   if (view.primaryLsn === null) return 0;
   const relation = relationOf(view, reign, candidate);

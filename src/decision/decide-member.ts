@@ -12,6 +12,7 @@ import type { PostgresStatus, PrimaryStatus, StandbyStatus } from "../cluster/ob
 import { restartStepOf } from "../cluster/restart.ts";
 import { isNamedByReign, memberById, type Reign } from "../cluster/state.ts";
 import { desiredSynchronousStandbyNames, isWritable } from "../cluster/writable.ts";
+import { isRestartFirst } from "./choose-successor.ts";
 import { cloneSource } from "./clone-source.ts";
 import { primarySettings, standbySettings, upstreamOf } from "./desired-settings.ts";
 import { hasReignedBefore, relate, relateRecovery } from "./lineage.ts";
@@ -260,11 +261,13 @@ const YIELD_MS = 500;
 
 /**
  * A primary that fell need not be quick: crash recovery would only compete with the promotion of its successor. It starts
- * (as a standby, and as a witness of everything that it acknowledged) if no successor is there soon.
+ * (as a standby, and as a witness of everything that it acknowledged) if no successor is there soon, and at once where it is
+ * what everybody waits for.
  */
-function mayHinderFailover({ selfId, reignKnownMs, fenceKnownMs }: MemberView, reign: Reign): boolean {
+function mayHinderFailover({ state, selfId, reignKnownMs, fenceKnownMs }: MemberView, reign: Reign): boolean {
   if (reign.primaryId === selfId) {
     const hasReigned = reign.lineage !== null;
+    if (isRestartFirst(state.spec) && reign.fence?.reason === "postmaster-died") return false;
     return hasReigned && (fenceKnownMs === null || fenceKnownMs < YIELD_MS);
   }
   return reign.lineage === null && reign.appointedAt !== null && reignKnownMs < YIELD_MS;

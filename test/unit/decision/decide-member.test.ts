@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { ManagedSettings } from "../../../src/cluster/managed-settings.ts";
 import type { PostgresStatus } from "../../../src/cluster/observation.ts";
-import { type ClusterSpec, DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
+import { type ClusterSpec, DEFAULT_FAILOVER, DEFAULT_SPEC } from "../../../src/cluster/spec.ts";
 import type { ClusterState } from "../../../src/cluster/state.ts";
 import { decideMember } from "../../../src/decision/decide-member.ts";
 import type { MemberView } from "../../../src/decision/member-view.ts";
@@ -104,6 +104,10 @@ function say(plan: Plan): string {
 }
 
 const fenced = clusterState({ reign: reign({ fence: FENCE }) });
+const fencedToComeBack = clusterState({
+  reign: reign({ fence: { ...FENCE, reason: "postmaster-died" } }),
+  spec: { ...DEFAULT_SPEC, failover: { ...DEFAULT_FAILOVER, onCrash: "restart" } },
+});
 const m2Reigns = clusterState({
   reign: reign({
     epoch: epoch(2),
@@ -213,6 +217,15 @@ const table: readonly (readonly [string, MemberView, string])[] = [
     "lets a successor go first after a fall",
     view(STOPPED, clusterState(), { selfId: id("m1") }),
     "waiting-for-primary",
+  ],
+  [
+    "comes back at once where the reign waits for it",
+    view(STOPPED, fencedToComeBack, {
+      selfId: id("m1"),
+      promises: promises(PLEDGED),
+      fenceKnownMs: 0,
+    }),
+    "starting: configure none/m2,m3, start",
   ],
   [
     "lets the successor's promotion go first",
