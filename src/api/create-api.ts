@@ -2,6 +2,7 @@ import { Elysia } from "elysia";
 import { authorize, type Need, NOBODY, type Origin } from "./access.ts";
 import { accessRoutes } from "./access-routes.ts";
 import { auditRoutes } from "./audit-routes.ts";
+import { authorityRoutes } from "./authority-routes.ts";
 import { breakGlassRoutes } from "./break-glass-routes.ts";
 import { clusterRoutes } from "./cluster-routes.ts";
 import { consensusRoutes } from "./consensus-routes.ts";
@@ -163,6 +164,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch, gate }: Shared) {
     .use(consensusRoutes(ports))
     .use(historyRoutes(ports))
     .use(setupRoutes(ports))
+    .use(authorityRoutes(ports))
     .use(swaggerRoutes());
 }
 

@@ -13,6 +13,7 @@ import {
   memberName,
   type Operation,
 } from "../cluster/state.ts";
+import { describeAuthorityChange } from "./describe-authority.ts";
 import type {
   ClusterDocument,
   ConsensusDocument,
@@ -101,6 +102,7 @@ function describeWarnings(sight: Sight, now: string): ClusterDocument["warnings"
     ...describeBreakGlass(sight.state),
     ...describeCertificateProblems(sight),
     ...describeSyslogProblems(sight),
+    ...describeAuthorityChange(sight),
   ];
 }
 
@@ -268,6 +270,8 @@ function describeCertificates(status: MemberStatus | null): MemberDocument["cert
     apiEndsAt: toInstant(certificates.apiEndsAtMs),
     authorityEndsAt: toInstant(certificates.authorityEndsAtMs),
     problems: [...certificates.problems],
+    issuer: certificates.issuer ?? null,
+    trusted: [...(certificates.trusted ?? [])],
   };
 }
 

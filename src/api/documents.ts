@@ -124,6 +124,15 @@ export const MemberSchema = t.Object(
           apiEndsAt: t.String({ description: "Of what its API shows" }),
           authorityEndsAt: t.String(),
           problems: t.Array(t.String(), { description: "What people have to look after" }),
+          issuer: orNull(
+            t.String({
+              description: "SHA-256 of the authority that signed what it shows; null: not known yet",
+            }),
+          ),
+          trusted: t.Array(t.String(), {
+            description:
+              "SHA-256 of the authorities whose members it lets in: two while one takes another's place",
+          }),
         },
         { description: "When its certificates end; null: it does not say so" },
       ),
@@ -237,6 +246,7 @@ const WarningSchema = t.Object(
       t.Literal("passwords-overlap"),
       t.Literal("certificate"),
       t.Literal("audit-syslog"),
+      t.Literal("authority-changing"),
       t.Literal("break-glass-open"),
       t.Literal("break-glass-waiting"),
     ]),
@@ -967,6 +977,9 @@ export const AdmissionSchema = t.Object(
     clusterName: t.String(),
     memberId: t.String(),
     caPem: t.String(),
+    trustedPem: t.Optional(
+      t.String({ description: "Of every authority whose members it is to let in. Absent: `caPem` alone" }),
+    ),
     certificatePem: t.String(),
     peers: t.Array(t.Object({ id: t.String(), name: t.String(), address: t.String() })),
     promotableFrom: t.Number(),

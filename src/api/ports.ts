@@ -14,7 +14,7 @@ import type { Member, MemberTags } from "../cluster/member.ts";
 import type { MemberStatus } from "../cluster/observation.ts";
 import type { Parameters } from "../cluster/parameters.ts";
 import type { ServerSettings, TriedParameters } from "../cluster/server-settings.ts";
-import type { Cohort } from "../cluster/state.ts";
+import type { CertificateAuthority, ClusterState, Cohort } from "../cluster/state.ts";
 import type { AuditRecordDocument } from "./documents.ts";
 
 /**
@@ -42,6 +42,8 @@ export interface ApiPorts {
   join(request: JoinRequest): Promise<Result<Joined, Refusal>>;
   /** The other side of `join`: has the new member agreed and signs its certificate. The secret was checked already. */
   admit(request: AdmitRequest): Promise<Result<Admission, Refusal>>;
+  /** A new authority that could follow the present one. */
+  succeedAuthority(state: ClusterState): Promise<CertificateAuthority>;
   /** What would happen if these members were lost now; of nobody: how things stand. Null until this member formed or joined. */
   explain(lostIds: ReadonlySet<MemberId>): ExplainedLoss | null;
   /** A reason of the leader's or a member's in a sentence, and what can be done about it; null: it is none that is known. */
@@ -137,7 +139,10 @@ export interface Admission {
   readonly clusterId: ClusterId;
   readonly clusterName: string;
   readonly memberId: MemberId;
+  /** Of the authority that signed its certificate. */
   readonly caPem: string;
+  /** Of every authority whose members it is to let in. */
+  readonly trustedPem: string;
   readonly certificatePem: string;
   readonly peers: readonly { readonly id: MemberId; readonly name: string; readonly address: string }[];
   /** The joiner may not campaign before this index is committed. */

@@ -38,7 +38,7 @@ export async function requestAdmission(
       403,
       "ca-fingerprint-mismatch",
       `The member at ${address} is not of the cluster that the join token names; nothing was sent to it.`,
-      "Check the address. If it is right, somebody may stand in between: do not go on before you know why.",
+      "Check the address. Where the cluster's certificate authority was replaced since the token was made, 'guacamole member add' makes another. If it is neither, somebody may stand in between: do not go on before you know why.",
     );
   }
   if (expectedName !== null && clusterName !== expectedName) {

@@ -2,6 +2,7 @@ import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-
 import { applyCommand } from "./apply-command.ts";
 import { auditCommand } from "./audit-command.ts";
 import { breakGlassCommand } from "./break-glass-commands.ts";
+import { certificatesCommand } from "./certificates-commands.ts";
 import { initCommand, statusCommand } from "./cluster-commands.ts";
 import { type CompletionCommand, renderCompletion } from "./completion.ts";
 import { configCommand } from "./config-commands.ts";
@@ -85,6 +86,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(memberCommand(ports))
     .addCommand(tokenCommand(ports))
     .addCommand(identityProviderCommand(ports))
+    .addCommand(certificatesCommand(ports))
     .addCommand(consensusCommand(ports))
     .addCommand(backupStateCommand(ports))
     .addCommand(recoverCommand(ports))

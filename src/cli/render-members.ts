@@ -5,7 +5,18 @@ import { renderTable, withoutControls } from "./render-table.ts";
 /** Members as those who look after the group see them: one row each. */
 export function renderMemberList(members: readonly MemberDocument[]): string {
   return renderTable(
-    ["member", "role", "state", "vote", "caught up", "leader", "version", "certificates until", "api"],
+    [
+      "member",
+      "role",
+      "state",
+      "vote",
+      "caught up",
+      "leader",
+      "version",
+      "certificates until",
+      "authority",
+      "api",
+    ],
     members.map((member) => [
       member.name,
       member.role,
@@ -15,6 +26,7 @@ export function renderMemberList(members: readonly MemberDocument[]): string {
       member.isLeader ? "*" : "",
       member.version ?? "-",
       renderCertificates(member),
+      renderIssuer(member),
       member.apiAddress,
     ]),
   );
@@ -33,6 +45,13 @@ function renderCertificates({ certificates }: MemberDocument): string {
   const { memberEndsAt, apiEndsAt, authorityEndsAt } = certificates;
   const [first = "-"] = [memberEndsAt, apiEndsAt, authorityEndsAt].toSorted();
   return first.slice(0, "2026-01-01".length);
+}
+
+/** As much of the authority's fingerprint as tells two apart; while one takes another's place, whether both are trusted. */
+function renderIssuer({ certificates }: MemberDocument): string {
+  const issuer = certificates?.issuer;
+  if (issuer == null) return "-";
+  return `${issuer.slice(0, 8)}${(certificates?.trusted ?? []).length > 1 ? ", trusts both" : ""}`;
 }
 
 function renderCaughtUp({ isCaughtUp, matchLag }: MemberDocument): string {

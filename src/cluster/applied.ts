@@ -126,7 +126,7 @@ const REFUSALS: Readonly<Record<RefusalCode, { readonly message: string; readonl
   },
   "not-steerable": {
     message: "This operation can be neither held nor ended: once begun, it comes to its end.",
-    hint: "A planned restart can be: 'guacamole operation list' shows the kinds.",
+    hint: "A planned restart can be ('guacamole operation list' shows the kinds), and a change of the authority once ('guacamole certificates').",
   },
   "operation-running": {
     message: "Another operation of this kind is running.",

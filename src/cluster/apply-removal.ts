@@ -7,7 +7,7 @@ import { type Applied, accept, type ChangeOf, event, refuse, withMember } from "
 import type { Command, RefusalCode } from "./command.ts";
 import { isUnderstoodByAll } from "./feature-level.ts";
 import type { Member } from "./member.ts";
-import { beginOperation, closeOperation } from "./operations.ts";
+import { beginOperation, closeOperation, isBusy } from "./operations.ts";
 import { type ClusterState, isNamedByReign, memberById, type RemovedMember } from "./state.ts";
 
 /** More tombstones than this: the oldest are forgotten. */
@@ -40,8 +40,7 @@ export function whyNotRemovable(state: ClusterState, id: MemberId): RefusalCode 
   if (member === undefined) return "member-unknown";
   if (member.isLeaving) return "member-leaving";
   if (state.reign?.primaryId === id) return "member-is-primary";
-  const isBusy = state.operations.some(({ status, memberId }) => status === "running" && memberId === id);
-  if (isBusy) return "operation-running";
+  if (isBusy(state, id)) return "operation-running";
   const staying = state.members.filter((each) => each.id !== id && !each.isLeaving);
   return staying.length === 0 ? "last-member" : null;
 }

@@ -11,6 +11,7 @@ import { assert, unreachable } from "../base/assert.ts";
 import { EPOCH_ZERO, type Generation, type MemberId } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
 import { type Applied, accept, type ChangeOf, event, refuse, withMember } from "./applied.ts";
+import { advanceAuthority, replaceAuthority, steerAuthority } from "./apply-authority.ts";
 import {
   approveBreakGlass,
   endBreakGlass,
@@ -30,7 +31,7 @@ import { audited } from "./audit.ts";
 import type { Change, Command } from "./command.ts";
 import { beginFailover, recordOf, tellAppointment, tellPhase } from "./failover-history.ts";
 import { FEATURE_LEVEL, isUnderstoodByAll } from "./feature-level.ts";
-import { beginOperation, closeOperation, isRunning, logOperation } from "./operations.ts";
+import { beginOperation, closeOperation, isBusy, isRunning, logOperation } from "./operations.ts";
 import { followingEpoch, recoverGroup } from "./recover-group.ts";
 import { versioned } from "./spec-history.ts";
 import {
@@ -144,6 +145,12 @@ function applyFormed(
       return endRestartStep(state, command, change);
     case "steer-restart":
       return steerRestart(state, command, change);
+    case "replace-authority":
+      return replaceAuthority(state, command, change);
+    case "advance-authority":
+      return advanceAuthority(state, command, change);
+    case "steer-authority":
+      return steerAuthority(state, command, change);
     case "abort-switchover":
       return abortSwitchover(state, command, change);
     case "progress-operation":
@@ -424,10 +431,7 @@ function reinitializeMember(
   if (member.isLeaving) return refuse(state, "member-leaving");
   const isPrimary = state.reign.primaryId === member.id;
   if (member.kind !== "data" || isPrimary) return refuse(state, "member-unsuitable");
-  const isUnderWay = state.operations.some(
-    (operation) => operation.status === "running" && operation.memberId === member.id,
-  );
-  if (isUnderWay) return refuse(state, "operation-running");
+  if (isBusy(state, member.id)) return refuse(state, "operation-running");
   const begun = beginOperation(state, command, {
     id: change.operationId,
     kind: "reinitialize",

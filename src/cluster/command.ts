@@ -251,6 +251,30 @@ export type Change =
       readonly operationId: string;
       readonly wish: "pause" | "resume" | "cancel";
     }
+  /** Another authority is to come in the place of the present one: first everybody trusts both. */
+  | {
+      readonly kind: "replace-authority";
+      readonly operationId: string;
+      /** The member that was asked. */
+      readonly memberId: MemberId;
+      /** The certificate (PEM) of the one that signs now, and its SHA-256. */
+      readonly presentPem: string;
+      readonly presentFingerprint: string;
+      readonly authority: CertificateAuthority;
+      readonly fingerprint: string;
+      readonly isHeld: boolean;
+    }
+  /** Every member has done what the next step needs: `sign` by the other authority, `forget` the one that does not sign. */
+  | {
+      readonly kind: "advance-authority";
+      readonly operationId: string;
+      readonly step: "sign" | "forget";
+    }
+  | {
+      readonly kind: "steer-authority";
+      readonly operationId: string;
+      readonly wish: "hold" | "resume" | "cancel";
+    }
   | { readonly kind: "abort-switchover"; readonly operationId: string; readonly reason: string }
   | {
       readonly kind: "progress-operation";

@@ -11,7 +11,8 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  * 4: tokens with names, an end and the scopes `health` and `access`;
  *    leases that last a third longer, and stand for as long as they were given for; the audit trail;
  *    stale reads that are refused; PostgreSQL's parameters; rules for connections;
- *    scheduled switchovers, and what came of hooks; break-glass access; declared roles and databases; planned restarts; identity providers.
+ *    scheduled switchovers, and what came of hooks; break-glass access; declared roles and databases; planned restarts; identity providers;
+ *    authorities that are replaced.
  */
 export const FEATURE_LEVEL = 4;
 
@@ -42,6 +43,9 @@ const NEEDED_LEVELS: Partial<Readonly<Record<Change["kind"], number>>> = {
   "begin-restart-step": 4,
   "end-restart-step": 4,
   "steer-restart": 4,
+  "replace-authority": 4,
+  "advance-authority": 4,
+  "steer-authority": 4,
 };
 
 /** Whether every member can apply this change. Raising the level itself is for the leader, who has asked them all. */

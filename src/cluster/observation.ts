@@ -96,6 +96,13 @@ export interface CertificatesStatus {
   readonly authorityEndsAtMs: number;
   /** What people have to look after, one sentence each. */
   readonly problems: readonly string[];
+  /**
+   * SHA-256 of the certificates of the authorities whose members are let in here, by other members and by PostgreSQL alike;
+   * never one that is trusted on disk only. Absent: not known yet, or a release that does not say it.
+   */
+  readonly trusted?: readonly string[];
+  /** The same of the one that signed what is shown here, by whoever shows one. Absent: as above. */
+  readonly issuer?: string;
 }
 
 /** Absent from `MemberStatus` until this very server was asked, which tells that `pendingRestart` is of it too. */

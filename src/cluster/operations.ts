@@ -67,3 +67,10 @@ export function closeOperation(
 export function isRunning(state: ClusterState, operationId: string): boolean {
   return state.operations.some(({ id, status }) => id === operationId && status === "running");
 }
+
+/** Whether long work is about this member. A change of the authority is about all, and may wait for one that is removed. */
+export function isBusy(state: ClusterState, id: MemberId): boolean {
+  return state.operations.some(
+    ({ kind, status, memberId }) => status === "running" && memberId === id && kind !== "authority-change",
+  );
+}

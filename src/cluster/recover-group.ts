@@ -18,6 +18,7 @@
 import { type Epoch, type MemberId, nextEpoch } from "../base/ids.ts";
 import { type Applied, accept, type ChangeOf, event, refuse } from "./applied.ts";
 import { withoutMembers } from "./apply-removal.ts";
+import { withoutOther } from "./authority-change.ts";
 import type { Command } from "./command.ts";
 import type { Member } from "./member.ts";
 import { beginOperation, closeOperation, logOperation } from "./operations.ts";
@@ -42,7 +43,8 @@ export function recoverGroup(
   const canReign = state.systemIdentifier !== null && survivor.kind === "data";
   if (change.makePrimary && !canReign) return refuse(state, "member-unsuitable");
   const lost = state.members.filter(({ id }) => id !== survivor.id);
-  const alone = withoutMembers(endOperations(state, command), command, lost);
+  // Whoever was to trust the other authority is left behind.
+  const alone = withoutMembers(withoutOther(endOperations(state, command)), command, lost);
   const { isLeaving: _isLeaving, voting: _voting, ...staying } = survivor;
   const recovered: ClusterState = {
     ...alone,

@@ -59,6 +59,7 @@ export const SPEC_PLACE: Place = fields({
 export const STATE_PLACE: Place = fields({
   spec: SPEC_PLACE,
   authority: fields({ privateKeyPem: SECRET }),
+  authorityChange: fields({ other: fields({ privateKeyPem: SECRET }) }),
   members: names(PLAIN),
   tokens: names(fields({ secretHash: SECRET })),
   joinTokens: names(fields({ secretHash: SECRET })),

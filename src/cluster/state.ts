@@ -1,5 +1,6 @@
 import type { ClusterId, Epoch, Generation, MemberId, TimelineId } from "../base/ids.ts";
 import type { Position } from "../base/lsn.ts";
+import type { AuthorityChange } from "./authority-change.ts";
 import type { BreakGlassGrant } from "./break-glass.ts";
 import type { NotedLocalAccess } from "./local-access.ts";
 import type { Member } from "./member.ts";
@@ -19,7 +20,12 @@ export interface ClusterState {
   readonly spec: ClusterSpec;
   /** The latest versions of the spec, oldest first, bounded. Absent: it was not changed since feature level 4. */
   readonly specHistory?: readonly SpecVersion[];
+  /** Signs the certificates of members. */
   readonly authority: CertificateAuthority;
+  /** Another authority comes in its place. Absent or null: none does. */
+  readonly authorityChange?: AuthorityChange | null;
+  /** Certificates (PEM) of authorities that count for nobody any more, oldest first, bounded. Absent: there are none. */
+  readonly formerAuthorities?: readonly string[];
   /** What may stand in the log: as much as every member understands. Absent: 1, as of release 0.1.0. */
   readonly featureLevel?: number;
   /** Sorted by name. */
@@ -263,12 +269,19 @@ export interface Switchover {
   readonly targetId: MemberId;
 }
 
-export type OperationKind = "initialize" | "switchover" | "reinitialize" | "remove" | "recover" | "restart";
+export type OperationKind =
+  | "initialize"
+  | "switchover"
+  | "reinitialize"
+  | "remove"
+  | "recover"
+  | "restart"
+  | "authority-change";
 
 export interface Operation {
   readonly id: string;
   readonly kind: OperationKind;
-  /** The member it is about: built first, promoted, or built anew. */
+  /** The member it is about: built first, promoted, or built anew. Where it is about all: the one that was asked. */
   readonly memberId: MemberId;
   /** Of a switchover, from feature level 4 on: whose reign was to end. Absent: it is none, or older. */
   readonly handsOver?: { readonly primaryId: MemberId; readonly epoch: Epoch };

@@ -26,6 +26,7 @@ import { chooseSuccessor } from "./choose-successor.ts";
 import { type ClusterDecision, hold, propose } from "./cluster-decision.ts";
 import { type ClusterView, dataMembers, heardStandby, isHeard, stayingDataMembers } from "./cluster-view.ts";
 import { crashLoop } from "./crash-loop.ts";
+import { decideAuthority } from "./decide-authority.ts";
 import { decideEnd } from "./decide-break-glass.ts";
 import { decideCohort } from "./decide-cohort.ts";
 import { awaitInPlace, awaitStreams, decideRestart, giveUpInPlace } from "./decide-restart.ts";
@@ -35,7 +36,13 @@ import { judgePrimary, type Lost, PROMOTION_MS_MAX } from "./suspicion.ts";
 export function decideCluster(view: ClusterView): ClusterDecision {
   const urgent = decideUrgent(view);
   if (urgent.kind === "propose") return urgent;
-  return decideSchedule(view, urgent) ?? decideBreakGlassEnd(view) ?? decideRestart(view, urgent) ?? urgent;
+  return (
+    decideSchedule(view, urgent) ??
+    decideBreakGlassEnd(view) ??
+    decideRestart(view, urgent) ??
+    decideAuthority(view, urgent) ??
+    urgent
+  );
 }
 
 /** For the record: each member has ended it by then, or does. */
@@ -361,8 +368,9 @@ function decideOperation(
     // Removals are led by `decide-membership.ts`; a recovery is over as soon as it is written.
     case "remove":
     case "recover":
-    // Led by `decide-restart.ts`.
+    // Led by `decide-restart.ts` and `decide-authority.ts`.
     case "restart":
+    case "authority-change":
       return null;
     default:
       return unreachable(operation.kind);

@@ -75,6 +75,8 @@ export const REASONS = {
   "data-ready": "The member streams; its data is complete.",
   "leader-beside-primary":
     "The leader moves off the primary's host, so that one host's death is one detection.",
+  "authority-trusted": "Every member trusts both authorities: certificates are signed by the other one.",
+  "authority-unused": "No member shows a certificate of the other authority any more.",
   "operation-progress": "An operation has advanced.",
   "operation-done": "An operation has reached its goal.",
   "cohort-releasing": "A member is being removed and leaves the synchronous standbys.",

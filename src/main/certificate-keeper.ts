@@ -1,15 +1,19 @@
 /**
  * Keeps a member's certificates good for as long as it runs: renews its own before it ends, reads its owner's again when
- * their files change, and has everybody who shows one take the new one without a restart.
+ * their files change, trusts the authorities that are agreed, and has everybody who shows one take the new one without a
+ * restart.
  */
 import type { Clock } from "../base/clock.ts";
 import type { ClusterId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { Result } from "../base/result.ts";
 import type { CertificatesStatus } from "../cluster/observation.ts";
-import type { CertificateAuthority } from "../cluster/state.ts";
+import type { ClusterState } from "../cluster/state.ts";
 import { type CertificateProblem, certificateProblems, whyRenew } from "../decision/decide-renewal.ts";
+import { type AgreedAuthorities, authoritiesToTrust, mayStaySignedBy } from "../decision/decide-trust.ts";
 import {
+  certificatesIn,
+  fingerprint,
   isSignedBy,
   type MemberSubject,
   namesOf,
@@ -33,24 +37,34 @@ export interface CertificateKeeperOptions {
   readonly dataDirectory: string;
   readonly subject: Omit<MemberSubject, "clusterId">;
   /** As agreed now. */
-  readonly cluster: () => { readonly clusterId: ClusterId; readonly authority: CertificateAuthority };
+  readonly cluster: () => AgreedCluster;
   /** Null: the API shows the member's certificate. */
   readonly own: OwnCertificateFiles | null;
   readonly takers: readonly CertificateTaker[];
+  /** What PostgreSQL has of them: null: nothing yet that is known. Without a PostgreSQL there is nobody to ask. */
+  readonly installed: (() => MemberTls | null) | null;
   /** From 0 to 1, another on each member: how much sooner it renews. */
   readonly earliness: number;
   readonly clock: Clock;
   readonly log: Log;
 }
 
+type AgreedCluster = Pick<ClusterState, "authority" | "authorityChange" | "formerAuthorities"> & {
+  readonly clusterId: ClusterId;
+};
+
 /** A file's change is noticed within this time. */
 const LOOK_EVERY_MS = 5_000;
+/** While the authority is being replaced others wait for this member. */
+const CHANGING_LOOK_EVERY_MS = 500;
 
 export class CertificateKeeper {
   readonly #options: CertificateKeeperOptions;
   readonly #end = new AbortController();
   readonly #waiting = new Set<CertificateTaker>();
   #tls: MemberTls;
+  /** What everybody here has taken, of which nothing is taken back: null: that is not known yet. */
+  #taken: MemberTls | null = null;
   #renewalProblem: string | null = null;
   #status: CertificatesStatus | null = null;
   /** The names in it come from the configuration, which does not change while the process runs. */
@@ -80,7 +94,9 @@ export class CertificateKeeper {
     const { clock } = this.#options;
     const { signal } = this.#end;
     while (!signal.aborted) {
-      await clock.sleep(LOOK_EVERY_MS, signal).catch(() => undefined);
+      const isChanging = this.#options.cluster().authorityChange != null;
+      const sleepMs = isChanging ? CHANGING_LOOK_EVERY_MS : LOOK_EVERY_MS;
+      await clock.sleep(sleepMs, signal).catch(() => undefined);
       if (!signal.aborted) await this.look();
     }
   }
@@ -88,6 +104,7 @@ export class CertificateKeeper {
   /** Everything that is due now. Never rejects: what failed is tried at the next look. */
   async look(): Promise<void> {
     try {
+      this.#trust();
       await this.#renewIfDue();
       this.#note(null);
     } catch (error) {
@@ -99,29 +116,45 @@ export class CertificateKeeper {
       if (taken.ok) this.#waiting.delete(taker);
       else this.#options.log.warn("certificate.not-taken", { by: taker.name, why: taken.error });
     }
+    const { installed } = this.#options;
+    if (this.#waiting.size === 0 && (installed === null || isSame(installed(), this.#tls)))
+      this.#taken = this.#tls;
     this.#status = this.#describe();
   }
 
+  /** Written before anybody takes it: a member that trusts one more does so after its next start, too. */
+  #trust(): void {
+    const onDisk = certificatesIn(this.#tls.caPem);
+    const trusted = authoritiesToTrust(agreedIn(this.#options.cluster()), onDisk);
+    const caPem = trusted.join("");
+    if (caPem === this.#tls.caPem) return;
+    this.#replace({ ...this.#tls, caPem });
+    this.#options.log.info("certificate.authorities", { trusted: trusted.map(fingerprint).join(" ") });
+  }
+
+  #replace(tls: MemberTls): void {
+    writeMemberTls(this.#options.dataDirectory, tls);
+    this.#tls = tls;
+    for (const taker of this.#options.takers) this.#waiting.add(taker);
+  }
+
   async #renewIfDue(): Promise<void> {
-    const { dataDirectory, cluster, clock, earliness, log } = this.#options;
-    const { authority, clusterId } = cluster();
+    const { cluster, clock, earliness, log } = this.#options;
+    const agreed = cluster();
+    const { authority, clusterId } = agreed;
     const subject = { ...this.#options.subject, clusterId };
     const present = readCertificate(this.#tls.certificatePem);
     const ofAuthority = readCertificate(authority.certificatePem);
     const wanted = {
       names: this.#areNamesChecked ? present.names : namesOf(subject),
-      isOfAuthority: isSignedBy(this.#tls.certificatePem, authority.certificatePem),
+      isOfAuthority: mayStaySignedBy(agreedIn(agreed), signerOf(this.#tls)),
       authorityStartsMs: ofAuthority.notBeforeMs,
       authorityEndsMs: ofAuthority.notAfterMs,
     };
     const reason = whyRenew(present, wanted, clock.wallMs(), earliness);
     if (reason !== null) {
-      const { privateKeyPem } = this.#tls;
       const certificatePem = await renewMember(authority, this.#tls, subject, clock.wallMs());
-      const tls = { caPem: authority.certificatePem, certificatePem, privateKeyPem };
-      writeMemberTls(dataDirectory, tls);
-      this.#tls = tls;
-      for (const taker of this.#options.takers) this.#waiting.add(taker);
+      this.#replace({ ...this.#tls, certificatePem });
       const until = new Date(readCertificate(certificatePem).notAfterMs).toISOString();
       log.info("certificate.renewed", { reason, until });
     }
@@ -161,8 +194,34 @@ export class CertificateKeeper {
         ...[...this.#waiting].map(({ name }) => `${name} has not taken the new certificate yet`),
         ...certificateProblems({ member, ownEndsMs, authorityEndsMs }, clock.wallMs()).map(say),
       ],
+      ...(this.#taken === null ? {} : describeTaken(this.#taken)),
     };
   }
+}
+
+function describeTaken(tls: MemberTls): Pick<CertificatesStatus, "trusted" | "issuer"> {
+  const signer = signerOf(tls);
+  const trusted = certificatesIn(tls.caPem).map(fingerprint);
+  return { trusted, ...(signer === null ? {} : { issuer: fingerprint(signer) }) };
+}
+
+/** Of those that are trusted on disk; null: none of them. */
+function signerOf({ certificatePem, caPem }: MemberTls): string | null {
+  return certificatesIn(caPem).find((authority) => isSignedBy(certificatePem, authority)) ?? null;
+}
+
+function agreedIn({ authority, authorityChange, formerAuthorities = [] }: AgreedCluster): AgreedAuthorities {
+  const textOf = (pem: string): string => certificatesIn(pem)[0] ?? pem;
+  return {
+    signing: textOf(authority.certificatePem),
+    other: authorityChange == null ? null : textOf(authorityChange.other.certificatePem),
+    isOtherNext: authorityChange?.step === "trust",
+    former: formerAuthorities.map(textOf),
+  };
+}
+
+function isSame(one: MemberTls | null, other: MemberTls): boolean {
+  return one?.caPem === other.caPem && one.certificatePem === other.certificatePem;
 }
 
 function say({ kind, endsMs }: CertificateProblem): string {
@@ -173,7 +232,7 @@ function say({ kind, endsMs }: CertificateProblem): string {
     case "own-ends":
       return `the API's own certificate is valid until ${until} only: replace its files`;
     case "authority-ends":
-      return `the cluster's certificate authority is valid until ${until} only (roadmap/0012-certificates.md)`;
+      return `the cluster's certificate authority is valid until ${until} only: 'guacamole certificates rotate-authority' replaces it`;
   }
 }
 

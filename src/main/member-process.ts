@@ -36,6 +36,7 @@ import type { ClusterId, LogIndex, MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import { apply } from "../cluster/apply.ts";
+import { trustedAuthorities } from "../cluster/authority-change.ts";
 import type { Command } from "../cluster/command.ts";
 import { encodeCommand } from "../cluster/command-codec.ts";
 import type { Consensus } from "../cluster/consensus.ts";
@@ -305,6 +306,8 @@ export class MemberProcess {
       join: (request) => this.#once(() => this.#join(request)),
       admit: (request) => this.#admit(request),
       onAttempt: (record) => this.#courier?.tell(record),
+      succeedAuthority: ({ clusterId, authority }) =>
+        createAuthority(clusterId, clock.wallMs(), authority.certificatePem),
       newId,
       newSecret,
       newSalt: (bytes) => randomBytes(bytes),
@@ -405,12 +408,12 @@ export class MemberProcess {
       },
     });
     if (!admitted.ok) return admitted;
-    const { clusterName, caPem, certificatePem } = admitted.value;
+    const { clusterName, caPem, certificatePem, trustedPem = caPem } = admitted.value;
     const clusterId = admitted.value.clusterId as ClusterId;
     const memberId = admitted.value.memberId as MemberId;
     const promotableFrom = admitted.value.promotableFrom as LogIndex;
     const peers = admitted.value.peers.map((peer) => ({ id: peer.id as MemberId, address: peer.address }));
-    writeMemberTls(config.dataDir, { caPem, certificatePem, privateKeyPem: key.privateKeyPem });
+    writeMemberTls(config.dataDir, { caPem: trustedPem, certificatePem, privateKeyPem: key.privateKeyPem });
     const { recoveryEpoch = 0 } = admitted.value;
     const databasePath = this.#paths.database;
     this.#recoveryEpoch = recoveryEpoch;
@@ -460,6 +463,10 @@ export class MemberProcess {
       clusterName,
       memberId,
       caPem: authority.certificatePem,
+      // As of when it was let in: while the authority is being replaced, members show certificates of either.
+      trustedPem: trustedAuthorities(consensus.state)
+        .map(({ certificatePem }) => certificatePem)
+        .join(""),
       certificatePem: signed.value,
       peers: consensus.state.members
         .filter(({ id }) => id !== memberId)
@@ -611,6 +618,7 @@ export class MemberProcess {
           take: async () => supervisor?.renewCertificates() ?? ok(undefined),
         },
       ],
+      installed: supervisor === null ? null : () => supervisor.installed,
       earliness: systemRandom.integer(0, 1000) / 1000,
       clock,
       log,

@@ -34,6 +34,7 @@ export class SupervisorLink implements SupervisorPort {
   readonly #options: SupervisorLinkOptions;
   readonly #listeners = new Set<(event: SupervisorEvent) => void>();
   #client: SupervisorClient | null = null;
+  #installed: MemberTls | null = null;
   #connecting: Promise<SupervisorClient> | null = null;
 
   constructor(options: SupervisorLinkOptions) {
@@ -48,6 +49,11 @@ export class SupervisorLink implements SupervisorPort {
   onEvent(listener: (event: SupervisorEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** What PostgreSQL was given last; null: nothing, as far as this process knows. */
+  get installed(): MemberTls | null {
+    return this.#installed;
   }
 
   /** PostgreSQL reads them again; its sessions go on. Where there is no supervisor now, the next one gets them. */
@@ -93,9 +99,11 @@ export class SupervisorLink implements SupervisorPort {
   }
 
   async #install(client: SupervisorClient): Promise<SupervisorResponse & { readonly ok: true }> {
-    const request = { kind: "install-certificates", ...this.#options.tls() } as const;
+    const tls = this.#options.tls();
+    const request = { kind: "install-certificates", ...tls } as const;
     const installed = await client.request(request, CERTIFICATES_DEADLINE_MS);
     if (!installed.ok) throw new Error(`the supervisor did not take the certificates: ${installed.message}`);
+    this.#installed = tls;
     return installed;
   }
 

@@ -33,6 +33,7 @@ cryptoProvider.set(crypto);
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const HOUR_MS = 3_600_000;
 const YEAR_MS = 365 * 24 * HOUR_MS;
+const AUTHORITY_NAME = "guacamole-authority";
 
 /** A certificate and the key that belongs to it. */
 export interface KeyedCertificate {
@@ -51,16 +52,30 @@ export interface MemberSubject {
   readonly clusterId?: ClusterId;
 }
 
-/** A new authority for a new cluster, valid for ten years. */
-export async function createAuthority(clusterId: ClusterId, wallMs: number): Promise<CertificateAuthority> {
+/**
+ * A new authority for a cluster, valid for ten years.
+ *
+ * One that follows another is valid whenever that one was, whatever this host's clock says, and has a name of its own: who
+ * verifies looks an issuer up by its name.
+ *
+ * @param formerPem the certificate of the one that it follows; null: it is the cluster's first.
+ */
+export async function createAuthority(
+  clusterId: ClusterId,
+  wallMs: number,
+  formerPem: string | null = null,
+): Promise<CertificateAuthority> {
   const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
-  const subject = subjectName("guacamole-authority", clusterId);
+  const serial = serialNumber();
+  const former = formerPem === null ? null : readCertificate(formerPem);
+  const name = former === null ? AUTHORITY_NAME : `${AUTHORITY_NAME}-${serial.slice(0, 16)}`;
+  const subject = subjectName(name, clusterId);
   const certificate = await X509CertificateGenerator.create({
-    serialNumber: serialNumber(),
+    serialNumber: serial,
     subject,
     issuer: subject,
-    notBefore: new Date(wallMs - HOUR_MS),
-    notAfter: new Date(wallMs + 10 * YEAR_MS),
+    notBefore: new Date(former?.notBeforeMs ?? wallMs - HOUR_MS),
+    notAfter: new Date(Math.max(wallMs + 10 * YEAR_MS, former?.notAfterMs ?? 0)),
     signingKey: keys.privateKey,
     publicKey: keys.publicKey,
     signingAlgorithm: ALGORITHM,
@@ -217,6 +232,12 @@ export function readCertificate(certificatePem: string): {
 /** Whether the key of `authorityPem` signed it. Says nothing of its time. */
 export function isSignedBy(certificatePem: string, authorityPem: string): boolean {
   return new NodeCertificate(certificatePem).verify(new NodeCertificate(authorityPem).publicKey);
+}
+
+/** Every certificate in a text that holds several, each as a text of its own, in their order. */
+export function certificatesIn(pems: string): readonly string[] {
+  const found = pems.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return found.map((certificate) => `${certificate}\n`);
 }
 
 async function leafExtensions(

@@ -211,6 +211,16 @@ export interface DialEvents {
   onFailed(reason: string): void;
 }
 
+const OTHER_AUTHORITY = /self.signed certificate|unable to (get|verify)/;
+
+/** In OpenSSL's words, and what it means to whoever was away while the cluster's authority was replaced. */
+function explainUnverified(error: Error | null): string {
+  const said = error?.message ?? "its certificate was not verified";
+  return OTHER_AUTHORITY.test(said)
+    ? `${said}: it shows a certificate of an authority that this member does not trust. Where the cluster's authority was replaced while this member was away, this one was removed first: let it join as a new member, with an empty data-dir`
+    : said;
+}
+
 /** @returns what gives it up; then nothing is told any more. Harmless once it is secure. */
 export function dialSecurely(
   { host, port }: Address,
@@ -241,7 +251,7 @@ export function dialSecurely(
       handshake(opened, _, error) {
         if (isOver) return;
         if (error !== null || !opened.authorized) {
-          fail(error?.message ?? "its certificate was not verified");
+          fail(explainUnverified(error));
           return;
         }
         isOver = true;

@@ -457,6 +457,8 @@ describe("reads", () => {
       apiEndsAt: "2027-01-15T08:00:00.000Z",
       authorityEndsAt: "2030-03-17T17:46:40.000Z",
       problems: ["it ends"],
+      issuer: null,
+      trusted: [],
     });
     expect(members[1]?.certificates).toBeNull();
     expect(warnings).toMatchObject([{ code: "certificate", text: "m1: it ends" }]);

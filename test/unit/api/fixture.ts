@@ -102,6 +102,11 @@ export function reignOf(over: Partial<Reign> = {}): Reign {
   };
 }
 
+export const NEXT_AUTHORITY = {
+  certificatePem: "-----BEGIN CERTIFICATE-----\nAwQF\n-----END CERTIFICATE-----\n",
+  privateKeyPem: "NEXT-PRIVATE-KEY-NEVER-SHOWN",
+};
+
 export const MACHINE: MachineFacts = {
   memoryBytes: 16 * 1024 ** 3,
   isMemoryLimited: false,
@@ -262,11 +267,13 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
           clusterName: "orders",
           memberId: M3,
           caPem: "CA",
+          trustedPem: "CA",
           certificatePem: "CERT",
           peers: [{ id: M1, name: "m1", address: "m1.test:8009" }],
           promotableFrom: 7 as LogIndex,
           recoveryEpoch: 0,
         }),
+      succeedAuthority: async () => NEXT_AUTHORITY,
       newId: () => `00000000-0000-4000-9000-${String(++ids).padStart(12, "0")}`,
       declaredReport: async (memberId) => fake.declaredReport(memberId),
       newSalt: (bytes) => new Uint8Array(bytes),

@@ -25,12 +25,13 @@ describe("member list", () => {
   test("shows the vote of each, and how far it has caught up", async () => {
     const ends = { memberEndsAtMs: Date.UTC(2027, 4, 1), apiEndsAtMs: Date.UTC(2028, 0, 1) };
     const certificates = { ...ends, authorityEndsAtMs: Date.UTC(2036, 0, 1), problems: [] };
-    member.fake.local = statusOf(M1, PRIMARY, { certificates });
+    const trust = { issuer: "ab".repeat(32), trusted: ["ab".repeat(32), "cd".repeat(32)] };
+    member.fake.local = statusOf(M1, PRIMARY, { certificates: { ...certificates, ...trust } });
     const { out } = await member.guacamole(["member", "list"]);
     expect(out.split("\n").slice(0, 3)).toEqual([
-      "MEMBER  ROLE     STATE      VOTE   CAUGHT UP  LEADER  VERSION  CERTIFICATES UNTIL  API",
-      "m1      primary  running    voter  yes        *       0.1.0    2027-05-01          m1.test:8008",
-      "m2      standby  streaming  voter  yes                0.1.0    -                   m2.test:8008",
+      "MEMBER  ROLE     STATE      VOTE   CAUGHT UP  LEADER  VERSION  CERTIFICATES UNTIL  AUTHORITY              API",
+      "m1      primary  running    voter  yes        *       0.1.0    2027-05-01          abababab, trusts both  m1.test:8008",
+      "m2      standby  streaming  voter  yes                0.1.0    -                   -                      m2.test:8008",
     ]);
   });
 });

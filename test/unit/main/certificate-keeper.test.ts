@@ -4,9 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { err, ok, type Result } from "../../../src/base/result.ts";
 import { CertificateKeeper, type CertificateTaker } from "../../../src/main/certificate-keeper.ts";
-import { readMemberTls, writeMemberTls } from "../../../src/main/member-files.ts";
+import { type MemberTls, readMemberTls, writeMemberTls } from "../../../src/main/member-files.ts";
 import { OwnCertificateFiles } from "../../../src/main/own-certificate.ts";
-import { createAuthority, readCertificate, selfSigned } from "../../../src/peer/certificates.ts";
+import {
+  certificatesIn,
+  createAuthority,
+  fingerprint,
+  isSignedBy,
+  readCertificate,
+  selfSigned,
+} from "../../../src/peer/certificates.ts";
 import { identityFor } from "../peer/identities.ts";
 import { CLUSTER, M1 } from "../store/sample.ts";
 
@@ -14,13 +21,18 @@ const NOW = Date.now();
 const DAY = 86_400_000;
 const log = { error: () => {}, warn: () => {}, info: () => {}, debug: () => {} };
 const authority = await createAuthority(CLUSTER, NOW);
+const next = await createAuthority(CLUSTER, NOW, authority.certificatePem);
+
+type Agreed = ReturnType<ConstructorParameters<typeof CertificateKeeper>[0]["cluster"]>;
 
 let directory: string;
 let nowMs: number;
+let agreed: Agreed;
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "guacamole-keeper-"));
   nowMs = NOW;
+  agreed = { clusterId: CLUSTER, authority };
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
@@ -36,15 +48,20 @@ function taker(name: string, showsOwn: boolean, refusals = 0) {
   return { name, showsOwn, take, taken };
 }
 
-async function keeper(takers: readonly CertificateTaker[], own: OwnCertificateFiles | null = null) {
+async function keeper(
+  takers: readonly CertificateTaker[],
+  own: OwnCertificateFiles | null = null,
+  installed: (() => MemberTls | null) | null = null,
+) {
   const { certificatePem, privateKeyPem } = await identityFor(authority, CLUSTER, M1);
   writeMemberTls(directory, { caPem: authority.certificatePem, certificatePem, privateKeyPem });
   return new CertificateKeeper({
     dataDirectory: directory,
     subject: { memberId: M1, name: "m", hosts: ["127.0.0.1"] },
-    cluster: () => ({ clusterId: CLUSTER, authority }),
+    cluster: () => agreed,
     own,
     takers,
+    installed,
     earliness: 0,
     clock: { nowMs: () => nowMs, wallMs: () => nowMs, sleep: () => Promise.resolve() },
     log,
@@ -109,6 +126,129 @@ describe("a member's own certificate", () => {
     await kept.look();
     expect(kept.status?.problems).toEqual([]);
     expect(readMemberTls(directory).privateKeyPem).toBe(before.privateKeyPem);
+  });
+});
+
+describe("the authorities", () => {
+  const both = () => `${authority.certificatePem}${next.certificatePem}`;
+  const change = {
+    operationId: "op",
+    other: next,
+    fingerprint: fingerprint(authority.certificatePem),
+    otherFingerprint: fingerprint(next.certificatePem),
+  };
+  const trusting: Agreed = { clusterId: CLUSTER, authority, authorityChange: { ...change, step: "trust" } };
+  const signing: Agreed = {
+    clusterId: CLUSTER,
+    authority: next,
+    authorityChange: {
+      ...change,
+      step: "sign",
+      other: authority,
+      fingerprint: change.otherFingerprint,
+      otherFingerprint: change.fingerprint,
+    },
+  };
+  const replaced: Agreed = {
+    clusterId: CLUSTER,
+    authority: next,
+    authorityChange: null,
+    formerAuthorities: [authority.certificatePem],
+  };
+  const issuerOf = (pem: string) => (isSignedBy(pem, next.certificatePem) ? "next" : "present");
+
+  test("are trusted as they are agreed, and the certificate is signed anew when the next one signs", async () => {
+    const peers = taker("peers", false);
+    const kept = await keeper([peers]);
+    await kept.look();
+    const { fingerprint: present, otherFingerprint } = change;
+    expect(kept.status).toMatchObject({ trusted: [present], issuer: present });
+
+    agreed = trusting;
+    const before = readMemberTls(directory);
+    await kept.look();
+    expect(readMemberTls(directory)).toEqual({ ...before, caPem: both() });
+    expect(kept.status).toMatchObject({ trusted: [present, otherFingerprint], issuer: present });
+    expect(peers.taken).toHaveLength(1);
+
+    agreed = signing;
+    await kept.look();
+    await kept.look();
+    const after = readMemberTls(directory);
+    expect(issuerOf(after.certificatePem)).toBe("next");
+    expect(after.privateKeyPem).toBe(before.privateKeyPem);
+    expect(kept.status).toMatchObject({ trusted: [otherFingerprint, present], issuer: otherFingerprint });
+    expect(kept.status?.problems).toEqual([]);
+
+    agreed = replaced;
+    await kept.look();
+    expect(readMemberTls(directory).caPem).toBe(next.certificatePem);
+    expect(kept.status).toMatchObject({ trusted: [otherFingerprint], issuer: otherFingerprint });
+  });
+
+  test("are not said to be trusted before everybody here has taken them", async () => {
+    const postgres = taker("PostgreSQL", false, 1);
+    let installed: MemberTls | null = null;
+    const kept = await keeper([postgres], null, () => installed);
+    await kept.look();
+    expect(kept.status?.trusted).toBeUndefined();
+    installed = readMemberTls(directory);
+    await kept.look();
+    expect(kept.status?.trusted).toHaveLength(1);
+
+    agreed = trusting;
+    await kept.look();
+    expect(readMemberTls(directory).caPem).toBe(both());
+    expect(kept.status?.trusted).toHaveLength(1);
+    await kept.look();
+    expect(kept.status?.trusted).toHaveLength(1);
+    installed = readMemberTls(directory);
+    await kept.look();
+    expect(kept.status?.trusted).toHaveLength(2);
+  });
+
+  test("are never given up by a member that has not heard yet what its own disk knows", async () => {
+    const kept = await keeper([]);
+    agreed = trusting;
+    await kept.look();
+    agreed = signing;
+    await kept.look();
+    const before = readMemberTls(directory);
+    // A host that lost its power, and begins with what was agreed a moment earlier.
+    agreed = trusting;
+    await kept.look();
+    expect(readMemberTls(directory).certificatePem).toBe(before.certificatePem);
+    agreed = { clusterId: CLUSTER, authority };
+    await kept.look();
+    expect(readMemberTls(directory).certificatePem).toBe(before.certificatePem);
+    expect(certificatesIn(readMemberTls(directory).caPem)).toHaveLength(2);
+    agreed = replaced;
+    await kept.look();
+    expect(readMemberTls(directory)).toEqual({ ...before, caPem: next.certificatePem });
+  });
+
+  test("are the ones from before again where the change was ended, late or early", async () => {
+    const kept = await keeper([]);
+    const before = readMemberTls(directory);
+    const ended: Agreed = { clusterId: CLUSTER, authority, formerAuthorities: [next.certificatePem] };
+    agreed = trusting;
+    await kept.look();
+    agreed = ended;
+    await kept.look();
+    expect(readMemberTls(directory)).toEqual(before);
+
+    for (const each of [trusting, signing]) {
+      agreed = each;
+      await kept.look();
+    }
+    expect(issuerOf(readMemberTls(directory).certificatePem)).toBe("next");
+    agreed = { ...trusting, authorityChange: { ...change, step: "sign", cancelledBy: "ann" } };
+    await kept.look();
+    expect(issuerOf(readMemberTls(directory).certificatePem)).toBe("present");
+    expect(certificatesIn(readMemberTls(directory).caPem)).toHaveLength(2);
+    agreed = ended;
+    await kept.look();
+    expect(readMemberTls(directory).caPem).toBe(before.caPem);
   });
 });
 

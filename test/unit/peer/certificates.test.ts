@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  certificatesIn,
   createAuthority,
   createKeyAndRequest,
   fingerprint,
@@ -121,6 +122,36 @@ test("a certificate of another authority is told from one of ours", async () => 
   const { certificatePem } = await signed();
   const other = await createAuthority(CLUSTER, NOW);
   expect(isSignedBy(certificatePem, other.certificatePem)).toBe(false);
+});
+
+test("an authority that follows another is good whenever that was, has a name of its own, and both are told apart", async () => {
+  const { authority, csrPem, certificatePem } = await signed();
+  const before = readCertificate(authority.certificatePem);
+  for (const wallMs of [0, NOW - 300 * DAY, NOW, NOW + 1_000 * DAY]) {
+    const next = await createAuthority(CLUSTER, wallMs, authority.certificatePem);
+    const { notBeforeMs, notAfterMs } = readCertificate(next.certificatePem);
+    expect(notBeforeMs).toBe(before.notBeforeMs);
+    expect(notAfterMs).toBeGreaterThanOrEqual(before.notAfterMs);
+    const names = [next, authority].map((each) => new X509Certificate(each.certificatePem).subject);
+    expect(names[0]).not.toBe(names[1]);
+    const subject = { memberId: M1, name: "m_1", hosts: [] };
+    const anew = await signMember(next, csrPem, subject, NOW);
+    if (!anew.ok) throw new Error(anew.error);
+    const directory = mkdtempSync(join(tmpdir(), "guacamole-certificates-"));
+    try {
+      const bundle = `${authority.certificatePem}${next.certificatePem}`;
+      expect(certificatesIn(bundle)).toEqual([authority.certificatePem, next.certificatePem]);
+      writeFileSync(join(directory, "ca.pem"), bundle);
+      for (const pem of [certificatePem, anew.value]) {
+        writeFileSync(join(directory, "member.pem"), pem);
+        expect(openssl(directory, "verify", "-x509_strict", "-CAfile", "ca.pem", "member.pem")).toBe(
+          "member.pem: OK\n",
+        );
+      }
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }
 });
 
 test("a renewed certificate is good whenever the one before was, however wrong the clock is", async () => {

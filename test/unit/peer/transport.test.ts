@@ -331,6 +331,56 @@ describe("a member that was removed", () => {
   });
 });
 
+describe("another authority", () => {
+  test("comes in the place of the present one, and at no moment does anybody refuse anybody", async () => {
+    const next = await createAuthority(CLUSTER, Date.now(), authority.certificatePem);
+    const both = `${authority.certificatePem}${next.certificatePem}`;
+    const [ofOne, ofTwo] = [
+      await identityFor(authority, CLUSTER, M1),
+      await identityFor(authority, CLUSTER, M2),
+    ];
+    const one = await start(ofOne);
+    const two = await start(ofTwo);
+    one.transport.setPeers([{ id: M2, address: two.address }]);
+    two.transport.setPeers([{ id: M1, address: one.address }]);
+    await Promise.all([one.journal.saw(/^connected/), two.journal.saw(/^connected/)]);
+    const [nextOne, nextTwo] = [await identityFor(next, CLUSTER, M1), await identityFor(next, CLUSTER, M2)];
+    // A connection of its own in both directions after each step: what stands proves nothing.
+    const steps = [
+      () => one.transport.renew({ ...ofOne, authorityPem: both }),
+      () => two.transport.renew({ ...ofTwo, authorityPem: both }),
+      () => two.transport.renew({ ...nextTwo, authorityPem: both }),
+      () => one.transport.renew({ ...nextOne, authorityPem: both }),
+      () => one.transport.renew(nextOne),
+      () => two.transport.renew(nextTwo),
+    ];
+    for (const step of steps) {
+      step();
+      for (const [from, to] of [
+        [one, M2],
+        [two, M1],
+      ] as const) {
+        const bulk = await from.transport.openBulk(to);
+        expect(await bulk.call("bytes", { count: 3 }, 2_000)).toEqual(new Uint8Array(3).fill(7));
+        bulk.close();
+      }
+    }
+    for (const { journal } of [one, two]) {
+      expect(journal.lines.join("\n")).not.toMatch(/^(disconnected|peer.refused|peer.unreachable)/m);
+    }
+  });
+
+  test("tells a member that was away for all of it what to do", async () => {
+    const next = await createAuthority(CLUSTER, Date.now(), authority.certificatePem);
+    const late = await start(await identityFor(authority, CLUSTER, M1));
+    const two = await start(await identityFor(next, CLUSTER, M2));
+    late.transport.setPeers([{ id: M2, address: two.address }]);
+    expect(await late.journal.saw(/^peer.unreachable/)).toContain(
+      "join as a new member, with an empty data-dir",
+    );
+  });
+});
+
 describe("strangers", () => {
   test("an authority that is not ours is refused, by both sides", async () => {
     const foreign = await createAuthority(CLUSTER, Date.now());
