@@ -56,12 +56,33 @@ export function rulesFor(
   );
 }
 
-/** The same as lines; null where nobody said anything. */
+interface KnownLines {
+  readonly role: HbaRole;
+  readonly name: string;
+  readonly lines: AccessLines;
+}
+
+/** A member asks for its lines at each look, and thousands of them are written once. */
+const known = new WeakMap<AccessSpec, KnownLines>();
+
+/** The same as lines; null where nobody said anything. The same object for as long as they are the same. */
 export function accessLinesFor(
   access: AccessSpec | undefined,
   member: { readonly role: HbaRole; readonly name: string },
 ): AccessLines | null {
   if (access === undefined) return null;
+  const before = known.get(access);
+  if (before?.role === member.role && before.name === member.name) return before.lines;
+  const { role, name } = member;
+  const lines = writeLines(access, { role, name });
+  known.set(access, { role, name, lines });
+  return lines;
+}
+
+function writeLines(
+  access: AccessSpec,
+  member: { readonly role: HbaRole; readonly name: string },
+): AccessLines {
   const { revision, identMaps = [] } = access;
   const hba = rulesFor(access, member).flatMap(renderRule);
   return { revision, hba, identMaps: identMaps.map(renderIdentLine) };

@@ -37,7 +37,7 @@ export function hashSettings(settings: ManagedSettings): string {
   const { memberName, clusterId, listenAddresses, port, socketDirectory, upstream, synchronousStandbyNames } =
     settings;
   const { access } = settings;
-  const canonical = JSON.stringify([
+  const others = JSON.stringify([
     RENDER_VERSION,
     memberName,
     clusterId,
@@ -48,10 +48,21 @@ export function hashSettings(settings: ManagedSettings): string {
     synchronousStandbyNames === null ? null : [synchronousStandbyNames.k, synchronousStandbyNames.names],
     // Without any it stays the hash that a supervisor of an older release makes.
     ...(settings.parameters === undefined ? [] : [["parameters", sortedParameters(settings)]]),
-    // Absent in releases that knew no rules: the same settings keep the same name.
-    ...(access === undefined ? [] : [["access", access.revision, access.hba, access.identMaps]]),
   ]);
+  // Absent in releases that knew no rules: the same settings keep the same name.
+  const canonical = access === undefined ? others : `${others.slice(0, -1)},${accessText(access)}]`;
   return createHash("sha256").update(canonical).digest("hex").slice(0, 16);
+}
+
+const accessTexts = new WeakMap<AccessLines, string>();
+
+/** Of thousands of lines the text is made once: a name is asked for at each look. */
+function accessText(access: AccessLines): string {
+  const known = accessTexts.get(access);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(["access", access.revision, access.hba, access.identMaps]);
+  accessTexts.set(access, text);
+  return text;
 }
 
 /** What operators want, in the order of its names. */
