@@ -7,7 +7,7 @@ import type { MemberId } from "../base/ids.ts";
 import type { Log } from "../base/log.ts";
 import type { CatalogFailure, CorrectedDrift, DeclaredProblem, DeclaredReport } from "../cluster/catalog.ts";
 import type { Consensus } from "../cluster/consensus.ts";
-import { type DeclaredSpec, databasesWithInside, wishOfDatabase, wishOfRole } from "../cluster/declared.ts";
+import { type DeclaredSpec, insideQuestions, wishOfDatabase, wishOfRole } from "../cluster/declared.ts";
 import { endedOverlaps } from "../cluster/login-pair.ts";
 import type { DeclaredStatus, PostgresStatus } from "../cluster/observation.ts";
 import type { CatalogPlan, CatalogStep } from "../decision/catalog-step.ts";
@@ -153,14 +153,11 @@ export class CatalogLoop {
       fingerprint === settled.fingerprint &&
       declared.revision === settled.revision &&
       ended === settled.ended;
-    const inside = databasesWithInside(declared);
+    const inside = insideQuestions(declared);
     const nowMs = clock.nowMs();
-    const isInsideDue = inside.length > 0 && nowMs - (this.#settled?.atMs ?? nowMs) >= INSIDE_MS;
+    const isInsideDue = inside.size > 0 && nowMs - (this.#settled?.atMs ?? nowMs) >= INSIDE_MS;
     if (isSame && !isInsideDue && nowMs < this.#retryAtMs()) return LOOK_MS;
-    const wanted = inside.map(
-      (name) => [name, Object.keys(wishOfDatabase(declared, name)?.extensions ?? {})] as const,
-    );
-    const plan = planCatalog(declared, await catalog.read(new Map(wanted)));
+    const plan = planCatalog(declared, await catalog.read(inside));
     const { due, drifted } = this.#sort(plan, declared);
     // What was read before is not what is there now: only a look that finds nothing to do is the last, and is told.
     if (await this.#carryOut(due, declared)) return 0;

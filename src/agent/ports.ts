@@ -1,5 +1,6 @@
 /** What the loops ask of the world. `main` hands in the real thing, the simulator its model. */
 import type { CatalogFailure, CatalogGlance, CatalogStatement, ObservedCatalog } from "../cluster/catalog.ts";
+import type { InsideQuestion } from "../cluster/declared.ts";
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
 import type { HooksStatus, PrimaryStatus, ServerLimits, StandbyStatus } from "../cluster/observation.ts";
 import type { PrimaryChange } from "../decision/primary-changes.ts";
@@ -54,8 +55,8 @@ export type ProbeLook =
 /** The catalogs of roles and databases of the local PostgreSQL, while it is primary. Each rejects where it cannot be asked. */
 export interface CatalogPort {
   glance(): Promise<CatalogGlance>;
-  /** @param inside databases in which to look, each with the extensions that are wanted there. */
-  read(inside: ReadonlyMap<string, readonly string[]>): Promise<ObservedCatalog>;
+  /** @param inside databases in which to look, each with what has to be known. */
+  read(inside: ReadonlyMap<string, InsideQuestion>): Promise<ObservedCatalog>;
   /** In this order; for each why it failed, or null. */
   run(statements: readonly CatalogStatement[]): Promise<readonly (CatalogFailure | null)[]>;
   close(): Promise<void>;

@@ -1,6 +1,12 @@
 import type { Static } from "@sinclair/typebox";
 import { t } from "elysia";
 import { DECLARED_MAX } from "../cluster/declared.ts";
+import {
+  FUNCTION_PRIVILEGES,
+  type ObjectPrivilege,
+  SEQUENCE_PRIVILEGES,
+  TABLE_PRIVILEGES,
+} from "../cluster/grants.ts";
 import { DeclaredStateSchema, SettingsSchema } from "./role-documents.ts";
 
 /** The shapes of declared databases. Beside `documents.ts`, and of the same kind. */
@@ -16,6 +22,39 @@ const ExtensionWishSchema = t.Object(
   { ...closed, title: "ExtensionWish" },
 );
 
+/** By role; keys are checked where wishes are. */
+const grantsOf = (privileges: readonly ObjectPrivilege[]) =>
+  t.Record(
+    t.String(),
+    t.Array(t.Union(privileges.map((each) => t.Literal(each))), { maxItems: privileges.length }),
+    { description: "By role (public: everybody): these, and no others" },
+  );
+
+const GRANTS = {
+  tables: grantsOf(TABLE_PRIVILEGES),
+  sequences: grantsOf(SEQUENCE_PRIVILEGES),
+  functions: grantsOf(FUNCTION_PRIVILEGES),
+} as const;
+
+const named = (what: string) =>
+  `By name of ${what}; *: each that there is, now and later, but for roles of which something is said by its name`;
+
+const defaultsField = (where: string) =>
+  t.Optional(
+    t.Record(
+      t.String(),
+      t.Object(
+        {
+          tables: t.Optional(GRANTS.tables),
+          sequences: t.Optional(GRANTS.sequences),
+          functions: t.Optional(GRANTS.functions),
+        },
+        { ...closed, title: "DefaultPrivileges" },
+      ),
+      { description: `What others get of what a role makes ${where} from then on, by that role` },
+    ),
+  );
+
 const SchemaWishSchema = t.Object(
   {
     owner: name("A role"),
@@ -24,6 +63,18 @@ const SchemaWishSchema = t.Object(
         description: "By role (public: everybody): these, and no others",
       }),
     ),
+    tables: t.Optional(
+      t.Record(t.String(), GRANTS.tables, {
+        description: `${named("a table")}. Views and foreign tables, too; maintain from PostgreSQL 17 on`,
+      }),
+    ),
+    sequences: t.Optional(t.Record(t.String(), GRANTS.sequences, { description: named("a sequence") })),
+    functions: t.Optional(
+      t.Record(t.String(), GRANTS.functions, {
+        description: `${named("a function, with its types where it has namesakes: total(integer, text)")}. Procedures and aggregates, too`,
+      }),
+    ),
+    defaultPrivileges: defaultsField("in this schema, beside what they get in all of them,"),
   },
   { ...closed, title: "SchemaWish" },
 );
@@ -57,6 +108,7 @@ const wishFields = {
       { description: "By role (public: everybody): these, and no others" },
     ),
   ),
+  defaultPrivileges: defaultsField("in whichever schema"),
 };
 
 export const DatabaseRequestSchema = t.Object(wishFields, {
@@ -68,7 +120,17 @@ export const DatabaseRequestSchema = t.Object(wishFields, {
       owner: "sales",
       privileges: { public: [], app: ["connect"] },
       extensions: { hstore: { schema: "public" } },
-      schemas: { reports: { owner: "sales", privileges: { app: ["usage"] } } },
+      schemas: {
+        reports: {
+          owner: "sales",
+          privileges: { app: ["usage"] },
+          tables: { "*": { app: ["select"] }, orders: { app: ["select", "insert"] } },
+          sequences: { "*": { app: ["usage"] } },
+          functions: { "total(integer)": { public: [], app: ["execute"] } },
+          defaultPrivileges: { sales: { tables: { app: ["select"] } } },
+        },
+      },
+      defaultPrivileges: { sales: { functions: { public: [] } } },
       settings: { statement_timeout: "30s" },
     },
   ],

@@ -3,6 +3,7 @@ import type { DatabaseDocument, DatabaseRequest, DatabasesDocument } from "../ap
 import { awaitDeclared } from "./await-declared.ts";
 import { clientCommand, openClient, printResult } from "./client-command.ts";
 import { CliError, EXIT } from "./exit-code.ts";
+import { grantCommand, grantPhrases } from "./grant-command.ts";
 import type { CliPorts } from "./ports.ts";
 import { renderTable, withoutControls } from "./render-table.ts";
 
@@ -18,6 +19,7 @@ export function databaseCommand(ports: CliPorts) {
     .addCommand(listCommand(ports), { isDefault: true })
     .addCommand(showCommand(ports))
     .addCommand(setCommand(ports))
+    .addCommand(grantCommand(ports, pathOf, renderDatabase))
     .addCommand(dropCommand(ports))
     .addCommand(forgetCommand(ports));
 }
@@ -218,7 +220,8 @@ function renderDatabase(database: DatabaseDocument): string {
 
 /** What is wanted, in a line. */
 function summaryOf({ wish }: DatabaseDocument): string {
-  const { state, settings = {}, extensions = {}, schemas = {}, privileges = {}, ...rest } = wish;
+  const { state, settings = {}, extensions = {}, schemas = {}, privileges = {}, ...others } = wish;
+  const { defaultPrivileges: _, ...rest } = others;
   if (state === "absent") return "absent";
   const words = [
     ...Object.entries(rest).map(([name, value]) => `${name} ${value}`),
@@ -232,6 +235,7 @@ function summaryOf({ wish }: DatabaseDocument): string {
     ...Object.entries(privileges).map(
       ([role, each]) => `${role}: ${each.length === 0 ? "nothing" : each.join(" ")}`,
     ),
+    ...grantPhrases(wish),
   ];
   return withoutControls(words.join(", "));
 }

@@ -1,5 +1,6 @@
 /** What a server's catalogs say of roles and databases, and what is done to them: data, as the primary's member reads and writes it. */
 import type { RoleFlag } from "./declared.ts";
+import type { ObjectKind } from "./grants.ts";
 
 /** A look that costs little. */
 export interface CatalogGlance {
@@ -40,6 +41,30 @@ export interface ObservedInside {
   /** Of the host, by name. */
   readonly available: ReadonlyMap<string, { readonly isTrusted: boolean }>;
   readonly schemas: ReadonlyMap<string, { readonly owner: string; readonly privileges: ObservedPrivileges }>;
+  /** By schema, of those that were asked for. */
+  readonly objects: ReadonlyMap<string, Readonly<Record<ObjectKind, readonly ObservedObject[]>>>;
+  /** By the role that makes objects, of those that were asked for. */
+  readonly defaults: ReadonlyMap<string, ObservedDefaults>;
+}
+
+export interface ObservedObject extends ObjectName {
+  readonly owner: string;
+  readonly privileges: ObservedPrivileges;
+  /** Runs as its owner, or in a language that is not trusted. */
+  readonly isDangerous: boolean;
+}
+
+export interface ObjectName {
+  readonly name: string;
+  /** Of a function's arguments, as PostgreSQL writes them; null: it is none. */
+  readonly types: string | null;
+}
+
+/** What roles get of what another one makes. */
+export interface ObservedDefaults {
+  readonly everywhere: Readonly<Record<ObjectKind, ObservedPrivileges>>;
+  /** In single schemas, beside that. */
+  readonly schemas: ReadonlyMap<string, Readonly<Partial<Record<ObjectKind, ObservedPrivileges>>>>;
 }
 
 export interface ObservedRole extends Readonly<Record<RoleFlag, boolean>> {
@@ -162,7 +187,26 @@ export type InsideStatement =
       readonly extension: string;
       readonly schema: string;
     }
-  | { readonly kind: "drop-extension"; readonly inside: string; readonly extension: string };
+  | { readonly kind: "drop-extension"; readonly inside: string; readonly extension: string }
+  | {
+      readonly kind: "grant-objects" | "revoke-objects";
+      readonly inside: string;
+      readonly schema: string;
+      readonly objects: ObjectKind;
+      readonly names: readonly ObjectName[];
+      readonly role: string;
+      readonly privileges: readonly string[];
+    }
+  | {
+      readonly kind: "grant-default" | "revoke-default";
+      readonly inside: string;
+      /** Null: in all of them. */
+      readonly schema: string | null;
+      readonly creator: string;
+      readonly objects: ObjectKind;
+      readonly role: string;
+      readonly privileges: readonly string[];
+    };
 
 /** Why a statement was not carried out. */
 export interface CatalogFailure {

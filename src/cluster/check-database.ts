@@ -1,6 +1,8 @@
 /** Whether a database may be declared so, as far as that can be said without a server. */
-import { flawOfName, flawOfRoleName, flawOfSettings, guardedSettings, mergedMap } from "./check-role.ts";
-import { type DatabaseWish, EVERYBODY, OWN_DATABASES, type SchemaWish } from "./declared.ts";
+import { flawOfDefaults, flawOfGrantees, flawOfOwner, flawOfSchemaGrants } from "./check-grants.ts";
+import { flawOfName, flawOfSettings, guardedSettings, mergedMap } from "./check-role.ts";
+import { type DatabaseWish, OWN_DATABASES, type SchemaWish } from "./declared.ts";
+import { mergedGrants, OBJECT_KINDS } from "./grants.ts";
 
 type Wish = Omit<DatabaseWish, "since">;
 
@@ -30,21 +32,12 @@ export function flawOfDatabase(name: string, wish: Wish): string | null {
   if (!LOCALE.test(locale)) return "locale is a name such as C.UTF-8";
   const owner = wish.owner === undefined ? null : flawOfOwner(wish.owner);
   if (owner !== null) return `owner: ${owner}`;
-  return flawOfSettings(wish.settings ?? {}) ?? flawOfGrantees(wish.privileges) ?? flawOfInside(wish);
-}
-
-function flawOfOwner(name: string): string | null {
-  return name === "postgres" ? null : flawOfRoleName(name);
-}
-
-function flawOfGrantees(privileges: Readonly<Record<string, unknown>> = {}): string | null {
-  const names = Object.keys(privileges);
-  if (names.length > ENTRIES_MAX) return `privileges has more than ${ENTRIES_MAX} entries`;
-  for (const name of names) {
-    const flaw = name === EVERYBODY || name.startsWith("pg_") ? null : flawOfOwner(name);
-    if (flaw !== null) return `privileges '${name.slice(0, 80)}': ${flaw}`;
-  }
-  return null;
+  return (
+    flawOfSettings(wish.settings ?? {}) ??
+    flawOfGrantees(wish.privileges) ??
+    flawOfInside(wish) ??
+    flawOfDefaults(wish.defaultPrivileges)
+  );
 }
 
 function flawOfInside({ extensions = {}, schemas = {} }: Wish): string | null {
@@ -59,7 +52,8 @@ function flawOfInside({ extensions = {}, schemas = {} }: Wish): string | null {
     const flaw =
       flawOfSchemaName(name) ??
       (wish?.owner === undefined ? null : flawOfOwner(wish.owner)) ??
-      flawOfGrantees(wish?.privileges);
+      flawOfGrantees(wish?.privileges) ??
+      (wish === null ? null : flawOfSchemaGrants(wish));
     if (flaw !== null) return `schema '${name.slice(0, 80)}': ${flaw}`;
   }
   return null;
@@ -79,7 +73,8 @@ export function guardedDatabaseParts(name: string, wish: Wish): readonly string[
 /** What a change to a wish names replaces; of maps, entry by entry. What it does not name stays. */
 export function mergedDatabase(present: Wish | null, change: Wish): Wish {
   if (change.isAbsent === true || present === null || present.isAbsent === true) return change;
-  const { isTrusted: _, settings, extensions, schemas, privileges, ...kept } = present;
+  const { isTrusted: _, settings, extensions, schemas, privileges, defaultPrivileges, ...kept } = present;
+  const defaults = mergedGrants(defaultPrivileges, change.defaultPrivileges);
   return {
     ...kept,
     ...change,
@@ -87,6 +82,7 @@ export function mergedDatabase(present: Wish | null, change: Wish): Wish {
     ...mergedMap("extensions", extensions, change.extensions),
     ...mergedMap("privileges", privileges, change.privileges),
     ...mergedMap("schemas", schemas, mergedSchemas(schemas, change.schemas)),
+    ...(defaults === undefined ? {} : { defaultPrivileges: defaults }),
   };
 }
 
@@ -94,7 +90,19 @@ function mergedSchemas(present: Wish["schemas"] = {}, change: Wish["schemas"] = 
   const entries = Object.entries(change).map(([name, wish]): readonly [string, SchemaWish | null] => {
     const before = Object.hasOwn(present, name) ? (present[name] ?? null) : null;
     if (wish === null || before === null) return [name, wish];
-    return [name, { ...before, ...wish, ...mergedMap("privileges", before.privileges, wish.privileges) }];
+    const grants = [...OBJECT_KINDS, "defaultPrivileges" as const].flatMap((key) => {
+      const merged = mergedGrants<object>(before[key], wish[key]);
+      return merged === undefined ? [] : [[key, merged] as const];
+    });
+    return [
+      name,
+      {
+        ...before,
+        ...wish,
+        ...mergedMap("privileges", before.privileges, wish.privileges),
+        ...Object.fromEntries(grants),
+      },
+    ];
   });
   return Object.fromEntries(entries);
 }

@@ -1,3 +1,5 @@
+import { type DefaultGrants, OBJECT_KINDS, type ObjectGrants } from "./grants.ts";
+
 /**
  * What PostgreSQL's catalogs shall say of roles and databases (`roadmap/0007-declared-roles.md`). Only what is named is wanted:
  * whatever a declaration does not name stays as it is on the server.
@@ -86,6 +88,8 @@ export interface DatabaseWish {
   readonly schemas?: Readonly<Record<string, SchemaWish | null>>;
   /** By role (`public`: everybody): these, and no others. */
   readonly privileges?: Readonly<Record<string, readonly DatabasePrivilege[]>>;
+  /** By the role that makes objects, in whichever schema: what others get of each from then on. */
+  readonly defaultPrivileges?: Readonly<Record<string, DefaultGrants>>;
 }
 
 export interface ExtensionWish {
@@ -96,6 +100,11 @@ export interface ExtensionWish {
 export interface SchemaWish {
   readonly owner?: string;
   readonly privileges?: Readonly<Record<string, readonly SchemaPrivilege[]>>;
+  readonly tables?: ObjectGrants;
+  readonly sequences?: ObjectGrants;
+  readonly functions?: ObjectGrants;
+  /** By the role that makes objects in this schema. It adds to what is so in all of them. */
+  readonly defaultPrivileges?: Readonly<Record<string, DefaultGrants>>;
 }
 
 export const DATABASE_PRIVILEGES = ["connect", "create", "temporary"] as const;
@@ -209,9 +218,31 @@ export function wishOfDatabase(declared: DeclaredSpec | undefined, name: string)
   return Object.hasOwn(databases, name) ? (databases[name] ?? null) : null;
 }
 
+/** What has to be read in a database, so that what is declared there can be held against it. */
+export interface InsideQuestion {
+  /** Of which it is wanted to know whether the host has them. */
+  readonly extensions: readonly string[];
+  /** Of whose objects privileges are wanted. */
+  readonly schemas: readonly string[];
+  /** Roles of which it is wanted to know what others get of what they make. */
+  readonly creators: readonly string[];
+}
+
 /** Databases into which one has to look: something is wanted inside. */
-export function databasesWithInside({ databases = {} }: DeclaredSpec): readonly string[] {
-  return Object.entries(databases).flatMap(([name, { extensions, schemas }]) =>
-    extensions === undefined && schemas === undefined ? [] : [name],
+export function insideQuestions({ databases = {} }: DeclaredSpec): ReadonlyMap<string, InsideQuestion> {
+  return new Map(
+    Object.entries(databases).flatMap(([name, { extensions, schemas, defaultPrivileges }]) => {
+      if (extensions === undefined && schemas === undefined && defaultPrivileges === undefined) return [];
+      const wishes = Object.entries(schemas ?? {});
+      const creators = wishes.flatMap(([, wish]) => Object.keys(wish?.defaultPrivileges ?? {}));
+      const question = {
+        extensions: Object.keys(extensions ?? {}),
+        schemas: wishes.flatMap(([schema, wish]) =>
+          OBJECT_KINDS.some((kind) => wish?.[kind] !== undefined) ? [schema] : [],
+        ),
+        creators: [...new Set([...Object.keys(defaultPrivileges ?? {}), ...creators])],
+      };
+      return [[name, question] as const];
+    }),
   );
 }

@@ -13,6 +13,6 @@ export interface CatalogStep {
 export interface CatalogPlan {
   /** In the order in which they have to be done. */
   readonly steps: readonly CatalogStep[];
-  /** Wishes that cannot be fulfilled: nothing is done about any part of them. */
+  /** Wishes that cannot be fulfilled: nothing is done about any part of them; of grants, about those that cannot be. */
   readonly impossible: readonly DeclaredProblem[];
 }

@@ -17,8 +17,11 @@ import {
   type SchemaWish,
   wishOfRole,
 } from "../cluster/declared.ts";
+import { OBJECT_KINDS } from "../cluster/grants.ts";
 import { isSameSetting } from "../cluster/setting-list.ts";
 import type { CatalogStep } from "./catalog-step.ts";
+import { planGrants } from "./plan-grants.ts";
+import { powerfulRoles } from "./powerful-roles.ts";
 
 interface DatabasePlan {
   readonly creations: readonly CatalogStep[];
@@ -35,6 +38,11 @@ export function planDatabases(declared: DeclaredSpec, observed: ObservedCatalog)
   const inside: CatalogStep[] = [];
   const drops: CatalogStep[] = [];
   const impossible: DeclaredProblem[] = [];
+  let found: ReadonlySet<string> | null = null;
+  const powerful = () => {
+    found ??= powerfulRoles(observed, declared.roles);
+    return found;
+  };
   for (const [name, wish] of Object.entries(declared.databases ?? {})) {
     const present = observed.databases.get(name);
     const why = whyImpossible({ name, wish, present, declared, observed });
@@ -49,8 +57,18 @@ export function planDatabases(declared: DeclaredSpec, observed: ObservedCatalog)
     }
     if (present === undefined) creations.push(creation(name, wish));
     changes.push(...changeSteps(name, wish, present));
-    if (present !== undefined && present.inside !== null)
-      inside.push(...insideSteps(name, wish, present.inside));
+    if (present === undefined || present.inside === null) continue;
+    const grants = planGrants(wish, {
+      database: name,
+      inside: present.inside,
+      major: observed.major,
+      isTrusted: wish.isTrusted === true,
+      isPowerful: (role) => powerful().has(role),
+    });
+    const granted = grants.steps.map(({ statement, what }) => within(name, statement, what));
+    inside.push(...insideSteps(name, wish, present.inside, granted));
+    const reasons = grants.unmet.map((reason) => ({ kind: "database" as const, name, reason }));
+    impossible.push(...reasons.map((each) => ({ ...each, state: "impossible" as const })));
   }
   return { creations, changes, inside, drops, impossible };
 }
@@ -92,12 +110,31 @@ function whyNotExtension(
   return null;
 }
 
-function rolesNamed({ owner, privileges = {}, schemas = {} }: DatabaseWish): readonly string[] {
+function rolesNamed({
+  owner,
+  privileges = {},
+  schemas = {},
+  defaultPrivileges,
+}: DatabaseWish): readonly string[] {
   const ofSchemas = Object.values(schemas).flatMap((wish) => [
     ...(wish?.owner === undefined ? [] : [wish.owner]),
     ...namedIn(wish?.privileges),
+    ...OBJECT_KINDS.flatMap((kind) => Object.values(wish?.[kind] ?? {}).flatMap(namedIn)),
+    ...namedInDefaults(wish?.defaultPrivileges),
   ]);
-  return [...(owner === undefined ? [] : [owner]), ...namedIn(privileges), ...ofSchemas];
+  return [
+    ...(owner === undefined ? [] : [owner]),
+    ...namedIn(privileges),
+    ...ofSchemas,
+    ...namedInDefaults(defaultPrivileges),
+  ];
+}
+
+function namedInDefaults(defaults: DatabaseWish["defaultPrivileges"] = {}): readonly string[] {
+  return Object.entries(defaults).flatMap(([creator, grants]) => [
+    creator,
+    ...OBJECT_KINDS.flatMap((kind) => namedIn(grants[kind])),
+  ]);
 }
 
 /** Whoever is to have nothing need not be there. */
@@ -171,7 +208,12 @@ function differences(wanted: Readonly<Record<string, readonly string[]>>, presen
 const NO_PRIVILEGES: ReadonlySet<string> = new Set();
 
 /** Schemas before the extensions that lie in them; what goes, goes the other way round. */
-function insideSteps(database: string, wish: DatabaseWish, inside: ObservedInside): readonly CatalogStep[] {
+function insideSteps(
+  database: string,
+  wish: DatabaseWish,
+  inside: ObservedInside,
+  granted: readonly CatalogStep[],
+): readonly CatalogStep[] {
   const schemas = Object.entries(wish.schemas ?? {});
   const extensions = Object.entries(wish.extensions ?? {});
   const wanted = schemas.flatMap(([name, each]) =>
@@ -190,7 +232,7 @@ function insideSteps(database: string, wish: DatabaseWish, inside: ObservedInsid
       ? [within(database, { kind: "drop-schema", inside: database, schema }, `schema ${schema}`)]
       : [],
   );
-  return [...wanted, ...installed, ...goneExtensions, ...goneSchemas];
+  return [...wanted, ...installed, ...granted, ...goneExtensions, ...goneSchemas];
 }
 
 function schemaSteps(

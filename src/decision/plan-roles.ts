@@ -9,18 +9,16 @@ import type {
 } from "../cluster/catalog.ts";
 import {
   type DeclaredSpec,
-  POWERFUL_ROLES,
-  POWERS,
   ROLE_FLAGS,
   type RoleSettings,
   type RoleWish,
   wishOfDatabase,
   wishOfRole,
 } from "../cluster/declared.ts";
-import { loginName } from "../cluster/login-pair.ts";
 import { isSameSetting } from "../cluster/setting-list.ts";
 import type { CatalogStep } from "./catalog-step.ts";
 import { type RoleSubject, subjectsOf, whyForeign } from "./plan-logins.ts";
+import { powerfulRoles } from "./powerful-roles.ts";
 
 interface RolePlan {
   readonly attributes: readonly CatalogStep[];
@@ -122,38 +120,6 @@ function whyImpossible({ name, wish, powerful, isKnown, hasDatabase }: Wished): 
   return guarded === undefined
     ? null
     : `${guarded} is as powerful as a superuser: only a token of scope 'admin' may make others its members.`;
-}
-
-/** Those that can do what a superuser can, or are to, by themselves or by what they are members of. */
-function powerfulRoles({ roles }: ObservedCatalog, wishes: DeclaredSpec["roles"] = {}): ReadonlySet<string> {
-  const found = new Set(POWERFUL_ROLES);
-  const members = new Map<string, string[]>();
-  const join = (group: string, name: string) => {
-    const all = members.get(group);
-    if (all === undefined) members.set(group, [name]);
-    else all.push(name);
-  };
-  for (const [name, role] of roles) {
-    if (POWERS.some((power) => role[power])) found.add(name);
-    for (const { role: group } of role.memberOf) join(group, name);
-  }
-  for (const [name, wish] of Object.entries(wishes)) {
-    if (wish.logins !== undefined)
-      for (const login of ["a", "b"] as const) join(name, loginName(name, login));
-    if (wish.isTrusted !== true) continue;
-    if (POWERS.some((power) => wish[power] === true)) found.add(name);
-    for (const [group, membership] of Object.entries(wish.memberOf ?? {}))
-      if (membership !== "none") join(group, name);
-  }
-  const queue = [...found];
-  for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
-    for (const member of members.get(next) ?? []) {
-      if (found.has(member)) continue;
-      found.add(member);
-      queue.push(member);
-    }
-  }
-  return found;
 }
 
 function attributeSteps(subject: RoleSubject, role: ObservedRole | undefined): readonly CatalogStep[] {

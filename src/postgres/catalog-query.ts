@@ -3,9 +3,11 @@ import type {
   ObservedDatabase,
   ObservedInside,
   ObservedMembership,
+  ObservedObject,
   ObservedPrivileges,
   ObservedRole,
 } from "../cluster/catalog.ts";
+import type { ObjectKind } from "../cluster/grants.ts";
 
 const INSTANT = `'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'`;
 const NOW = `to_char(clock_timestamp() AT TIME ZONE 'UTC', ${INSTANT}) AS now`;
@@ -71,37 +73,132 @@ type DatabaseRow = readonly [
   privileges: PrivilegeRows,
 ];
 
-/** What is in the database that is connected to, in one row: of extensions, those that are asked for. */
+/** Roles and what they have, as rows. */
+const privilegesIn = (acl: string) => `
+  (SELECT json_agg(json_build_array(
+      CASE WHEN grantee = 0 THEN 'public' ELSE pg_get_userbyid(grantee) END, lower(privilege_type)))
+    FROM aclexplode(${acl}))`;
+
+const namesIn = (parameter: string) => `(SELECT json_array_elements_text(${parameter}::text::json))`;
+
+/** What is in the database that is connected to, in one row, as far as an `InsideQuestion` asks: by its three parts. */
 export const INSIDE_QUERY = `
   SELECT
     (SELECT json_agg(json_build_array(extname, extversion, nspname))
       FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace) AS extensions,
     (SELECT json_agg(json_build_array(name, trusted))
       FROM (SELECT name, bool_or(trusted) AS trusted FROM pg_available_extension_versions
-        WHERE name = ANY (SELECT json_array_elements_text($1::text::json)) GROUP BY name) AS each) AS available,
+        WHERE name IN ${namesIn("$1")} GROUP BY name) AS each) AS available,
     (SELECT json_agg(json_build_array(
-        nspname, pg_get_userbyid(nspowner),
-        (SELECT json_agg(json_build_array(
-            CASE WHEN grantee = 0 THEN 'public' ELSE pg_get_userbyid(grantee) END, lower(privilege_type)))
-          FROM aclexplode(coalesce(nspacl, acldefault('n', nspowner))))))
-      FROM pg_namespace WHERE nspname !~ '^pg_') AS schemas`;
+        nspname, pg_get_userbyid(nspowner), ${privilegesIn("coalesce(nspacl, acldefault('n', nspowner))")}))
+      FROM pg_namespace WHERE nspname !~ '^pg_') AS schemas,
+    (SELECT json_agg(json_build_array(schema, kind, name, types, owner, dangerous, privileges))
+      FROM (
+        SELECT nspname AS schema, CASE WHEN relkind = 'S' THEN 'sequences' ELSE 'tables' END AS kind,
+          relname AS name, NULL::text AS types, pg_get_userbyid(relowner) AS owner, false AS dangerous,
+          ${privilegesIn(`coalesce(relacl,
+            acldefault(CASE WHEN relkind = 'S' THEN 's'::"char" ELSE 'r'::"char" END, relowner))`)} AS privileges
+        FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND nspname IN ${namesIn("$2")}
+        UNION ALL
+        SELECT nspname, 'functions', proname, oidvectortypes(proargtypes), pg_get_userbyid(proowner),
+          prosecdef OR NOT lanpltrusted, ${privilegesIn("coalesce(proacl, acldefault('f', proowner))")}
+        FROM pg_proc
+          JOIN pg_namespace ON pg_namespace.oid = pronamespace
+          JOIN pg_language ON pg_language.oid = prolang
+        WHERE nspname IN ${namesIn("$2")}
+      ) AS each) AS objects,
+    (SELECT json_agg(json_build_array(creator, schema, kind, privileges))
+      FROM (
+        SELECT rolname AS creator, NULL::name AS schema, kind,
+          ${privilegesIn("coalesce(defaclacl, acldefault(code, pg_authid.oid))")} AS privileges
+        FROM pg_authid
+          CROSS JOIN (VALUES
+            ('tables', 'r'::"char", 'r'::"char"),
+            ('sequences', 'S'::"char", 's'::"char"),
+            ('functions', 'f'::"char", 'f'::"char")) AS kinds (kind, objtype, code)
+          LEFT JOIN pg_default_acl
+            ON defaclrole = pg_authid.oid AND defaclnamespace = 0 AND defaclobjtype = objtype
+        WHERE rolname IN ${namesIn("$3")}
+        UNION ALL
+        SELECT rolname, nspname,
+          CASE defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' ELSE 'functions' END,
+          ${privilegesIn("defaclacl")}
+        FROM pg_default_acl
+          JOIN pg_authid ON pg_authid.oid = defaclrole
+          JOIN pg_namespace ON pg_namespace.oid = defaclnamespace
+        WHERE defaclobjtype IN ('r', 'S', 'f') AND rolname IN ${namesIn("$3")}
+      ) AS each) AS defaults`;
 
 /** The row of `INSIDE_QUERY`. */
 export interface InsideRow {
   readonly extensions: readonly (readonly [name: string, version: string, schema: string])[] | null;
   readonly available: readonly (readonly [name: string, isTrusted: boolean])[] | null;
   readonly schemas: readonly (readonly [name: string, owner: string, privileges: PrivilegeRows])[] | null;
+  readonly objects:
+    | readonly (readonly [
+        schema: string,
+        kind: ObjectKind,
+        name: string,
+        types: string | null,
+        owner: string,
+        isDangerous: boolean,
+        privileges: PrivilegeRows,
+      ])[]
+    | null;
+  readonly defaults:
+    | readonly (readonly [
+        creator: string,
+        schema: string | null,
+        kind: ObjectKind,
+        privileges: PrivilegeRows,
+      ])[]
+    | null;
 }
 
 /** What is in a database, from that row. */
-export function parseInsideRow({ extensions, available, schemas }: InsideRow): ObservedInside {
+export function parseInsideRow({ extensions, available, schemas, ...rest }: InsideRow): ObservedInside {
   return {
     extensions: new Map((extensions ?? []).map(([name, version, schema]) => [name, { version, schema }])),
     available: new Map((available ?? []).map(([name, isTrusted]) => [name, { isTrusted }])),
     schemas: new Map(
       (schemas ?? []).map(([name, owner, rows]) => [name, { owner, privileges: parsePrivileges(rows) }]),
     ),
+    objects: parseObjects(rest.objects ?? []),
+    defaults: parseDefaults(rest.defaults ?? []),
   };
+}
+
+function parseObjects(rows: NonNullable<InsideRow["objects"]>): ObservedInside["objects"] {
+  const schemas = new Map<string, Record<ObjectKind, ObservedObject[]>>();
+  for (const [schema, kind, name, types, owner, isDangerous, privileges] of rows) {
+    const all = schemas.get(schema) ?? { tables: [], sequences: [], functions: [] };
+    all[kind].push({ name, types, owner, isDangerous, privileges: parsePrivileges(privileges) });
+    schemas.set(schema, all);
+  }
+  return schemas;
+}
+
+function parseDefaults(rows: NonNullable<InsideRow["defaults"]>): ObservedInside["defaults"] {
+  const none: ObservedPrivileges = new Map();
+  const creators = new Map<
+    string,
+    {
+      everywhere: Record<ObjectKind, ObservedPrivileges>;
+      schemas: Map<string, Partial<Record<ObjectKind, ObservedPrivileges>>>;
+    }
+  >();
+  for (const [creator, schema, kind, privileges] of rows) {
+    const all = creators.get(creator) ?? {
+      everywhere: { tables: none, sequences: none, functions: none },
+      schemas: new Map<string, Partial<Record<ObjectKind, ObservedPrivileges>>>(),
+    };
+    const parsed = parsePrivileges(privileges);
+    if (schema === null) all.everywhere[kind] = parsed;
+    else all.schemas.set(schema, { ...all.schemas.get(schema), [kind]: parsed });
+    creators.set(creator, all);
+  }
+  return creators;
 }
 
 function parsePrivileges(rows: PrivilegeRows): ObservedPrivileges {

@@ -7,6 +7,7 @@ import type {
   RoleAttributes,
 } from "../cluster/catalog.ts";
 import { EVERYBODY, ROLE_FLAGS, type RoleFlag } from "../cluster/declared.ts";
+import type { ObjectKind } from "../cluster/grants.ts";
 import { namesInSetting } from "../cluster/setting-list.ts";
 
 const WORDS: Readonly<Record<RoleFlag, string>> = {
@@ -104,9 +105,40 @@ function renderInside(statement: InsideStatement): string {
       return `ALTER EXTENSION ${identifier(statement.extension)} SET SCHEMA ${identifier(statement.schema)}`;
     case "drop-extension":
       return `DROP EXTENSION ${identifier(statement.extension)}`;
+    case "grant-objects":
+      return `GRANT ${words(statement.privileges)} ON ${objectsOf(statement)} TO ${grantee(statement.role)}`;
+    case "revoke-objects":
+      return `REVOKE ${words(statement.privileges)} ON ${objectsOf(statement)} FROM ${grantee(statement.role)}`;
+    case "grant-default":
+      return `${defaultsOf(statement)} GRANT ${words(statement.privileges)} ON ${statement.objects.toUpperCase()} TO ${grantee(statement.role)}`;
+    case "revoke-default":
+      return `${defaultsOf(statement)} REVOKE ${words(statement.privileges)} ON ${statement.objects.toUpperCase()} FROM ${grantee(statement.role)}`;
     default:
       return unreachable(statement);
   }
+}
+
+const OBJECT_WORDS: Readonly<Record<ObjectKind, string>> = {
+  tables: "TABLE",
+  sequences: "SEQUENCE",
+  functions: "ROUTINE",
+};
+
+type OfObjects = Extract<InsideStatement, { readonly names: unknown }>;
+
+/** Types are as PostgreSQL wrote them, with quotes where they need some. */
+function objectsOf({ objects, schema, names }: OfObjects): string {
+  const all = names.map(
+    ({ name, types }) => `${identifier(schema)}.${identifier(name)}${types === null ? "" : `(${types})`}`,
+  );
+  return `${OBJECT_WORDS[objects]} ${all.join(", ")}`;
+}
+
+type OfDefaults = Extract<InsideStatement, { readonly creator: string }>;
+
+function defaultsOf({ creator, schema }: OfDefaults): string {
+  const where = schema === null ? "" : ` IN SCHEMA ${identifier(schema)}`;
+  return `ALTER DEFAULT PRIVILEGES FOR ROLE ${identifier(creator)}${where}`;
 }
 
 /** Privileges come out of lists of ours; what is none of these words is refused by the server. */

@@ -7,6 +7,7 @@ import type {
   ObservedCatalog,
   ObservedInside,
 } from "../cluster/catalog.ts";
+import type { InsideQuestion } from "../cluster/declared.ts";
 import {
   CATALOG_QUERY,
   type CatalogRow,
@@ -105,26 +106,30 @@ export class Catalog {
   /**
    * All of it, and what is in the databases that are named. Rejects if it cannot be read.
    *
-   * @param inside by database, the extensions of which it is wanted to know whether the host has them.
+   * @param inside by database, what has to be known of what is in it.
    */
-  async read(inside: ReadonlyMap<string, readonly string[]> = new Map()): Promise<ObservedCatalog> {
+  async read(inside: ReadonlyMap<string, InsideQuestion> = new Map()): Promise<ObservedCatalog> {
     const [row] = await this.#within((sql) => sql.unsafe<CatalogRow[]>(CATALOG_QUERY));
     if (row === undefined) throw new Error("the catalog query answers with no row");
     const catalog = parseCatalogRow(row);
     const databases = new Map(catalog.databases);
-    for (const [name, extensions] of inside) {
+    for (const [name, question] of inside) {
       const database = databases.get(name);
       if (database !== undefined)
-        databases.set(name, { ...database, inside: await this.#look(name, extensions) });
+        databases.set(name, { ...database, inside: await this.#look(name, question) });
     }
     return { ...catalog, databases };
   }
 
   /** Null: it takes no connections. */
-  async #look(database: string, extensions: readonly string[]): Promise<ObservedInside | null> {
+  async #look(
+    database: string,
+    { extensions, schemas, creators }: InsideQuestion,
+  ): Promise<ObservedInside | null> {
+    const asked = [extensions, schemas, creators].map((names) => JSON.stringify(names));
     return this.#in(database, SESSION, async (sql) => {
       try {
-        const work = sql.unsafe<InsideRow[]>(INSIDE_QUERY, [JSON.stringify(extensions)]);
+        const work = sql.unsafe<InsideRow[]>(INSIDE_QUERY, asked);
         const [row] = await this.#race(work, DEADLINE_MS);
         return row === undefined ? null : parseInsideRow(row);
       } catch (error) {

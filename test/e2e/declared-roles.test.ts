@@ -90,6 +90,24 @@ describeLife(
         "ALTER DATABASE shop OWNER TO postgres; GRANT CONNECT ON DATABASE shop TO PUBLIC",
       );
       await life.until("it is put back", async () => (await life.sql(primary, shop)) === "app|f");
+      const grant = (...words: readonly string[]) =>
+        life.ask(
+          standby,
+          "database",
+          "grant",
+          "shop",
+          "select",
+          "--on",
+          "tables",
+          "--in",
+          "reports",
+          ...words,
+        );
+      expect(await grant("--made-by", "app", "--to", "readers")).toMatchObject({ exitCode: 0 });
+      expect(await grant("--to", "readers")).toMatchObject({ exitCode: 0 });
+      const nothing = await grant("--named", "nothing", "--to", "readers");
+      expect(nothing).toMatchObject({ exitCode: 5 });
+      expect(nothing.stderr).toContain("There is no table nothing in schema reports.");
       expect(await life.ask(standby, "database", "drop", "shop")).toMatchObject({ exitCode: 0 });
       expect(await life.sql(primary, shop)).toBe("");
     });

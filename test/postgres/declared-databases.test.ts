@@ -5,8 +5,7 @@ import {
   changedDeclaration,
   type DatabaseWish,
   type DeclaredSpec,
-  databasesWithInside,
-  wishOfDatabase,
+  insideQuestions,
 } from "../../src/cluster/declared.ts";
 import type { CatalogPlan } from "../../src/decision/catalog-step.ts";
 import { planCatalog } from "../../src/decision/plan-catalog.ts";
@@ -35,10 +34,7 @@ describe.each(postgresMajors().map((installation) => [installation.major, instal
 
     async function planned(databases: Wishes): Promise<CatalogPlan> {
       const spec = declared(databases);
-      const inside = databasesWithInside(spec).map(
-        (name) => [name, Object.keys(wishOfDatabase(spec, name)?.extensions ?? {})] as const,
-      );
-      return planCatalog(spec, await catalog.read(new Map(inside)));
+      return planCatalog(spec, await catalog.read(insideQuestions(spec)));
     }
 
     async function carriedOut(databases: Wishes): Promise<readonly (CatalogFailure | null)[]> {

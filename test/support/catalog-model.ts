@@ -3,6 +3,7 @@ import type {
   CatalogStatement,
   DatabaseStatement,
   InsideStatement,
+  ObjectName,
   ObservedCatalog,
   ObservedDatabase,
   ObservedInside,
@@ -35,6 +36,15 @@ export const NEW_DATABASE: ObservedDatabase = {
   settings: new Map(),
   privileges: new Map([["public", new Set(["connect", "temporary"])]]),
   inside: null,
+};
+
+/** A database in which nothing is. */
+export const NOTHING_INSIDE: ObservedInside = {
+  extensions: new Map(),
+  available: new Map(),
+  schemas: new Map(),
+  objects: new Map(),
+  defaults: new Map(),
 };
 
 /** What PostgreSQL would make of a statement. */
@@ -109,7 +119,7 @@ function inDatabase(observed: ObservedCatalog, statement: OfDatabase): ObservedC
   if (statement.kind === "create-database") {
     if (present !== undefined) throw new Error("it exists");
     const { owner = "postgres", encoding = "UTF8", locale = "C.UTF-8" } = statement;
-    const inside: ObservedInside = { extensions: new Map(), available: AVAILABLE, schemas: new Map() };
+    const inside: ObservedInside = { ...NOTHING_INSIDE, available: AVAILABLE };
     return {
       ...observed,
       databases: databases.set(name, { ...NEW_DATABASE, owner, encoding, locale, inside }),
@@ -179,6 +189,10 @@ function inInside(
   if (present === null) throw new Error("nobody looked");
   const extensions = new Map(present.extensions);
   const schemas = new Map(present.schemas);
+  if (statement.kind === "grant-objects" || statement.kind === "revoke-objects")
+    return { ...present, objects: withObjects(present.objects, statement) };
+  if (statement.kind === "grant-default" || statement.kind === "revoke-default")
+    return { ...present, defaults: withDefaults(present.defaults, statement) };
   if ("schema" in statement && "owner" in statement)
     schemas.set(statement.schema, {
       owner: statement.owner ?? "postgres",
@@ -216,4 +230,36 @@ function inInside(
       break;
   }
   return { ...present, extensions, schemas };
+}
+
+function withObjects(
+  present: ObservedInside["objects"],
+  statement: Extract<InsideStatement, { readonly kind: "grant-objects" | "revoke-objects" }>,
+): ObservedInside["objects"] {
+  const all = present.get(statement.schema);
+  if (all === undefined) throw new Error("there is nothing in it");
+  const isMeant = ({ name, types }: ObjectName) =>
+    statement.names.some((each) => each.name === name && each.types === types);
+  const found = all[statement.objects].filter(isMeant);
+  if (found.length !== statement.names.length) throw new Error("there is no such object");
+  const after = all[statement.objects].map((each) =>
+    isMeant(each) ? { ...each, privileges: privilegesAfter(each.privileges, statement) } : each,
+  );
+  return new Map(present).set(statement.schema, { ...all, [statement.objects]: after });
+}
+
+function withDefaults(
+  present: ObservedInside["defaults"],
+  statement: Extract<InsideStatement, { readonly kind: "grant-default" | "revoke-default" }>,
+): ObservedInside["defaults"] {
+  const { creator, schema, objects } = statement;
+  const all = present.get(creator);
+  if (all === undefined) throw new Error("nobody asked");
+  if (schema === null) {
+    const everywhere = { ...all.everywhere, [objects]: privilegesAfter(all.everywhere[objects], statement) };
+    return new Map(present).set(creator, { ...all, everywhere });
+  }
+  const own = all.schemas.get(schema) ?? {};
+  const after = { ...own, [objects]: privilegesAfter(own[objects] ?? new Map(), statement) };
+  return new Map(present).set(creator, { ...all, schemas: new Map(all.schemas).set(schema, after) });
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { DatabaseDocument, DatabasesDocument } from "../../../src/api/database-documents.ts";
 import type { ProblemDocument } from "../../../src/api/problem.ts";
+import type { SpecAppliedDocument, SpecDocument } from "../../../src/api/spec-documents.ts";
 import { ok } from "../../../src/base/result.ts";
 import { type Fake, living, read, request, SECRET } from "./fixture.ts";
 
@@ -64,6 +65,42 @@ describe("a database", () => {
     expect((await request(fake, "DELETE", `${PATH}/orders`)).status).toBe(404);
   });
 
+  test("grants in it are changed role by role, and sent back as they are shown", async () => {
+    const fake = declaring();
+    const shop = {
+      tables: { "*": { app: ["select"] } },
+      functions: { "total(integer)": { app: ["execute"] } },
+      defaultPrivileges: { owner: { tables: { app: ["select"] } } },
+    };
+    await request(fake, "PUT", `${PATH}/orders`, { schemas: { shop } });
+    await request(fake, "PATCH", `${PATH}/orders`, {
+      schemas: {
+        shop: {
+          tables: { "*": { boss: [] }, secrets: { app: [] } },
+          defaultPrivileges: { owner: { tables: { app: [] }, sequences: { app: ["usage"] } } },
+        },
+      },
+      defaultPrivileges: { owner: { functions: { public: [] } } },
+    });
+    expect(wishOf(fake, "orders")).toEqual({
+      since: 3,
+      isTrusted: true,
+      schemas: {
+        shop: {
+          tables: { "*": { app: ["select"], boss: [] }, secrets: { app: [] } },
+          functions: { "total(integer)": { app: ["execute"] } },
+          defaultPrivileges: { owner: { tables: { app: [] }, sequences: { app: ["usage"] } } },
+        },
+      },
+      defaultPrivileges: { owner: { functions: { public: [] } } },
+    });
+    const { spec } = await read<SpecDocument>(await request(fake, "GET", "/v1/spec"));
+    const again = await request(fake, "PUT", "/v1/spec", { declared: spec.declared });
+    expect(await read<SpecAppliedDocument>(again)).toMatchObject({ changes: [] });
+    await request(fake, "PUT", "/v1/spec", { declared: { databases: { orders: { schemas: { shop } } } } });
+    expect(wishOf(fake, "orders")).toEqual({ since: 4, isTrusted: true, schemas: { shop } } as never);
+  });
+
   test("many at once, and all of them; roles stay as they are declared", async () => {
     const fake = declaring();
     await request(fake, "PUT", "/v1/access/roles/app", { login: true });
@@ -87,6 +124,11 @@ test.each([
   ["orders", { schemas: { s: { privileges: { guacamole_x: ["usage"] } } } }, "guacamole's own"],
   ["orders", { settings: { session_authorization: "x" } }, "another role's"],
   ["orders", { privileges: { app: ["superuser"] } }, "privileges"],
+  ["orders", { schemas: { s: { tables: { t: { app: ["execute"] } } } } }, "tables"],
+  ["orders", { schemas: { s: { tables: { "a\nb": { app: [] } } } } }, "control characters"],
+  ["orders", { schemas: { s: { functions: { "f(\u0000)": { app: [] } } } } }, "control characters"],
+  ["orders", { schemas: { s: { sequences: { "*": { guacamole_x: [] } } } } }, "guacamole's own"],
+  ["orders", { defaultPrivileges: { pg_monitor: { tables: { app: [] } } } }, "PostgreSQL's own"],
 ])("what is refused: %s %j", async (name, body, sentence) => {
   const fake = declaring();
   const answer = await request(fake, "PUT", `${PATH}/${name}`, body);

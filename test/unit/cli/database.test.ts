@@ -68,3 +68,30 @@ test("guacamole database: what cannot be is an error", async () => {
   expect(set.err).toContain("There is no role sales.");
   expect((await guacamole(["database", "set", "orders", "--grant", "app"])).code).toBe(2);
 });
+
+test("guacamole database grant: objects that are there, by their names, and those to come", async () => {
+  problems = [];
+  const grant = (...words: readonly string[]) => guacamole(["database", "grant", "shop", ...words]);
+  const tables = ["--on", "tables", "--in", "s"];
+  expect(await grant("select,insert", ...tables, "--to", "app")).toMatchObject({ code: 0 });
+  await grant("none", ...tables, "--to", "app", "--named", "secrets", "keys");
+  await grant("execute", "--on", "functions", "--in", "s", "--named", "total(integer)", "--to", "app");
+  await grant("select", ...tables, "--made-by", "owner", "--to", "app");
+  const last = await grant("none", "--on", "functions", "--made-by", "owner", "--to", "public");
+  expect(wishOf("shop")).toMatchObject({
+    schemas: {
+      s: {
+        tables: { "*": { app: ["select", "insert"] }, secrets: { app: [] }, keys: { app: [] } },
+        functions: { "total(integer)": { app: ["execute"] } },
+        defaultPrivileges: { owner: { tables: { app: ["select"] } } },
+      },
+    },
+    defaultPrivileges: { owner: { functions: { public: [] } } },
+  });
+  expect(last.out).toContain("tables s.*: app select insert, tables s.secrets: app nothing");
+  expect(last.out).toContain("functions that owner makes: public nothing");
+  expect((await grant("select", "--on", "tables", "--to", "app")).code).toBe(2);
+  expect((await grant("select", ...tables, "--to", "app", "--named", "a", "--made-by", "b")).code).toBe(2);
+  expect((await grant("execute", ...tables, "--to", "app")).code).toBe(3);
+  expect((await grant("select", "--on", "views", "--in", "s", "--to", "app")).code).toBe(2);
+});

@@ -3,13 +3,13 @@ import fc from "fast-check";
 import type { ObservedCatalog, ObservedDatabase } from "../../../src/cluster/catalog.ts";
 import { changedDeclaration, type DatabaseWish, type DeclaredSpec } from "../../../src/cluster/declared.ts";
 import { planCatalog } from "../../../src/decision/plan-catalog.ts";
-import { AVAILABLE, BLANK, carriedOut, NEW_DATABASE } from "../../support/catalog-model.ts";
+import { AVAILABLE, BLANK, carriedOut, NEW_DATABASE, NOTHING_INSIDE } from "../../support/catalog-model.ts";
 
 const NOW = "2027-01-01T00:00:00.000Z";
 
 type Wishes = Readonly<Record<string, Omit<DatabaseWish, "since">>>;
 
-const INSIDE = { extensions: new Map(), available: AVAILABLE, schemas: new Map() };
+const INSIDE = { ...NOTHING_INSIDE, available: AVAILABLE };
 
 function catalog(databases: Readonly<Record<string, Partial<ObservedDatabase>>> = {}): ObservedCatalog {
   const all = Object.entries({ postgres: {}, ...databases });
