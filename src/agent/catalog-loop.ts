@@ -34,8 +34,9 @@ const IDLE_MS = 1_000;
 /** What is in a database shows in no catalog that all share: it is looked for this often. */
 const INSIDE_MS = 60_000;
 const PASSING_RETRY_MS = 2_000;
-/** Somebody may have mended what made it impossible, and no catalog of ours shows it. */
+/** Somebody may have mended what made it impossible, and no catalog of ours shows it. The waits double. */
 const IMPOSSIBLE_RETRY_MS = 20_000;
+const IMPOSSIBLE_RETRY_MS_MAX = 320_000;
 const CORRECTED_MAX = 20;
 /** So many names are told in one line of the log. */
 const NAMES_LOGGED = 10;
@@ -50,6 +51,7 @@ interface Settled {
 }
 
 interface Failed extends CatalogFailure {
+  readonly pauseMs: number;
   readonly retryAtMs: number;
 }
 
@@ -156,6 +158,7 @@ export class CatalogLoop {
     const inside = insideQuestions(declared);
     const nowMs = clock.nowMs();
     const isInsideDue = inside.size > 0 && nowMs - (this.#settled?.atMs ?? nowMs) >= INSIDE_MS;
+    if (settled !== null && fingerprint !== settled.fingerprint) this.#hurry();
     if (isSame && !isInsideDue && nowMs < this.#retryAtMs()) return LOOK_MS;
     const plan = planCatalog(declared, await catalog.read(inside));
     const { due, drifted } = this.#sort(plan, declared);
@@ -166,6 +169,16 @@ export class CatalogLoop {
     this.#inForce = declared.revision;
     await this.#note(declared);
     return LOOK_MS;
+  }
+
+  /** Somebody did something to the catalogs: it may be what was in the way. */
+  #hurry(): void {
+    for (const [key, failed] of this.#failed) {
+      if (failed.isPassing || failed.pauseMs <= IMPOSSIBLE_RETRY_MS) continue;
+      const triedAtMs = failed.retryAtMs - failed.pauseMs;
+      const pauseMs = IMPOSSIBLE_RETRY_MS;
+      this.#failed.set(key, { ...failed, pauseMs, retryAtMs: triedAtMs + pauseMs });
+    }
   }
 
   #retryAtMs(): number {
@@ -221,9 +234,10 @@ export class CatalogLoop {
         done.push(step);
         continue;
       }
-      const pauseMs = failure.isPassing ? PASSING_RETRY_MS : IMPOSSIBLE_RETRY_MS;
-      const isNews = this.#failed.get(key)?.message !== failure.message;
-      this.#failed.set(key, { ...failure, retryAtMs: clock.nowMs() + pauseMs });
+      const before = this.#failed.get(key);
+      const pauseMs = pauseAfter(failure, before);
+      const isNews = before?.message !== failure.message;
+      this.#failed.set(key, { ...failure, pauseMs, retryAtMs: clock.nowMs() + pauseMs });
       if (isNews) log.warn("declared.failed", { ...step.item, what: step.what, why: failure.message });
     }
     this.#done = new Set(done.map((step) => keyOf(step, declared)));
@@ -292,6 +306,12 @@ export class CatalogLoop {
     this.#failed.clear();
     this.#report = NOTHING;
   }
+}
+
+function pauseAfter({ isPassing }: CatalogFailure, before: Failed | undefined): number {
+  if (isPassing) return PASSING_RETRY_MS;
+  if (before === undefined || before.isPassing) return IMPOSSIBLE_RETRY_MS;
+  return Math.min(before.pauseMs * 2, IMPOSSIBLE_RETRY_MS_MAX);
 }
 
 function sinceOf({ item }: CatalogStep, declared: DeclaredSpec): number {

@@ -184,6 +184,27 @@ test("what fails is told, tried again later, and never in a hurry", async () => 
   expect(life.loop.report.corrected).toEqual([]);
 });
 
+test("what cannot be is tried ever more seldom, and sooner again once somebody did something, or says it anew", async () => {
+  await begin();
+  life.failures = { "grant-role": { isPassing: false, message: "it cannot be" } };
+  const tries = () => life.asked.filter((each) => each === "grant-role").length;
+  life.declare(APP);
+  // Looks are five seconds apart: tried at 0, 20, 60 and 140 s.
+  await life.pass(30);
+  expect(tries()).toBe(4);
+  await life.pass(26);
+  expect(tries()).toBe(4);
+  life.byHand({ kind: "create-role", role: "another", attributes: {} });
+  await life.pass(1);
+  expect(tries()).toBe(5);
+  life.declare({ roles: { app: { ...APP.roles.app, createdb: true } } });
+  await life.pass(2);
+  expect(tries()).toBe(6);
+  // In the end every five minutes or so.
+  await life.pass(300);
+  expect(tries()).toBeLessThan(14);
+});
+
 test("what PostgreSQL takes and does not show is not done for ever", async () => {
   await begin();
   life.observed = {
