@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../base/result.ts";
+import { memberIdOf } from "../cluster/common-name.ts";
 import { FEATURE_LEVEL } from "../cluster/feature-level.ts";
 import { CLUSTER_SERVER_NAME, certificateFingerprint, type JoinTokenParts } from "./credential.ts";
 import type { AdmissionDocument, AdmitRequestDocument } from "./documents.ts";
@@ -56,8 +57,8 @@ export async function requestAdmission(
       method: "POST",
       headers: { "content-type": "application/json", [FEATURE_LEVEL_HEADER]: String(FEATURE_LEVEL) },
       body: JSON.stringify(body),
-      // Whoever this authority signed is a member, and any member admits; under which address it is reached proves nothing.
-      tls: { ca: caPem, serverName: CLUSTER_SERVER_NAME, checkServerIdentity: () => undefined },
+      // Any member admits; under which address it is reached proves nothing.
+      tls: { ca: caPem, serverName: CLUSTER_SERVER_NAME, checkServerIdentity: whyNoMember },
       redirect: "error",
       // Not the connection that fetched the CA: nothing vouched for that one.
       keepalive: false,
@@ -129,6 +130,15 @@ function refuse(
   hint: string | null,
 ): { readonly ok: false; readonly error: Refusal } {
   return err({ status, code, message, hint });
+}
+
+/** What this authority signed for anybody but a member lets nobody in. */
+function whyNoMember(
+  _host: string,
+  { subject }: { readonly subject?: { readonly CN?: unknown } },
+): Error | undefined {
+  const name = memberIdOf(String(subject?.CN));
+  return name.ok ? undefined : Object.assign(new Error(name.error), { code: "ERR_TLS_NO_MEMBER" });
 }
 
 const UNTRUSTED = /^(DEPTH_ZERO|UNABLE_TO|SELF_SIGNED|CERT_|ERR_TLS)/;

@@ -13,9 +13,9 @@ import type {
 } from "../cli/recover-ports.ts";
 import { apply } from "../cluster/apply.ts";
 import { encodeCommand } from "../cluster/command-codec.ts";
+import { commonNameOf } from "../cluster/common-name.ts";
 import { type ClusterState, featureLevelOf, memberById, memberByName, memberName } from "../cluster/state.ts";
 import { createKeyAndRequest, signMember } from "../peer/certificates.ts";
-import { commonNameOf } from "../peer/common-name.ts";
 import { storePaths } from "../store/marker.ts";
 import { type FollowUp, inspectStore, recoverGroup, restoreGroup } from "../store/recover.ts";
 import { StoreError } from "../store/store-error.ts";

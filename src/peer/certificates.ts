@@ -25,8 +25,8 @@ import {
 } from "@peculiar/x509";
 import type { ClusterId, MemberId } from "../base/ids.ts";
 import { err, ok, type Result } from "../base/result.ts";
+import { commonNameOf } from "../cluster/common-name.ts";
 import type { CertificateAuthority } from "../cluster/state.ts";
-import { commonNameOf } from "./common-name.ts";
 
 cryptoProvider.set(crypto);
 

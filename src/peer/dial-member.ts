@@ -1,8 +1,8 @@
 /** Opens one connection to one member: TLS, whom its certificate names, and its hello. */
 import type { ClusterId, MemberId } from "../base/ids.ts";
 import { err, type Result } from "../base/result.ts";
+import { memberIdOf } from "../cluster/common-name.ts";
 import { parseAddress } from "./address.ts";
-import { memberIdOf } from "./common-name.ts";
 import { Connection, type ConnectionEvents, type ConnectionLimits } from "./connection.ts";
 import type { Hello } from "./hello.ts";
 import { type Credentials, dialSecurely, type SecureSocket } from "./secure-socket.ts";

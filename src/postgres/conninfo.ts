@@ -12,9 +12,6 @@ export interface ReplicationConnection {
   readonly database: string | null;
 }
 
-/** Common names of the certificates of members: `guacamole-member-<uuid>`. */
-export const MEMBER_CERTIFICATE_NAME = "guacamole-member-";
-
 /** libpq's `key='value' …`. */
 export function renderConninfo(connection: ReplicationConnection): string {
   const fields: readonly (readonly [string, string])[] = [

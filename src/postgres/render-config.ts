@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
+import { MEMBER_NAME_PREFIX } from "../cluster/common-name.ts";
 import { DEFAULT_RULES, OWN_RULES, REPLICATION_ROLE } from "../cluster/hba-own.ts";
 import { renderRuleLine } from "../cluster/hba-text.ts";
 import type { AccessLines, ManagedSettings } from "../cluster/managed-settings.ts";
 import { renderSynchronousStandbyNames } from "../cluster/synchronous-standby-names.ts";
-import { MEMBER_CERTIFICATE_NAME, renderConninfo } from "./conninfo.ts";
+import { renderConninfo } from "./conninfo.ts";
 
 /**
  * PostgreSQL's configuration, as far as guacamole owns it, from what was agreed: pure text from values.
@@ -222,7 +223,7 @@ export function renderIdent(
   return [
     "# Written by guacamole. Changes made here are lost.",
     ...[...new Set(superuserSystemUsers)].map((user) => `guacamole          "${user}"  postgres`),
-    `guacamole_members  /^${MEMBER_CERTIFICATE_NAME}[0-9a-f-]+$  ${REPLICATION_ROLE}`,
+    `guacamole_members  /^${MEMBER_NAME_PREFIX}[0-9a-f-]+$  ${REPLICATION_ROLE}`,
     ...(access?.identMaps ?? []),
     "",
   ].join("\n");

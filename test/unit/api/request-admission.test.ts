@@ -6,8 +6,9 @@ import { createApi } from "../../../src/api/create-api.ts";
 import { certificateFingerprint } from "../../../src/api/credential.ts";
 import { type ApiListener, listenApi, type TlsMaterial } from "../../../src/api/listen-api.ts";
 import { type AdmissionRequest, requestAdmission } from "../../../src/api/request-admission.ts";
+import { commonNameOf } from "../../../src/cluster/common-name.ts";
 import { selfSigned } from "./certificates.ts";
-import { createFake, type Fake, SECRET, stateOf } from "./fixture.ts";
+import { createFake, type Fake, M1, SECRET, stateOf } from "./fixture.ts";
 
 let directory: string;
 let listener: ApiListener;
@@ -17,7 +18,7 @@ let admitted: number;
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "join-"));
-  tls = await selfSigned("m1");
+  tls = await selfSigned(commonNameOf(M1));
   admitted = 0;
   fake = createFake();
   const { admit } = fake.ports;
@@ -90,6 +91,18 @@ test("the right CA shown by one that it does not vouch for gets no secret", asyn
   expect(await ask()).toMatchObject({ ok: false, error: { code: "certificate-untrusted" } });
   expect(admitted).toBe(0);
 });
+
+test.each(["m1", "guacamole-member-1", "guacamole-authority"])(
+  "the right CA, shown by %s, which is no member, gets no secret",
+  async (name) => {
+    const other = await selfSigned(name);
+    expect((await listener.renewTls(other)).ok).toBe(true);
+    fake.state = stateOf({ authority: { certificatePem: other.cert, privateKeyPem: "" } });
+    const token = { id: "join-1", secret: SECRET, caFingerprint: certificateFingerprint(other.cert) };
+    expect(await ask({ token })).toMatchObject({ ok: false, error: { code: "certificate-untrusted" } });
+    expect(admitted).toBe(0);
+  },
+);
 
 test("another name than expected does not spend the token", async () => {
   expect(await ask({ expectedName: "billing" })).toMatchObject({

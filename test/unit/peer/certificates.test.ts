@@ -3,6 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { commonNameOf, memberIdOf } from "../../../src/cluster/common-name.ts";
 import {
   certificatesIn,
   createAuthority,
@@ -15,7 +16,6 @@ import {
   selfSigned,
   signMember,
 } from "../../../src/peer/certificates.ts";
-import { commonNameOf, memberIdOf } from "../../../src/peer/common-name.ts";
 import { CLUSTER, M1 } from "../store/sample.ts";
 
 const NOW = Date.now();
