@@ -34,11 +34,17 @@ const ROLE = fields({
   settings: SETTINGS_PLACE,
   databaseSettings: names(SETTINGS_PLACE),
 });
+/** Privileges, by role. */
+const GRANTS = names(PLAIN);
+const OF_OBJECTS = { tables: names(GRANTS), sequences: names(GRANTS), functions: names(GRANTS) };
+/** By the role that makes objects. */
+const DEFAULT_GRANTS = names(fields({ tables: GRANTS, sequences: GRANTS, functions: GRANTS }));
 const DATABASE = fields({
   settings: SETTINGS_PLACE,
   extensions: names(PLAIN),
-  schemas: names(fields({ privileges: names(PLAIN) })),
-  privileges: names(PLAIN),
+  schemas: names(fields({ privileges: GRANTS, ...OF_OBJECTS, defaultPrivileges: DEFAULT_GRANTS })),
+  privileges: GRANTS,
+  defaultPrivileges: DEFAULT_GRANTS,
 });
 
 /** Of a `ClusterSpec`. */

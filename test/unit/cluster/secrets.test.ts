@@ -168,6 +168,19 @@ describe("no secret is shown and every name is", () => {
     expect(text).toContain("BEGIN CERTIFICATE");
   });
 
+  test("who may do what with a table is shown, whatever the table and the role are called", () => {
+    const grants = { secret_reader: ["select"], public: [] };
+    const defaultPrivileges = { password_owner: { tables: grants, sequences: grants, functions: grants } };
+    const objects = { user_passwords: grants, "*": grants };
+    const schemas = {
+      passwords: { privileges: grants, tables: objects, functions: objects, defaultPrivileges },
+    };
+    const wished = {
+      declared: { databases: { secret_db: { privileges: grants, schemas, defaultPrivileges } } },
+    };
+    expect(masked(wished, SPEC_PLACE)).toEqual(wished);
+  });
+
   test("a field that nobody listed is masked where its word says that it is a secret", () => {
     const later = { declared: { roles: { secret_app: { nextPassword: HUSH, rotates: "daily" } } } };
     expect(masked(later, SPEC_PLACE)).toEqual({
