@@ -52,22 +52,58 @@ function explainOne(each: unknown): FieldError[] {
   const field = path.replace(/^\//, "").replaceAll("/", ".").slice(0, 60) || "body";
   const inside = insideOf(each);
   if (inside.length > 0) return inside.flatMap(explainOne);
+  const missed = kindMissed(each);
+  if (missed !== null)
+    return [{ field: `${field}.${missed.name}`, message: `must be one of ${missed.kinds.join(", ")}` }];
   if (message === "Unexpected property") return [{ field, message: "there is no such field" }];
   if (message === "Expected required property") return [{ field, message: "is missing" }];
   return [{ field, message: expectation(schema, typeof message === "string" ? message : "is not valid") }];
 }
 
-/** What is wrong inside something that may also be null: of it, whoever sent it wants to know. */
+interface Option {
+  readonly type?: unknown;
+  readonly properties?: Readonly<Record<string, { readonly const?: unknown }>>;
+}
+
+/**
+ * What is wrong inside something of several kinds (or null): of the kind that was meant, whoever sent it wants to know. A kind is
+ * told by its constants, as `mode` is of a durability.
+ */
 function insideOf(each: unknown): readonly unknown[] {
-  const { schema, value, errors } = each as {
-    schema?: { anyOf?: readonly { type?: unknown }[] };
-    value?: unknown;
-    errors?: readonly Iterable<unknown>[];
-  };
-  const options = schema?.anyOf ?? [];
+  const { value, errors } = each as { value?: unknown; errors?: readonly Iterable<unknown>[] };
   if (typeof value !== "object" || value === null || !Array.isArray(errors)) return [];
-  if (options.length !== 2 || options[1]?.type !== "null" || options[0]?.type !== "object") return [];
-  return [...(errors[0] ?? [])];
+  const sent = value as Readonly<Record<string, unknown>>;
+  const meant = optionsOf(each).flatMap((option, index) =>
+    option.type === "object" && constantsOf(option).every(([name, constant]) => sent[name] === constant)
+      ? [index]
+      : [],
+  );
+  const [only] = meant;
+  return only === undefined || meant.length > 1 ? [] : [...(errors[only] ?? [])];
+}
+
+/** The constant that tells the kinds apart, where none of them was meant. */
+function kindMissed(each: unknown): { readonly name: string; readonly kinds: readonly unknown[] } | null {
+  const { value } = each as { value?: unknown };
+  const options = optionsOf(each).filter(({ type }) => type === "object");
+  const [first] = options;
+  if (typeof value !== "object" || first === undefined || options.length < 2) return null;
+  const name = constantsOf(first)
+    .map(([each]) => each)
+    .find((common) => options.every((option) => option.properties?.[common]?.const !== undefined));
+  if (name === undefined) return null;
+  return { name, kinds: options.map(({ properties }) => properties?.[name]?.const) };
+}
+
+function optionsOf(each: unknown): readonly Option[] {
+  const { schema } = each as { schema?: { anyOf?: readonly Option[] } };
+  return schema?.anyOf ?? [];
+}
+
+function constantsOf({ properties = {} }: Option): readonly (readonly [string, unknown])[] {
+  return Object.entries(properties).flatMap(([name, { const: constant }]) =>
+    constant === undefined ? [] : [[name, constant] as const],
+  );
 }
 
 /** In our words where they help, otherwise in the validator's, which name types and never values. */

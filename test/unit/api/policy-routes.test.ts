@@ -34,8 +34,17 @@ describe("PATCH /v1/topology", () => {
 
   test.each([
     [{}, "minimum"],
-    [{ durability: { mode: "sometimes" } }, ""],
-    [{ durability: { mode: "async", maxLagBytes: 1, synchronousStandbys: 1 } }, ""],
+    [{ durability: { mode: "sometimes" } }, "durability.mode: must be one of quorum, async"],
+    [{ durability: { synchronousStandbys: 1 } }, "durability.mode: must be one of quorum, async"],
+    [
+      { durability: { mode: "async", maxLagBytes: 1, synchronousStandbys: 1 } },
+      "durability.synchronousStandbys: there is no such field",
+    ],
+    [
+      { durability: { mode: "async", maxLagBytes: -1 } },
+      "durability.maxLagBytes: is of another type or out of range",
+    ],
+    [{ durability: 3 }, "durability: is of another type"],
     [
       { durability: { mode: "quorum", synchronousStandbys: 9, onQuorumLoss: "block" } },
       "standbys cannot acknowledge",
