@@ -54,6 +54,8 @@ export class FaultCluster {
     removeLeftovers();
     this.#belongings = options.belongings ?? [];
     this.network = new NamespaceNetwork(options.size);
+    // Where this process is told to end: what runs there is found by its namespace, so the network goes last.
+    removed(this.network);
     this.local = new LocalCluster({
       size: options.size,
       hosts: this.network.hosts.map(({ address, enter }, index) => {
