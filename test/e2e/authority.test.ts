@@ -253,6 +253,39 @@ describeLife(
       await life.untilWhole();
     });
 
+    part(
+      "cancelled once members have certificates of the new one, they go back the same way",
+      async (life) => {
+        const { other } = await bystander(life);
+        const before = await life.now();
+        let was = "";
+        // It may be over before anybody can say so; then the next one is cancelled.
+        await life.until("one is cancelled while members sign anew", async () => {
+          was = (await authorityAt(other)).fingerprint;
+          await certificates(life, other, "rotate-authority", "--no-wait");
+          await life.until("it signs", async () => (await authorityAt(other)).fingerprint !== was);
+          return (await life.ask(other, "certificates", "cancel")).exitCode === 0;
+        });
+        await life.until("it is over", async () => (await authorityAt(other)).change === null);
+        expect((await authorityAt(other)).fingerprint).toBe(was);
+        const operations = await other.api.get<OperationDocument[]>("/v1/operations");
+        const last = operations.find(({ kind }) => kind === "authority-change");
+        expect(last).toMatchObject({ status: "failed" });
+        expect(last?.log.map(({ message }) => message).join()).toContain(
+          "signed by the authority from before again",
+        );
+        for (const member of life.cluster.members) {
+          await life.until(`${member.name} shows the one from before`, () => showsAllOf(member));
+          expect(fingerprint(caOf(member))).toBe(was);
+        }
+        await life.untilWritesGoOn();
+        const after = await life.now();
+        expect(after.raft.term).toBe(before.raft.term);
+        expect(after.failoverCount).toBe(before.failoverCount);
+        await life.expectNothingLost();
+      },
+    );
+
     part("a member that was removed while it was away is told what to do", async (life) => {
       const m1 = life.cluster.member("m1");
       const { reign } = await life.now();
