@@ -22,6 +22,7 @@ import { ApiProblem, notReadyProblem } from "./problem.ts";
 import { readInTime } from "./request-body.ts";
 import { type Attempt, attemptOf, RequestWatch } from "./request-watch.ts";
 import { restartRoutes } from "./restart-routes.ts";
+import { roleCertificateRoutes } from "./role-certificate-routes.ts";
 import { roleRoutes } from "./role-routes.ts";
 import { rotationRoutes } from "./rotation-routes.ts";
 import { describeRoute, NEED_KEY, rememberCaller, TAKES_TEXT_KEY } from "./route-context.ts";
@@ -154,6 +155,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch, gate }: Shared) {
     .use(accessRoutes(ports))
     .use(breakGlassRoutes(ports))
     .use(roleRoutes(ports))
+    .use(roleCertificateRoutes(ports))
     .use(rotationRoutes(ports))
     .use(databaseRoutes(ports))
     .use(failoverRoutes(ports))

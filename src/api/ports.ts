@@ -69,6 +69,8 @@ export interface ApiPorts {
   declaredReport(memberId: MemberId): Promise<Result<DeclaredReport, string>>;
   /** Somebody was refused here, or read a secret: an entry of the trail that no other member knows. Absent: nobody is told. */
   onAttempt?(record: AuditRecordDocument): void;
+  /** Signs a certificate by which a role logs in to PostgreSQL; the error says what is wrong with the request. */
+  signRole(request: SignRoleRequest): Promise<Result<SignedRole, string>>;
   /** A new UUID. */
   newId(): string;
   /** A new secret: at least 128 bits of chance, of A-Z, a-z, 0-9, `-` only. */
@@ -133,6 +135,22 @@ export interface AdmitRequest {
   readonly kind: Member["kind"];
   readonly tags: MemberTags;
   readonly asked: Asked;
+}
+
+export interface SignRoleRequest {
+  readonly csrPem: string;
+  readonly role: string;
+  /** At the latest: an authority's certificates end with it. */
+  readonly expiresAtMs: number;
+}
+
+export interface SignedRole {
+  readonly certificatePem: string;
+  /** Hexadecimal. */
+  readonly serial: string;
+  /** SHA-256 of the certificate of the authority that signed it, hexadecimal. */
+  readonly authority: string;
+  readonly expiresAtMs: number;
 }
 
 export interface Admission {

@@ -19,6 +19,11 @@ export interface CliPorts {
   readLine(question: string): Promise<string | null>;
   /** Lets a person edit a text; null where the editor failed. */
   edit(text: string): Promise<string | null>;
+  /** A key and the request for a certificate of it; `presentKeyPem` null: a new one. @throws where that is no key of ours. */
+  certificateRequest(
+    commonName: string,
+    presentKeyPem: string | null,
+  ): Promise<{ readonly privateKeyPem: string; readonly csrPem: string }>;
   /** The offline tools. */
   readonly recover: RecoverPorts;
   /** Each resolves with the exit code once the process should end. */

@@ -6,6 +6,7 @@ import { clientCommand, openClient, printResult } from "./client-command.ts";
 import { CliError, EXIT } from "./exit-code.ts";
 import type { CliPorts } from "./ports.ts";
 import { renderTable, withoutControls } from "./render-table.ts";
+import { roleCertificateCommand } from "./role-certificate-command.ts";
 import { overlapCommand, renderLogins, rotateCommand } from "./rotation-commands.ts";
 
 const PATH = "/v1/access/roles";
@@ -23,6 +24,7 @@ export function roleCommand(ports: CliPorts) {
     .addCommand(passwordCommand(ports))
     .addCommand(rotateCommand(ports, pathOf))
     .addCommand(overlapCommand(ports, pathOf))
+    .addCommand(roleCertificateCommand(ports))
     .addCommand(dropCommand(ports))
     .addCommand(forgetCommand(ports));
 }

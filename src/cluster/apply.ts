@@ -25,6 +25,7 @@ import { addMember, createJoinToken, setMemberTags, setMemberVoting } from "./ap
 import { acceptLoss, changeSpec, pause, resume } from "./apply-policy.ts";
 import { forgetMember, removeMember, stayAfterAll } from "./apply-removal.ts";
 import { beginRestartStep, endRestartStep, planRestart, steerRestart } from "./apply-restart.ts";
+import { noteRoleCertificate } from "./apply-role-certificates.ts";
 import { cancelSwitchover, scheduleSwitchover } from "./apply-schedule.ts";
 import { createToken, noteTokenUse, revokeToken } from "./apply-tokens.ts";
 import { audited } from "./audit.ts";
@@ -137,6 +138,8 @@ function applyFormed(
       return noteLocalAccess(state, command, change);
     case "end-break-glass":
       return endBreakGlass(state, command, change);
+    case "note-role-certificate":
+      return noteRoleCertificate(state, command, change);
     case "plan-restart":
       return planRestart(state, command, change);
     case "begin-restart-step":

@@ -229,6 +229,14 @@ export type Change =
   /** Found on a host: somebody came in, or left, while nobody could be asked. */
   | { readonly kind: "note-local-access"; readonly access: NotedLocalAccess }
   | { readonly kind: "end-break-glass"; readonly grantId: string; readonly why: BreakGlassEnd }
+  /** A certificate by which a role logs in is about to be handed out. */
+  | {
+      readonly kind: "note-role-certificate";
+      readonly role: string;
+      readonly serial: string;
+      readonly authority: string;
+      readonly expiresAtMs: number;
+    }
   /** PostgreSQL is to be started again on these members; `instance`: the server that runs there now. */
   | {
       readonly kind: "plan-restart";

@@ -12,7 +12,7 @@ import { type ClusterState, featureLevelOf } from "./state.ts";
  *    leases that last a third longer, and stand for as long as they were given for; the audit trail;
  *    stale reads that are refused; PostgreSQL's parameters; rules for connections;
  *    scheduled switchovers, and what came of hooks; break-glass access; declared roles and databases; planned restarts; identity providers;
- *    authorities that are replaced.
+ *    authorities that are replaced; certificates of roles.
  */
 export const FEATURE_LEVEL = 4;
 
@@ -36,6 +36,7 @@ const NEEDED_LEVELS: Partial<Readonly<Record<Change["kind"], number>>> = {
   "approve-break-glass": 4,
   "extend-break-glass": 4,
   "end-break-glass": 4,
+  "note-role-certificate": 4,
   declare: 4,
   "note-declared": 4,
   "note-local-access": 4,

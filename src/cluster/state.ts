@@ -6,6 +6,7 @@ import type { NotedLocalAccess } from "./local-access.ts";
 import type { Member } from "./member.ts";
 import type { Ancestor, TimelineEpoch } from "./observation.ts";
 import type { PlannedRestart } from "./restart.ts";
+import type { RoleCertificate } from "./role-certificate.ts";
 import type { ClusterSpec } from "./spec.ts";
 import type { SpecVersion } from "./spec-history.ts";
 
@@ -65,6 +66,8 @@ export interface ClusterState {
   readonly breakGlass?: readonly BreakGlassGrant[];
   /** Who came in on a host without asking anybody, and left; the latest, oldest first. Absent: nobody, as far as is known. */
   readonly localAccess?: readonly NotedLocalAccess[];
+  /** Certificates by which roles log in: the latest that have not ended, oldest first. Absent: none was issued. */
+  readonly roleCertificates?: readonly RoleCertificate[];
   /** PostgreSQL is being started again on members, one after another. Absent or null: it is not. */
   readonly restart?: PlannedRestart | null;
 }

@@ -26,6 +26,8 @@ const ports: CliPorts = {
   },
   readLine: async (question) => (await import("./read-line.ts")).readLine(question),
   edit: async (text) => (await import("./edit-text.ts")).editText(text, process.env),
+  certificateRequest: async (commonName, presentKey) =>
+    (await import("./certificate-request.ts")).certificateRequest(commonName, presentKey),
   recover: {
     inspect: async (dataDir) => (await import("./recover-command.ts")).inspect(dataDir),
     plan: async (request) => (await import("./recover-command.ts")).plan(request),

@@ -47,6 +47,7 @@ import type { HookResult, PostgresStatus } from "../cluster/observation.ts";
 import { DEFAULT_SPEC } from "../cluster/spec.ts";
 import { featureLevelOf, memberName } from "../cluster/state.ts";
 import { createAuthority, createKeyAndRequest, selfSigned, signMember } from "../peer/certificates.ts";
+import { signRole } from "../peer/role-certificate.ts";
 import { BreakGlassRoles } from "../postgres/break-glass-roles.ts";
 import { Catalog } from "../postgres/catalog.ts";
 import { Probe, type ProbeOptions } from "../postgres/probe.ts";
@@ -305,6 +306,11 @@ export class MemberProcess {
       form: (request) => this.#once(() => this.#form(request)),
       join: (request) => this.#once(() => this.#join(request)),
       admit: (request) => this.#admit(request),
+      signRole: ({ csrPem, role, expiresAtMs }) => {
+        const consensus = this.#plane?.consensus;
+        if (consensus === undefined) return Promise.resolve(err("this member belongs to no cluster yet"));
+        return signRole(consensus.state.authority, csrPem, role, expiresAtMs);
+      },
       onAttempt: (record) => this.#courier?.tell(record),
       succeedAuthority: ({ clusterId, authority }) =>
         createAuthority(clusterId, clock.wallMs(), authority.certificatePem),

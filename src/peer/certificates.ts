@@ -30,7 +30,8 @@ import type { CertificateAuthority } from "../cluster/state.ts";
 
 cryptoProvider.set(crypto);
 
-const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+/** Of every key that is made here, and of the authority's signatures. */
+export const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const HOUR_MS = 3_600_000;
 const YEAR_MS = 365 * 24 * HOUR_MS;
 const AUTHORITY_NAME = "guacamole-authority";
@@ -93,12 +94,27 @@ export async function createKeyAndRequest(
   commonName: string,
 ): Promise<{ readonly privateKeyPem: string; readonly csrPem: string }> {
   const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
+  return { privateKeyPem: await privateKeyPem(keys.privateKey), csrPem: await requestBy(keys, commonName) };
+}
+
+/**
+ * The request for another certificate of a key that was made here before.
+ *
+ * @throws where it is no such key.
+ */
+export async function requestFor(commonName: string, privateKeyPem: string): Promise<string> {
+  const spki = createPublicKey(privateKeyPem).export({ type: "spki", format: "der" });
+  const publicKey = await crypto.subtle.importKey("spki", new Uint8Array(spki), ALGORITHM, true, ["verify"]);
+  return requestBy({ privateKey: await importPrivateKey(privateKeyPem), publicKey }, commonName);
+}
+
+async function requestBy(keys: CryptoKeyPair, commonName: string): Promise<string> {
   const request = await Pkcs10CertificateRequestGenerator.create({
     name: [{ CN: [commonName] }],
     keys,
     signingAlgorithm: ALGORITHM,
   });
-  return { privateKeyPem: await privateKeyPem(keys.privateKey), csrPem: `${request.toString("pem")}\n` };
+  return `${request.toString("pem")}\n`;
 }
 
 /**
@@ -113,17 +129,21 @@ export async function signMember(
   subject: MemberSubject,
   wallMs: number,
 ): Promise<Result<string, string>> {
-  let publicKey: PublicKey;
+  const publicKey = await keyOfRequest(csrPem);
+  return publicKey.ok ? ok(await certify(authority, publicKey.value, subject, wallMs + YEAR_MS)) : publicKey;
+}
+
+/** The key of a certificate request, once it is certain that its sender has it. */
+export async function keyOfRequest(csrPem: string): Promise<Result<PublicKey, string>> {
   try {
     const request = new Pkcs10CertificateRequest(csrPem);
     if (!(await request.verify())) return err("the certificate request is not signed by its own key");
-    publicKey = new PublicKey(request.publicKey.rawData);
+    return ok(new PublicKey(request.publicKey.rawData));
   } catch (error) {
     return err(
       `the certificate request cannot be read: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
-  return ok(await certify(authority, publicKey, subject, wallMs + YEAR_MS));
 }
 
 /**
@@ -264,7 +284,7 @@ function organizationOf(certificatePem: string): string {
 }
 
 /** 127 random bits: positive in DER, and never twice. */
-function serialNumber(): string {
+export function serialNumber(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
   return Buffer.from(bytes).toString("hex");
@@ -274,7 +294,8 @@ async function keyed(certificate: X509Certificate, privateKey: CryptoKey): Promi
   return { certificatePem: pem(certificate), privateKeyPem: await privateKeyPem(privateKey) };
 }
 
-function pem(certificate: X509Certificate): string {
+/** With a line break at its end. */
+export function pem(certificate: X509Certificate): string {
   return `${certificate.toString("pem")}\n`;
 }
 
@@ -284,7 +305,8 @@ async function privateKeyPem(key: CryptoKey): Promise<string> {
   return `-----BEGIN PRIVATE KEY-----\n${lines.join("\n")}\n-----END PRIVATE KEY-----\n`;
 }
 
-async function importPrivateKey(keyPem: string): Promise<CryptoKey> {
+/** @throws where it is none of `ALGORITHM`. */
+export async function importPrivateKey(keyPem: string): Promise<CryptoKey> {
   const der = Buffer.from(keyPem.replace(/-----[A-Z ]+-----|\s/g, ""), "base64");
   return crypto.subtle.importKey("pkcs8", der, ALGORITHM, false, ["sign"]);
 }

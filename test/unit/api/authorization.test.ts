@@ -38,6 +38,8 @@ const NEEDS: Readonly<Record<string, Need>> = {
   "put /v1/access/databases/{name}": "access",
   "patch /v1/access/databases/{name}": "access",
   "delete /v1/access/databases/{name}": "access",
+  "get /v1/access/roles/{name}/certificate": "viewer",
+  "post /v1/access/roles/{name}/certificate": "access",
   "get /v1/access/identity-providers": "viewer",
   "put /v1/access/identity-providers": "admin",
   "post /v1/access/identity-providers/explain": "admin",

@@ -1,5 +1,5 @@
 import { createApi } from "../../../src/api/create-api.ts";
-import { hashSecret } from "../../../src/api/credential.ts";
+import { certificateFingerprint, hashSecret } from "../../../src/api/credential.ts";
 import type { ApiPorts } from "../../../src/api/ports.ts";
 import type { Clock } from "../../../src/base/clock.ts";
 import type {
@@ -56,6 +56,10 @@ export function memberOf(id: MemberId, name: string, over: Partial<Member> = {})
   };
 }
 
+const AUTHORITY_PEM = "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n";
+/** Its SHA-256. */
+export const AUTHORITY = certificateFingerprint(AUTHORITY_PEM);
+
 export function stateOf(over: Partial<ClusterState> = {}): ClusterState {
   return {
     clusterId: "00000000-0000-4000-8000-0000000000aa" as ClusterId,
@@ -63,7 +67,7 @@ export function stateOf(over: Partial<ClusterState> = {}): ClusterState {
     generation: 1 as Generation,
     spec: DEFAULT_SPEC,
     authority: {
-      certificatePem: "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n",
+      certificatePem: AUTHORITY_PEM,
       privateKeyPem: "PRIVATE-KEY-NEVER-SHOWN",
     },
     members: [memberOf(M1, "m1"), memberOf(M2, "m2"), memberOf(M3, "m3")],
@@ -274,6 +278,10 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
           recoveryEpoch: 0,
         }),
       succeedAuthority: async () => NEXT_AUTHORITY,
+      signRole: async ({ csrPem, role, expiresAtMs }) =>
+        csrPem === "CSR"
+          ? ok({ certificatePem: `CERT ${role}`, serial: "4d", authority: AUTHORITY, expiresAtMs })
+          : err("it cannot be read"),
       newId: () => `00000000-0000-4000-9000-${String(++ids).padStart(12, "0")}`,
       declaredReport: async (memberId) => fake.declaredReport(memberId),
       newSalt: (bytes) => new Uint8Array(bytes),

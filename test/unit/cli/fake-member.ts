@@ -7,6 +7,7 @@ import { err, ok } from "../../../src/base/result.ts";
 import type { CliPorts } from "../../../src/cli/ports.ts";
 import { runProgram } from "../../../src/cli/program.ts";
 import type { RecoverPorts } from "../../../src/cli/recover-ports.ts";
+import { certificateRequest } from "../../../src/main/certificate-request.ts";
 import { createFake, type Fake } from "../api/fixture.ts";
 
 const nothing = async () => err("nothing is there");
@@ -88,6 +89,7 @@ export async function startFakeMember(): Promise<FakeMember> {
         socketPathOf: async () => ok(socketPath),
         readLine: async () => null,
         edit: async () => null,
+        certificateRequest,
         recover: NOTHING_TO_RECOVER,
         accessLocally: start,
         run: start,
