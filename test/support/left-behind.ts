@@ -1,6 +1,6 @@
 /**
- * What this process made on the machine and has not removed yet. A test run that is told to end (Ctrl-C, SIGTERM) must
- * leave nothing either.
+ * What this process made on the machine and has not removed yet. A test run that is told to end (Ctrl-C, SIGTERM, a terminal that
+ * is closed) must leave nothing either.
  */
 
 export interface Removable {
@@ -18,7 +18,7 @@ export function removed(thing: Removable): void {
   made.delete(thing);
 }
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => {
     void Promise.allSettled([...made].map(async (thing) => thing.remove())).then(() => process.exit(130));
   });
