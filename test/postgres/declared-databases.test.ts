@@ -11,7 +11,7 @@ import type { CatalogPlan } from "../../src/decision/catalog-step.ts";
 import { planCatalog } from "../../src/decision/plan-catalog.ts";
 import { Catalog } from "../../src/postgres/catalog.ts";
 import { realClock } from "../support/postgres-clock.ts";
-import { epoch, PostgresFarm, type TestServer, until } from "../support/postgres-farm.ts";
+import { PostgresFarm, type TestServer, until } from "../support/postgres-farm.ts";
 import { postgresMajors } from "../support/postgres-majors.ts";
 
 const STEP_MS = 60_000;
@@ -58,15 +58,7 @@ describe.each(postgresMajors().map((installation) => [installation.major, instal
 
     beforeAll(async () => {
       farm = await PostgresFarm.create(installation);
-      server = await farm.add("m1");
-      await farm.installCertificates(server);
-      const options = { encoding: "UTF8", locale: "C.UTF-8" };
-      await server.ask({ kind: "initdb", clusterId: server.settings().clusterId, options });
-      await server.ask({ kind: "configure", epoch: epoch(1), timelines: [], settings: server.settings() });
-      await server.ask({ kind: "start", epoch: epoch(1) });
-      await server.probed("standby");
-      await server.ask({ kind: "promote", epoch: epoch(1), timelines: [], needsLease: false });
-      await server.probed("primary");
+      server = await farm.addPrimary("m1");
       const { socketDirectory, port } = server;
       catalog = new Catalog({
         socketDirectory,

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { SCRAM_SALT_BYTES, scramVerifier } from "../../src/base/scram.ts";
 import { Catalog } from "../../src/postgres/catalog.ts";
 import { realClock } from "../support/postgres-clock.ts";
-import { epoch, PostgresFarm, type TestServer } from "../support/postgres-farm.ts";
+import { PostgresFarm, type TestServer } from "../support/postgres-farm.ts";
 import { postgresMajors } from "../support/postgres-majors.ts";
 
 const STEP_MS = 60_000;
@@ -20,9 +20,7 @@ describe.each(postgresMajors().map((installation) => [installation.major, instal
 
     beforeAll(async () => {
       farm = await PostgresFarm.create(installation);
-      server = await farm.add("m1");
-      await farm.installCertificates(server);
-      const settings = server.settings({
+      server = await farm.addPrimary("m1", {
         parameters: {
           shared_preload_libraries: "pg_stat_statements,auto_explain",
           "pg_stat_statements.track": "all",
@@ -30,13 +28,6 @@ describe.each(postgresMajors().map((installation) => [installation.major, instal
           "auto_explain.log_min_duration": "0",
         },
       });
-      const options = { encoding: "UTF8", locale: "C.UTF-8" };
-      await server.ask({ kind: "initdb", clusterId: settings.clusterId, options });
-      await server.ask({ kind: "configure", epoch: epoch(1), timelines: [], settings });
-      await server.ask({ kind: "start", epoch: epoch(1) });
-      await server.probed("standby");
-      await server.ask({ kind: "promote", epoch: epoch(1), timelines: [], needsLease: false });
-      await server.probed("primary");
       const { socketDirectory, port } = server;
       catalog = new Catalog({
         socketDirectory,

@@ -76,6 +76,21 @@ export class PostgresFarm {
     return server;
   }
 
+  /** One that reigns alone under epoch 1, as a new cluster's first. */
+  async addPrimary(name: string, changes: Partial<ManagedSettings> = {}): Promise<TestServer> {
+    const server = await this.add(name);
+    await this.installCertificates(server);
+    const settings = server.settings(changes);
+    const options = { encoding: "UTF8", locale: "C.UTF-8" };
+    await server.ask({ kind: "initdb", clusterId: settings.clusterId, options });
+    await server.ask({ kind: "configure", epoch: epoch(1), timelines: [], settings });
+    await server.ask({ kind: "start", epoch: epoch(1) });
+    await server.probed("standby");
+    await server.ask({ kind: "promote", epoch: epoch(1), timelines: [], needsLease: false });
+    await server.probed("primary");
+    return server;
+  }
+
   async installCertificates(server: TestServer): Promise<void> {
     const memberId = crypto.randomUUID() as MemberId;
     const { privateKeyPem, csrPem } = await createKeyAndRequest(commonNameOf(memberId));
