@@ -1,3 +1,4 @@
+import { getPriority, setPriority } from "node:os";
 import { err, ok, type Result } from "../base/result.ts";
 
 /** Runs one of PostgreSQL's programs to its end, in a process group of its own, so that all of it can be ended. */
@@ -52,6 +53,7 @@ export async function runProgram(run: ProgramRun): Promise<Result<ProgramOutput,
       wasCancelled: false,
     });
   }
+  giveOrdinaryPriority(child.pid);
   run.onStarted?.(child.pid);
   const cancel = (): void => killGroup(child.pid);
   run.signal?.addEventListener("abort", cancel, { once: true });
@@ -84,6 +86,22 @@ export function programEnvironment(
     if (value !== undefined) kept[name] = value;
   }
   return kept;
+}
+
+/**
+ * A service manager may start the control plane ahead of all else (`Nice=-10`), so that it hears and decides in time on a busy
+ * host. What it starts, and what that starts, is the load: it gets the ordinary priority (setpriority(2), which the kernel
+ * lets anybody lower).
+ *
+ * @param pid a program that was spawned just now; gone already is fine.
+ */
+export function giveOrdinaryPriority(pid: number): void {
+  if (getPriority() >= 0) return;
+  try {
+    setPriority(pid, 0);
+  } catch (error) {
+    if (!(error instanceof Error && error.message.includes("ESRCH"))) throw error;
+  }
 }
 
 /** SIGKILL to a process group; gone already is fine. */

@@ -13,7 +13,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import { ensureStandbySignal, removeStandbySignal, resolvedDirectory } from "../postgres/data-directory.ts";
-import { programEnvironment } from "../postgres/program.ts";
+import { giveOrdinaryPriority, programEnvironment } from "../postgres/program.ts";
 import { hasProcessEnded, openProcess } from "./libc.ts";
 import {
   isPostgresIn,
@@ -337,6 +337,7 @@ function spawnDetached(
       },
     });
     child.unref();
+    giveOrdinaryPriority(child.pid);
     return ok(child.pid);
   } catch (error) {
     return err(

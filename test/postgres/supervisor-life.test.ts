@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { getPriority, setPriority } from "node:os";
 import { join } from "node:path";
 import type { TimelineId } from "../../src/base/ids.ts";
 import type { Lsn } from "../../src/base/lsn.ts";
@@ -93,8 +94,11 @@ describe.each(majors.map((installation) => [installation.major, installation] as
         expect(
           (await m1.ask({ kind: "configure", epoch: epoch(1), timelines: NONE, settings })).settingsHash,
         ).toBe(hashSettings(settings));
+        // As a service manager may start it: only root may do that here.
+        if (process.getuid?.() === 0) setPriority(m1.supervisorPid ?? 0, -5);
         const started = await m1.ask({ kind: "start", epoch: epoch(1) });
         expect(started.postmaster?.pid).toBeGreaterThan(1);
+        expect(getPriority(started.postmaster?.pid)).toBe(getPriority());
         // The kernel shows what it does at this moment: only that may differ.
         const again = await m1.ask({ kind: "start", epoch: epoch(1) });
         const { state: _, ...same } = started.postmaster ?? {};

@@ -17,6 +17,7 @@ export interface GuacamoleOptions extends RivalOptions {
   readonly logsDirectory: string | null;
 }
 
+const PRIORITY = ["nice", "-n", "-10"];
 const SWITCHOVER_MS_MAX = 60_000;
 /** The default `calmMs`, and a little for the clocks of two processes. */
 const CALM_MS = DEFAULT_FAILOVER.calmMs + 500;
@@ -40,7 +41,8 @@ export class GuacamoleServers implements Rival {
     this.mode = mode;
     const said = Bun.spawnSync([binary, "version"]).stdout.toString().trim();
     this.version = said.split("\n")[0] ?? "";
-    this.settings = mode === "sync" ? "as it comes (quorum, ANY 1)" : "as it comes, durability async";
+    const durability = mode === "sync" ? "as it comes (quorum, ANY 1)" : "as it comes, durability async";
+    this.settings = `${durability}, Nice=-10 as in the README's unit`;
     this.#logsDirectory = logsDirectory;
     this.hosts = new BenchHosts(3, clock);
     this.#cluster = new LocalCluster({
@@ -51,8 +53,8 @@ export class GuacamoleServers implements Rival {
       clock,
       integer,
       prefix: "guacamole-bench-",
-      // As a service file has it: PostgreSQL's user, so that the supervisor may start a member again that hangs.
-      hosts: this.hosts.hosts.map((host) => ({ ...host, enter: [...host.enter, ...AS_USER] })),
+      // As the README's unit has it: PostgreSQL's user, so that the supervisor may start a member again that hangs.
+      hosts: this.hosts.hosts.map((host) => ({ ...host, enter: [...PRIORITY, ...host.enter, ...AS_USER] })),
     });
     for (const { directory, dataDirectory } of this.#cluster.members) {
       const { uid, gid } = statSync(dirname(dataDirectory));
