@@ -1,4 +1,5 @@
 import { isExpired } from "../cluster/apply-tokens.ts";
+import { isCertificateAuthor } from "../cluster/identity.ts";
 import type { ApiToken, Scope } from "../cluster/state.ts";
 import { parseToken, secretMatches } from "./credential.ts";
 import { ApiProblem } from "./problem.ts";
@@ -8,7 +9,7 @@ export type Origin = "local" | "network";
 
 /** Who asks, and how much they may do. */
 export interface Caller {
-  /** A token's id, `issuer#subject` of an identity provider, or `local`. */
+  /** A token's id, `issuer#subject` of an identity provider, `x509:subject<issuer` of a certificate, or `local`. */
   readonly by: string;
   /** All of them count: who is an operator and keeps the rules for connections is both. */
   readonly scopes: readonly Scope[];
@@ -52,7 +53,7 @@ const LOCAL: Caller = { by: "local", scopes: ["admin"] };
  *
  * @param tokens null before the cluster is formed: then no token exists, and only the Unix socket is let in.
  * @param wallMs by this member's wall clock: a token that has an end is refused from then on.
- * @param known whom an identity provider vouches for; null: nobody, so it must be a token of ours.
+ * @param known whom an identity provider or a client certificate vouches for; null: nobody, so it must be a token of ours.
  * @throws {ApiProblem} 401 without a token, with a wrong or an expired one, 403 with one whose scope does not include this.
  */
 export function authorize(
@@ -78,7 +79,7 @@ export function authorize(
     throw new ApiProblem({
       status: 403,
       code: "scope-insufficient",
-      detail: `This needs a token of scope '${need}'; this one has ${scopesText(caller)}.`,
+      detail: `This needs ${isCertificateAuthor(caller.by) ? "a certificate" : "a token"} of scope '${need}'; this one has ${scopesText(caller)}.`,
       by: caller.by,
     });
   }

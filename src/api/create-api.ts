@@ -4,6 +4,7 @@ import { accessRoutes } from "./access-routes.ts";
 import { auditRoutes } from "./audit-routes.ts";
 import { authorityRoutes } from "./authority-routes.ts";
 import { breakGlassRoutes } from "./break-glass-routes.ts";
+import { clientCertificateRoutes } from "./client-certificate-routes.ts";
 import { clusterRoutes } from "./cluster-routes.ts";
 import { consensusRoutes } from "./consensus-routes.ts";
 import { databaseRoutes } from "./database-routes.ts";
@@ -28,6 +29,7 @@ import { rotationRoutes } from "./rotation-routes.ts";
 import { describeRoute, NEED_KEY, rememberCaller, TAKES_TEXT_KEY } from "./route-context.ts";
 import { RouteTable } from "./route-table.ts";
 import { setupRoutes } from "./setup-routes.ts";
+import type { ShownCertificate } from "./shown-certificate.ts";
 import { specRoutes } from "./spec-routes.ts";
 import { suggestRoutes } from "./suggest-routes.ts";
 import { swaggerRoutes } from "./swagger-routes.ts";
@@ -37,8 +39,16 @@ import { TokenUse } from "./token-use.ts";
 
 /** The HTTP API as a function from request to answer. `listenApi` puts it on sockets. */
 export interface Api {
-  /** @param address IP address of whoever asks; null where there is none, as over a Unix socket. */
-  handle(request: Request, origin: Origin, address?: string | null): Promise<Response>;
+  /**
+   * @param address IP address of whoever asks; null where there is none, as over a Unix socket.
+   * @param shown the client certificate that the connection was made with, verified; null or absent: none.
+   */
+  handle(
+    request: Request,
+    origin: Origin,
+    address?: string | null,
+    shown?: ShownCertificate | null,
+  ): Promise<Response>;
 }
 
 const RAW_DOCUMENT_PATH = "/internal/openapi";
@@ -56,7 +66,12 @@ export function createApi(ports: ApiPorts): Api {
       .map(({ method, path, hooks }) => ({ method, path, need: needOf(hooks), takesText: takesText(hooks) })),
   );
 
-  async function answer(request: Request, origin: Origin, attempt: Attempt): Promise<Response> {
+  async function answer(
+    request: Request,
+    origin: Origin,
+    attempt: Attempt,
+    shown: ShownCertificate | null,
+  ): Promise<Response> {
     const url = new URL(request.url);
     const { need, takesText = false } = routes.find(request.method, url.pathname);
     const tokens = ports.consensus()?.state.tokens ?? null;
@@ -64,7 +79,7 @@ export function createApi(ports: ApiPorts): Api {
     const isAsked = origin === "network" && need !== "none" && need !== "local";
     if (tokens === null && isAsked && ports.memberId() !== null) throw notReadyProblem(true);
     const authorization = request.headers.get("authorization");
-    const known = isAsked ? await gate.callerIn(authorization) : null;
+    const known = isAsked ? await gate.callerIn(authorization, shown) : null;
     const caller = authorize(need, origin, authorization, tokens, ports.clock.wallMs(), known);
     attempt.by = caller === NOBODY ? null : caller.by;
     attempt.byName = caller.name ?? null;
@@ -96,11 +111,11 @@ export function createApi(ports: ApiPorts): Api {
   }
 
   return {
-    async handle(request, origin, address = null) {
+    async handle(request, origin, address = null, shown = null) {
       const attempt = attemptOf(request, address);
       let answered: Response;
       try {
-        answered = await answer(request, origin, attempt);
+        answered = await answer(request, origin, attempt, shown);
       } catch (error) {
         const problem = toProblem(ports, error);
         attempt.by ??= problem.parts.by ?? null;
@@ -162,6 +177,7 @@ function routesOf(ports: ApiPorts, { tokenUse, watch, gate }: Shared) {
     .use(memberRoutes(ports))
     .use(tokenRoutes(ports, tokenUse))
     .use(identityRoutes(ports, gate))
+    .use(clientCertificateRoutes(ports))
     .use(auditRoutes(ports, watch.remembered))
     .use(consensusRoutes(ports))
     .use(historyRoutes(ports))

@@ -5,6 +5,7 @@ import { type Identified, identify, isSignedToken, type NotIdentified } from "./
 import { IssuerKeys } from "./issuer-keys.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";
+import { callerByCertificate, type ShownCertificate } from "./shown-certificate.ts";
 
 /** Lets those in whom an identity provider vouches for, as what is agreed says (`roadmap/0014-identity.md`). */
 export class IdentityGate {
@@ -18,11 +19,14 @@ export class IdentityGate {
   }
 
   /**
-   * Whom a request's token names, where that is a provider's to say. Null: it is no such token.
+   * Whom a request's token names, where that is a provider's to say; without a token, whom the connection's certificate does.
+   * Null: neither.
    *
+   * @param shown what the client of this connection has proven to be.
    * @throws {ApiProblem} 401 like any wrong or expired token, 503 while nobody can tell.
    */
-  async callerIn(authorization: string | null): Promise<Caller | null> {
+  async callerIn(authorization: string | null, shown: ShownCertificate | null): Promise<Caller | null> {
+    if (shown !== null && (authorization === null || authorization === "")) return this.#callerBy(shown);
     const bearer = bearerIn(authorization);
     if (bearer === null || !isSignedToken(bearer)) return null;
     const identified = await this.check(bearer);
@@ -31,7 +35,12 @@ export class IdentityGate {
     return { by, scopes, ...(name === null ? {} : { name }) };
   }
 
-  /** The same, as it is found. */
+  #callerBy(shown: ShownCertificate): Caller {
+    const { consensus, clock } = this.#ports;
+    return callerByCertificate(shown, consensus()?.state.spec.identity, clock.wallMs());
+  }
+
+  /** What a token comes to, as it is found. */
   check(token: string): Promise<Result<Identified, NotIdentified>> {
     return identify(token, this.#providers(), this.keys, this.#ports.clock.wallMs());
   }

@@ -3,7 +3,7 @@ import {
   flawOfProviders,
   IDENTITY_DEFAULTS,
   type IdentityProvider,
-  type IdentitySpec,
+  identityWith,
   providersOf,
 } from "../cluster/identity.ts";
 import { changeWanted } from "./change-wanted.ts";
@@ -47,9 +47,10 @@ export function identityRoutes(ports: ApiPorts, gate: IdentityGate) {
       PATH,
       async ({ body, request, headers, set }) => {
         const asked = { caller: callerOf(request), headers, route: "identity-providers" };
-        const identity = identityOf(body.providers);
+        const providers = providersFrom(body.providers);
         await changeWanted(ports, asked, async ({ state }, generation) => {
-          const { identity: _, ...others } = state.spec;
+          const { identity: present, ...others } = state.spec;
+          const identity = identityWith(providers, present?.clientCertificates);
           const spec = { ...others, ...(identity === null ? {} : { identity }) };
           return { change: { kind: "change-spec", generation, spec }, told: null };
         });
@@ -98,14 +99,14 @@ export function identityRoutes(ports: ApiPorts, gate: IdentityGate) {
 }
 
 /**
- * As it is kept; null: none is trusted.
+ * As they are kept.
  *
  * @throws {ApiProblem} 422 for a place that keys are not fetched from, and for two that are the same.
  */
-export function identityOf(requests: readonly ProviderRequest[]): IdentitySpec | null {
+export function providersFrom(requests: readonly ProviderRequest[]): readonly IdentityProvider[] {
   const providers = requests.map(asProvider);
   const wrong = flawOfProviders(providers);
-  if (wrong === null) return providers.length === 0 ? null : { providers };
+  if (wrong === null) return providers;
   const { field, flaw } = wrong;
   throw new ApiProblem({
     status: 422,

@@ -4,6 +4,7 @@ import { err, ok, type Result } from "../base/result.ts";
 import type { Api } from "./create-api.ts";
 import { CLUSTER_SERVER_NAME } from "./credential.ts";
 import { BODY_BYTES_MAX } from "./request-body.ts";
+import type { ShownCertificate } from "./shown-certificate.ts";
 
 export interface TlsMaterial {
   readonly cert: string;
@@ -119,12 +120,42 @@ function listenTcp(api: Api, hostname: string, port: number, tls: TlsMaterial): 
 }
 
 function serve(api: Api, request: Request, server: Server, origin: "local" | "network"): Promise<Response> {
-  if ((request.headers.get("accept") ?? "").includes("text/event-stream")) server.timeout(request, 0);
+  keepStreams(request, server);
   return api.handle(
     request,
     origin,
     origin === "local" ? null : (server.requestIP(request)?.address ?? null),
   );
+}
+
+function keepStreams(request: Request, server: Server): void {
+  if ((request.headers.get("accept") ?? "").includes("text/event-stream")) server.timeout(request, 0);
+}
+
+/** Who is at the other end of a connection that was made for somebody. */
+export interface Behind {
+  readonly address: string;
+  readonly shown: ShownCertificate;
+}
+
+/**
+ * The API in clear, for the one connection that is made to it, on whose way to here somebody's TLS was ended. A handler is not
+ * told by the runtime which connection a request came in on; here there is no other.
+ *
+ * @param path of a Unix socket, in a directory that nobody else may enter.
+ * @returns what ends it, with the requests under way.
+ */
+export function serveBehind(api: Api, path: string, { address, shown }: Behind): () => Promise<void> {
+  const server = Bun.serve({
+    unix: path,
+    maxRequestBodySize: TRANSPORT_BODY_BYTES_MAX,
+    fetch(request, self) {
+      self.timeout(request, IDLE_SECONDS);
+      keepStreams(request, self);
+      return api.handle(request, "network", address, shown);
+    },
+  });
+  return () => server.stop(true);
 }
 
 function explainListen(error: unknown, hostname: string, port: number): string {

@@ -69,6 +69,8 @@ export interface ApiPorts {
   declaredReport(memberId: MemberId): Promise<Result<DeclaredReport, string>>;
   /** Somebody was refused here, or read a secret: an entry of the trail that no other member knows. Absent: nobody is told. */
   onAttempt?(record: AuditRecordDocument): void;
+  /** Where this member takes client certificates, once an authority is trusted; null: nowhere. A problem: why it cannot. */
+  certificateListener(): { readonly port: number | null; readonly problem: string | null };
   /** Signs a certificate by which a role logs in to PostgreSQL; the error says what is wrong with the request. */
   signRole(request: SignRoleRequest): Promise<Result<SignedRole, string>>;
   /** A new UUID. */

@@ -9,6 +9,8 @@ import { type ClusterSpec, failoverOf, votersMaxOf } from "../cluster/spec.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import { HbaRuleSchema, IdentMapSchema } from "./access-documents.ts";
 import { policyFields } from "./break-glass-documents.ts";
+import { ClientCertificatesRequestSchema } from "./client-certificate-documents.ts";
+import { describeClientCertificates } from "./client-certificate-routes.ts";
 import { type DatabaseRequest, DatabaseRequestSchema } from "./database-documents.ts";
 import { describeLayers } from "./describe-parameters.ts";
 import { DurabilitySchema, FailoverPolicySchema, TimingSchema } from "./documents.ts";
@@ -85,7 +87,15 @@ export const SpecBodySchema = t.Object(
       ),
     ),
     breakGlass: orDefault(t.Object(policyFields, closed)),
-    identity: orDefault(IdentityRequestSchema),
+    identity: orDefault(
+      t.Object(
+        {
+          providers: IdentityRequestSchema.properties.providers,
+          clientCertificates: t.Optional(ClientCertificatesRequestSchema),
+        },
+        { ...closed, description: "Who else vouches for callers of this API" },
+      ),
+    ),
   },
   {
     ...closed,
@@ -126,7 +136,15 @@ export function describeSpec(state: ClusterState, spec: ClusterSpec, hides: Hide
     access: spec.access === undefined ? null : describeAccess(spec.access),
     declared: spec.declared === undefined ? null : describeDeclared(spec.declared, hides),
     breakGlass: describeBreakGlass(breakGlassPolicyOf(spec)),
-    identity: { providers: providersOf(spec).map(describeProvider) },
+    identity: describeIdentity(spec),
+  };
+}
+
+function describeIdentity(spec: ClusterSpec): NonNullable<SpecBody["identity"]> {
+  const certificates = spec.identity?.clientCertificates;
+  return {
+    providers: providersOf(spec).map(describeProvider),
+    ...(certificates === undefined ? {} : { clientCertificates: describeClientCertificates(certificates) }),
   };
 }
 

@@ -4,6 +4,7 @@ import { isScramVerifier } from "../base/scram.ts";
 import type { DatabaseWish, DeclaredSpec, RoleSettings, RoleWish } from "../cluster/declared.ts";
 import { wishOfDatabase, wishOfRole } from "../cluster/declared.ts";
 import { type AccessSpec, type HbaRule, SECRET_OPTIONS } from "../cluster/hba-rule.ts";
+import { identityWith } from "../cluster/identity.ts";
 import { withLogins } from "../cluster/login-pair.ts";
 import type { Parameters } from "../cluster/parameters.ts";
 import { changedLayers } from "../cluster/parameters.ts";
@@ -11,10 +12,11 @@ import { hasMask, MASK, masked, maskedText, RULE_PLACE, unmasked } from "../clus
 import type { ClusterSpec } from "../cluster/spec.ts";
 import { type ClusterState, leaseMsOf } from "../cluster/state.ts";
 import { type Caller, mayDo } from "./access.ts";
+import { clientCertificatesFrom } from "./client-certificate-routes.ts";
 import { asDatabaseWish } from "./database-routes.ts";
 import { invalidWish } from "./declare.ts";
 import { hiddenFrom } from "./hidden-from.ts";
-import { identityOf } from "./identity-routes.ts";
+import { providersFrom } from "./identity-routes.ts";
 import { parseChange } from "./parameter-routes.ts";
 import { changedBreakGlass } from "./policy-checks.ts";
 import { ApiProblem } from "./problem.ts";
@@ -47,9 +49,19 @@ export function targetOf(state: ClusterState, caller: Caller, body: SpecBody): C
     ),
     ...section(
       "identity",
-      isSaid("identity") ? body.identity && identityOf(body.identity.providers) : spec.identity,
+      isSaid("identity") ? body.identity && wishedIdentity(body.identity) : spec.identity,
     ),
   };
+}
+
+function wishedIdentity({
+  providers,
+  clientCertificates,
+}: NonNullable<SpecBody["identity"]>): ClusterSpec["identity"] | null {
+  return identityWith(
+    providersFrom(providers),
+    clientCertificates === undefined ? undefined : clientCertificatesFrom(clientCertificates),
+  );
 }
 
 /** An earlier version, but for whose turn it is to log in: no password that has ended comes back by itself. */

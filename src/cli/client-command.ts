@@ -23,6 +23,8 @@ export function clientCommand(name: string) {
     )
     .option("--token <token>", "who asks (GUACAMOLE_TOKEN); not needed on a socket of this host")
     .option("--ca <file>", "the cluster CA's certificate, to trust an endpoint (GUACAMOLE_CA)")
+    .option("--client-cert <file>", "show this certificate instead of a token (GUACAMOLE_CLIENT_CERTIFICATE)")
+    .option("--client-key <file>", "its key (GUACAMOLE_CLIENT_KEY)")
     .option("--socket <path>", "ask the member on this host over its Unix socket (GUACAMOLE_SOCKET)")
     .option("--config <file>", "find the socket through this member's configuration file");
 }

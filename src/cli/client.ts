@@ -142,8 +142,8 @@ export class ApiClient {
       ...(request.body === undefined ? {} : { body: request.body }),
     };
     if (target.kind === "unix") return fetch(`http://localhost${path}`, { ...common, unix: target.path });
-    const tls = target.caPem === null ? {} : { tls: { ca: target.caPem } };
-    return fetch(`${target.origin}${path}`, { ...common, ...tls });
+    const tls = { ...(target.caPem === null ? {} : { ca: target.caPem }), ...target.shown };
+    return fetch(`${target.origin}${path}`, { ...common, tls });
   }
 }
 

@@ -6,7 +6,13 @@ import type { CliPorts } from "./ports.ts";
 /** Where to ask: a Unix socket, or an HTTPS address with the CA to trust. */
 export type Target =
   | { readonly kind: "unix"; readonly path: string }
-  | { readonly kind: "https"; readonly origin: string; readonly caPem: string | null };
+  | {
+      readonly kind: "https";
+      readonly origin: string;
+      readonly caPem: string | null;
+      /** PEM: the certificate that is shown where one is asked for. Absent: none. */
+      readonly shown?: { readonly cert: string; readonly key: string };
+    };
 
 export interface Connection {
   /** Tried in turn. Never empty. */
@@ -20,6 +26,8 @@ export interface ConnectionOptions {
   readonly endpoint?: readonly string[] | undefined;
   readonly token?: string | undefined;
   readonly ca?: string | undefined;
+  readonly clientCert?: string | undefined;
+  readonly clientKey?: string | undefined;
   readonly socket?: string | undefined;
   readonly config?: string | undefined;
 }
@@ -43,10 +51,19 @@ export async function resolveConnection(ports: CliPorts, options: ConnectionOpti
   const endpoints = options.endpoint ?? fromEnv;
   if (endpoints.length > 0) {
     const caPath = options.ca ?? env["GUACAMOLE_CA"];
-    const caPem = caPath === undefined ? null : await readCa(caPath);
+    const caPem = caPath === undefined ? null : await readPem("the CA's certificate", caPath);
+    const shown = await clientCertificate(
+      options.clientCert ?? env["GUACAMOLE_CLIENT_CERTIFICATE"],
+      options.clientKey ?? env["GUACAMOLE_CLIENT_KEY"],
+    );
     return {
       ...asked,
-      targets: endpoints.map((each) => ({ kind: "https", origin: parseEndpoint(each.trim()), caPem })),
+      targets: endpoints.map((each) => ({
+        kind: "https",
+        origin: parseEndpoint(each.trim()),
+        caPem,
+        ...(shown === null ? {} : { shown }),
+      })),
     };
   }
   return { ...asked, targets: [{ kind: "unix", path: await findSocket(ports, options) }] };
@@ -65,13 +82,27 @@ async function findSocket(ports: CliPorts, options: ConnectionOptions): Promise<
   return USUAL_SOCKETS.find((path) => existsSync(path)) ?? first;
 }
 
-async function readCa(path: string): Promise<string> {
+/** Null: none is shown. */
+async function clientCertificate(
+  certificateFile: string | undefined,
+  keyFile: string | undefined,
+): Promise<{ readonly cert: string; readonly key: string } | null> {
+  if (certificateFile === undefined && keyFile === undefined) return null;
+  if (certificateFile === undefined || keyFile === undefined)
+    throw new CliError(EXIT.usage, "--client-cert and --client-key are given together");
+  return {
+    cert: await readPem("the client's certificate", certificateFile),
+    key: await readPem("the client's key", keyFile),
+  };
+}
+
+async function readPem(what: string, path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
     throw new CliError(
       EXIT.usage,
-      `cannot read the CA's certificate: ${error instanceof Error ? error.message : String(error)}`,
+      `cannot read ${what}: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
 }

@@ -3,6 +3,7 @@ import { applyCommand } from "./apply-command.ts";
 import { auditCommand } from "./audit-command.ts";
 import { breakGlassCommand } from "./break-glass-commands.ts";
 import { certificatesCommand } from "./certificates-commands.ts";
+import { clientCertificateCommand } from "./client-certificate-commands.ts";
 import { initCommand, statusCommand } from "./cluster-commands.ts";
 import { type CompletionCommand, renderCompletion } from "./completion.ts";
 import { configCommand } from "./config-commands.ts";
@@ -86,6 +87,7 @@ export function createProgram(ports: CliPorts, finish: (exitCode: number) => voi
     .addCommand(memberCommand(ports))
     .addCommand(tokenCommand(ports))
     .addCommand(identityProviderCommand(ports))
+    .addCommand(clientCertificateCommand(ports))
     .addCommand(certificatesCommand(ports))
     .addCommand(consensusCommand(ports))
     .addCommand(backupStateCommand(ports))

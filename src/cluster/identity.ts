@@ -1,12 +1,36 @@
 /**
  * Who else vouches for callers of the API, besides guacamole's own tokens: issuers of OpenID Connect, whose signed tokens name
- * a person or a program and its groups (`roadmap/0014-identity.md`). Here is what operators say of them.
+ * a person or a program and its groups, and authorities whose certificates do (`roadmap/0014-identity.md`). Here is what
+ * operators say of them.
  */
 import type { Scope } from "./state.ts";
 
 export interface IdentitySpec {
   readonly providers: readonly IdentityProvider[];
+  /** Absent: nobody is believed by a certificate. */
+  readonly clientCertificates?: ClientCertificates;
 }
+
+/** Who is believed by a TLS client certificate, and what they may do. */
+export interface ClientCertificates {
+  /** PEM, one or more: of the authorities whose certificates are taken. */
+  readonly authorities: string;
+  /** Every rule that fits gives its scope. */
+  readonly scopes: readonly CertificateRule[];
+  /** SHA-256 of certificates (DER, lower hexadecimal) that are refused while they would be good. Absent: none. */
+  readonly blocked?: readonly string[];
+}
+
+/** Whoever's certificate has this value in this attribute has the scope. */
+export interface CertificateRule {
+  readonly attribute: CertificateAttribute;
+  readonly value: string;
+  readonly scope: Scope;
+}
+
+/** Of the subject: `cn`, `o`, `ou`; of the alternative names: `email`, `dns`, `uri`; `sha256`: the one certificate. */
+export const CERTIFICATE_ATTRIBUTES = ["cn", "o", "ou", "email", "dns", "uri", "sha256"] as const;
+export type CertificateAttribute = (typeof CERTIFICATE_ATTRIBUTES)[number];
 
 export interface IdentityProvider {
   /** For people; unique. */
@@ -57,6 +81,15 @@ export function providersOf(spec: { readonly identity?: IdentitySpec }): readonl
   return spec.identity?.providers ?? [];
 }
 
+/** As it is kept; null: nobody else vouches for anybody. */
+export function identityWith(
+  providers: readonly IdentityProvider[],
+  clientCertificates: ClientCertificates | undefined,
+): IdentitySpec | null {
+  if (providers.length === 0 && clientCertificates === undefined) return null;
+  return { providers, ...(clientCertificates === undefined ? {} : { clientCertificates }) };
+}
+
 /** Names what is wrong with them in a sentence, and where; null: nothing. */
 export function flawOfProviders(
   providers: readonly IdentityProvider[],
@@ -83,13 +116,13 @@ function flawOfProvider({ issuer, jwksUri, caCertificate }: IdentityProvider) {
   if (/[#?]/.test(issuer)) return { field: "issuer", flaw: "it has no query and no fragment" };
   const wrongUri = jwksUri === undefined ? null : flawOfUrl(jwksUri);
   if (wrongUri !== null) return { field: "jwksUri", flaw: wrongUri };
-  if (
-    caCertificate !== undefined &&
-    !/^\s*(?:-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\s*)+$/.test(caCertificate)
-  )
+  if (caCertificate !== undefined && !PEM_CERTIFICATES.test(caCertificate))
     return { field: "caCertificate", flaw: "it is one or more certificates in PEM, and nothing else" };
   return null;
 }
+
+/** One or more certificates, and nothing else. */
+export const PEM_CERTIFICATES = /^\s*(?:-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\s*)+$/;
 
 /** Why keys are not fetched from there: they would be anybody's who stands in between. Null: they are. */
 export function flawOfUrl(text: string): string | null {
@@ -109,7 +142,19 @@ export function authorOf(issuer: string, subject: string): string {
   return `${issuer}#${subject}`;
 }
 
-/** Whether it is somebody whom an identity provider vouched for. */
+const CERTIFICATE_AUTHOR = "x509:";
+
+/** The same of a certificate, by the names of its subject and of who signed it, which no two others share (RFC 5280 §4.1.2.6). */
+export function authorByCertificate(subject: string, issuer: string): string {
+  return `${CERTIFICATE_AUTHOR}${subject}<${issuer}`;
+}
+
+/** Whether it is somebody who was believed by a certificate. */
+export function isCertificateAuthor(by: string): boolean {
+  return by.startsWith(CERTIFICATE_AUTHOR);
+}
+
+/** Whether it is somebody whom an identity provider or an authority of certificates vouched for. */
 export function isIdentityAuthor(by: string): boolean {
-  return /^https?:\/\//.test(by);
+  return /^https?:\/\//.test(by) || isCertificateAuthor(by);
 }

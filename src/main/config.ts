@@ -16,6 +16,8 @@ export interface MemberConfig {
   /** Only people begin or enter a cluster in this version. */
   readonly init: "manual";
   readonly api: Endpoint;
+  /** Where the API takes client certificates. Null: nowhere. */
+  readonly certificateListen: HostPort | null;
   /** Shown by the API instead of one of the cluster's authority. Null: there is none. */
   readonly apiCertificate: CertificateFiles | null;
   readonly peer: Endpoint;
@@ -100,6 +102,7 @@ const KEYS: Readonly<Record<string, Kind>> = {
   "api.advertise": "string",
   "api.certificate-file": "string",
   "api.key-file": "string",
+  "api.certificate-listen": "string",
   "peer.listen": "string",
   "peer.advertise": "string",
   "postgres.bin-dir": "string",
@@ -133,9 +136,10 @@ const SECTIONS = [
 ];
 
 /** Variables of ours that are not of this file: the command line reads them. */
-const OTHER_VARIABLES = ["TOKEN", "CA", "SOCKET", "ENDPOINT", "JOIN_TOKEN", "CONFIG"].map(
-  (each) => `GUACAMOLE_${each}`,
-);
+const OTHER_VARIABLES = [
+  ...["TOKEN", "CA", "SOCKET", "ENDPOINT", "JOIN_TOKEN", "CONFIG"],
+  ...["CLIENT_CERTIFICATE", "CLIENT_KEY"],
+].map((each) => `GUACAMOLE_${each}`);
 
 /** `postgres.data-dir` is `GUACAMOLE_POSTGRES_DATA_DIR`. */
 export function environmentName(key: string): string {
@@ -320,6 +324,15 @@ class Reader {
     return value.length > 1 ? value.replace(/\/+$/, "") : value;
   }
 
+  /** Null: it is not said, or was said wrongly. */
+  hostPort(key: string, example: string): HostPort | null {
+    const given = this.text(key);
+    if (given === null) return null;
+    const parsed = parseHostPort(given);
+    if (parsed === null) this.fail(key, `must be host:port, for instance ${example}`);
+    return parsed;
+  }
+
   endpoint(section: string, fallback: string, firstAddress: string | null): Endpoint {
     const listenKey = `${section}.listen`;
     const advertiseKey = `${section}.advertise`;
@@ -354,12 +367,19 @@ function build(reader: Reader, facts: HostFacts, warnings: readonly string[]): M
   const peer = reader.endpoint("peer", "0.0.0.0:8009", facts.firstAddress);
   const isWitness = reader.flag("tags.witness", false);
   const postgres = isWitness ? null : buildPostgres(reader, facts, dataDir);
-  refuseSharedPorts(reader, { api, peer, ...(postgres === null ? {} : { postgres }) });
+  const certificateListen = reader.hostPort("api.certificate-listen", "0.0.0.0:8010");
+  refuseSharedPorts(reader, {
+    "api.listen": api.listen,
+    "peer.listen": peer.listen,
+    ...(postgres === null ? {} : { "postgres.listen": postgres.listen }),
+    ...(certificateListen === null ? {} : { "api.certificate-listen": certificateListen }),
+  });
   return {
     name: buildName(reader, facts),
     dataDir,
     init: buildInit(reader),
     api,
+    certificateListen,
     apiCertificate: buildApiCertificate(reader),
     peer,
     postgres,
@@ -499,9 +519,9 @@ function buildPostgres(reader: Reader, facts: HostFacts, memberDataDir: string):
   };
 }
 
-function refuseSharedPorts(reader: Reader, endpoints: Readonly<Record<string, Endpoint>>): void {
-  const taken: { readonly section: string; readonly listen: HostPort }[] = [];
-  for (const [section, { listen }] of Object.entries(endpoints)) {
+function refuseSharedPorts(reader: Reader, listens: Readonly<Record<string, HostPort>>): void {
+  const taken: { readonly key: string; readonly listen: HostPort }[] = [];
+  for (const [key, listen] of Object.entries(listens)) {
     const other = taken.find(
       (each) =>
         each.listen.port === listen.port &&
@@ -509,12 +529,9 @@ function refuseSharedPorts(reader: Reader, endpoints: Readonly<Record<string, En
     );
     // Port 1 stands where a listen could not be read: that was said already.
     if (other !== undefined && listen.port !== 1) {
-      reader.fail(
-        `${section}.listen`,
-        `uses port ${listen.port}, which '${other.section}.listen' has already`,
-      );
+      reader.fail(key, `uses port ${listen.port}, which '${other.key}' has already`);
     }
-    taken.push({ section, listen });
+    taken.push({ key, listen });
   }
 }
 

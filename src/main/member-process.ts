@@ -59,6 +59,7 @@ import { storePaths } from "../store/marker.ts";
 import { tryLock } from "../supervisor/libc.ts";
 import { defaultSocketPath } from "../supervisor/supervise.ts";
 import { AuditCourier } from "./audit-courier.ts";
+import { CertificateDoor } from "./certificate-door.ts";
 import { CertificateKeeper } from "./certificate-keeper.ts";
 import { apiSocketPath, type CertificateFiles, type MemberConfig, type PostgresConfig } from "./config.ts";
 import { type MemberConsensus, startConsensus } from "./consensus-client.ts";
@@ -148,6 +149,8 @@ export class MemberProcess {
   readonly #paths: ReturnType<typeof storePaths>;
   #lock: number | null = null;
   #listener: ApiListener | null = null;
+  /** Where client certificates are taken. Null: the host's file says nowhere. */
+  #door: CertificateDoor | null = null;
   #plane: ControlPlane | null = null;
   /** From the moment it is known; the control plane may still be starting. */
   #memberId: MemberId | null = null;
@@ -199,6 +202,7 @@ export class MemberProcess {
     const plane = this.#plane;
     // First: it would have the API listen again.
     await plane?.certificates.stop();
+    this.#door?.stop();
     await this.#listener?.stop();
     await this.#courier?.stop();
     if (plane !== null) {
@@ -233,17 +237,26 @@ export class MemberProcess {
   }
 
   async #listen(isMember: boolean): Promise<void> {
-    const { config, clock } = this.#options;
+    const { config, clock, log } = this.#options;
     const own = this.#own?.present ?? null;
     const tls = isMember
       ? apiTls(readMemberTls(config.dataDir), own)
       : (own ?? keyed(await selfSigned(config.name, this.#hosts(), clock.wallMs())));
-    const listened = await listenApi(createApi(this.#apiPorts()), {
+    const api = createApi(this.#apiPorts());
+    const listened = await listenApi(api, {
       tcp: { hostname: config.api.listen.host, port: config.api.listen.port, tls },
       unixPath: apiSocketPath(config.dataDir),
     });
     if (!listened.ok) throw new CannotStart(listened.error);
     this.#listener = listened.value;
+    if (config.certificateListen !== null)
+      this.#door = new CertificateDoor({
+        api,
+        listen: config.certificateListen,
+        directory: join(config.dataDir, "door"),
+        clock,
+        log,
+      });
   }
 
   #apiPorts(): ApiPorts {
@@ -311,6 +324,10 @@ export class MemberProcess {
         if (consensus === undefined) return Promise.resolve(err("this member belongs to no cluster yet"));
         return signRole(consensus.state.authority, csrPem, role, expiresAtMs);
       },
+      certificateListener: () => ({
+        port: config.certificateListen?.port ?? null,
+        problem: this.#door?.problem ?? null,
+      }),
       onAttempt: (record) => this.#courier?.tell(record),
       succeedAuthority: ({ clusterId, authority }) =>
         createAuthority(clusterId, clock.wallMs(), authority.certificatePem),
@@ -515,10 +532,11 @@ export class MemberProcess {
     const certificates = this.#certificates(consensus, memberId, supervisor);
     // Before anything is said to anybody: after a long absence the certificate may have ended.
     await certificates.look();
-    const shown = await defined(this.#listener, "the API listens before the control plane starts").renewTls(
-      apiTls(readMemberTls(config.dataDir), this.#own?.present ?? null),
-    );
+    const material = apiTls(readMemberTls(config.dataDir), this.#own?.present ?? null);
+    const listener = defined(this.#listener, "the API listens before the control plane starts");
+    const shown = await listener.renewTls(material);
     if (!shown.ok) throw new CannotStart(shown.error);
+    this.#openDoor(consensus, material);
     const probe = config.postgres === null ? null : this.#probe(config.postgres);
     const local =
       config.postgres === null || supervisor === null || probe === null
@@ -598,6 +616,16 @@ export class MemberProcess {
     leaderLoop.start();
   }
 
+  /** To whom it is open is agreed, and may change at any time. */
+  #openDoor(consensus: MemberConsensus, { cert, key }: TlsMaterial): void {
+    const door = this.#door;
+    if (door === null) return;
+    door.show(cert, key);
+    const trust = () => door.trust(consensus.state.spec.identity?.clientCertificates?.authorities ?? null);
+    consensus.onChange(trust);
+    trust();
+  }
+
   #certificates(
     consensus: MemberConsensus,
     memberId: MemberId,
@@ -617,7 +645,15 @@ export class MemberProcess {
           take: async ({ certificatePem, privateKeyPem, caPem }) =>
             ok(consensus.renew({ certificatePem, privateKeyPem, authorityPem: caPem })),
         },
-        { name: "the API", showsOwn: true, take: (tls, own) => listener.renewTls(apiTls(tls, own)) },
+        {
+          name: "the API",
+          showsOwn: true,
+          take: (tls, own) => {
+            const shown = apiTls(tls, own);
+            this.#door?.show(shown.cert, shown.key);
+            return listener.renewTls(shown);
+          },
+        },
         {
           name: "PostgreSQL",
           showsOwn: false,

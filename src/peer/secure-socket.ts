@@ -28,25 +28,29 @@ const CLOSED_BY_OTHER = "closed by the other side";
 
 export class SecureSocket {
   readonly #raw: Raw;
+  /** Of the other side. Kept: one that is gone cannot be asked. */
+  readonly remoteAddress: string;
   #events: SecureEvents | null = null;
   #unsent: Uint8Array[] = [];
   #isClosed = false;
 
   constructor(raw: Raw) {
     this.#raw = raw;
+    this.remoteAddress = raw.remoteAddress;
   }
 
   get isClosed(): boolean {
     return this.#isClosed;
   }
 
+  /** What was written waits for the other side. */
+  get hasUnsent(): boolean {
+    return this.#unsent.length > 0;
+  }
+
   /** What the verified certificate says. */
   get certificate(): PeerCertificate {
     return this.#raw.getPeerCertificate();
-  }
-
-  get remoteAddress(): string {
-    return this.#raw.remoteAddress;
   }
 
   /** Who is told from now on. */
@@ -168,7 +172,7 @@ export function listenSecurely(
         raw.setNoDelay(true);
         const timer = setTimeout(() => {
           timers.delete(socket);
-          events.onRefused(`no handshake within ${handshakes.deadlineMs} ms`, raw.remoteAddress);
+          events.onRefused(`no handshake within ${handshakes.deadlineMs} ms`, socket.remoteAddress);
           socket.destroy();
         }, handshakes.deadlineMs);
         timers.set(socket, timer);
@@ -182,7 +186,7 @@ export function listenSecurely(
             return;
           }
           raw.data.destroy();
-          events.onRefused(error?.message ?? "its certificate was not verified", raw.remoteAddress);
+          events.onRefused(error?.message ?? "its certificate was not verified", raw.data.remoteAddress);
         });
       },
       close(raw, error) {

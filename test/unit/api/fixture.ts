@@ -278,6 +278,7 @@ export function createFake(over: Partial<ApiPorts> = {}): Fake {
           recoveryEpoch: 0,
         }),
       succeedAuthority: async () => NEXT_AUTHORITY,
+      certificateListener: () => ({ port: null, problem: null }),
       signRole: async ({ csrPem, role, expiresAtMs }) =>
         csrPem === "CSR"
           ? ok({ certificatePem: `CERT ${role}`, serial: "4d", authority: AUTHORITY, expiresAtMs })

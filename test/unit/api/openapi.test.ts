@@ -37,6 +37,7 @@ describe("the OpenAPI document", () => {
     );
     expect(operations.filter((each) => each.includes("/v1/")).toSorted()).toEqual([
       "delete /v1/access/break-glass/{id}",
+      "delete /v1/access/client-certificates",
       "delete /v1/access/databases/{name}",
       "delete /v1/access/hba",
       "delete /v1/access/hba/rules/{rule}",
@@ -48,6 +49,7 @@ describe("the OpenAPI document", () => {
       "delete /v1/tokens/{id}",
       "get /v1/access/break-glass",
       "get /v1/access/break-glass/policy",
+      "get /v1/access/client-certificates",
       "get /v1/access/databases",
       "get /v1/access/databases/{name}",
       "get /v1/access/hba",
@@ -123,6 +125,7 @@ describe("the OpenAPI document", () => {
       "post /v1/spec/history/{generation}/rollback",
       "post /v1/switchover",
       "post /v1/tokens",
+      "put /v1/access/client-certificates",
       "put /v1/access/databases",
       "put /v1/access/databases/{name}",
       "put /v1/access/hba",

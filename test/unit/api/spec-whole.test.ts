@@ -241,6 +241,10 @@ describe("the whole spec", () => {
       ],
       [{ breakGlass: { approvals: 0, defaultSeconds: 60, maxSeconds: 59 } }, "422 invalid-request"],
       [{ identity: { providers: [{ ...PROVIDER, issuer: "http://x.example" }] } }, "422 invalid-request"],
+      [
+        { identity: { providers: [], clientCertificates: { authorities: "x", scopes: [] } } },
+        "422 invalid-request: authorities",
+      ],
       [{ nonsense: true }, "422 invalid-request: nonsense: there is no such field"],
     ];
     for (const [part, problem] of bad) expect(await refused({ ...good, ...part })).toStartWith(problem);

@@ -35,6 +35,7 @@ listen = "0.0.0.0:8008"
 advertise = "10.0.0.1:8008"
 certificate-file = "/etc/ssl/db.crt"
 key-file = "/etc/ssl/db.key"
+certificate-listen = "0.0.0.0:8010"
 [peer]
 listen = "10.0.0.1:8009"
 
@@ -78,6 +79,7 @@ describe("a good configuration", () => {
       dataDir: "/var/lib/guacamole",
       init: "manual",
       api: { listen: { host: "0.0.0.0", port: 8008 }, advertise: "10.0.0.1:8008" },
+      certificateListen: { host: "0.0.0.0", port: 8010 },
       apiCertificate: { certificateFile: "/etc/ssl/db.crt", keyFile: "/etc/ssl/db.key" },
       peer: { listen: { host: "10.0.0.1", port: 8009 }, advertise: "10.0.0.1:8009" },
       postgres: {
@@ -303,8 +305,8 @@ test("host and port", () => {
 });
 
 test("the line of a key", () => {
-  expect(findKeyLine(FULL, "postgres.user")).toBe(19);
-  expect(findKeyLine(FULL, "tags.no-failover")).toBe(26);
+  expect(findKeyLine(FULL, "postgres.user")).toBe(20);
+  expect(findKeyLine(FULL, "tags.no-failover")).toBe(27);
   expect(findKeyLine(FULL, "nothing")).toBeNull();
 });
 

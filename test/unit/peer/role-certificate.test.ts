@@ -1,4 +1,5 @@
 /** Certificates of roles: for their role and as a client, and for nothing else that the cluster's authority vouches for. */
+import "reflect-metadata";
 import { beforeAll, describe, expect, test } from "bun:test";
 import { createPublicKey, X509Certificate } from "node:crypto";
 import { Pkcs10CertificateRequestGenerator } from "@peculiar/x509";
