@@ -34,6 +34,13 @@ const AuthorityChangeSchema = t.Object(
         }),
       }),
     ),
+    endingRoleCertificates: t.Array(
+      t.Object({ role: t.String(), serial: t.String(), expiresAt: t.String({ format: "date-time" }) }),
+      {
+        description:
+          "Of roles, signed by the authority that is to go: they open nothing once it has gone. Hold the change while the other signs until their applications have new ones",
+      },
+    ),
   },
   { title: "AuthorityChange" },
 );

@@ -18,19 +18,23 @@ export function authorityRoutes(ports: ApiPorts) {
     const operationId = look(ports).state.authorityChange?.operationId;
     if (operationId === undefined) throw nothingUnderWay();
     await submit(ports, wish, { kind: "steer-authority", operationId, wish: word });
-    return describeAuthority(look(ports));
+    return describeAuthority(look(ports), ports.clock.wallMs());
   };
   return new Elysia({ normalize: false })
-    .get("/v1/certificates/authority", async ({ query }) => describeAuthority(await lookWith(ports, query)), {
-      query: consistencyQuery,
-      response: { 200: AuthoritySchema },
-      detail: describeRoute(
-        "viewer",
-        "certificates",
-        "The cluster's certificate authority, and how far another one is from taking its place",
-        "While there are two, clients that trust both are right at every moment of the change.",
-      ),
-    })
+    .get(
+      "/v1/certificates/authority",
+      async ({ query }) => describeAuthority(await lookWith(ports, query), ports.clock.wallMs()),
+      {
+        query: consistencyQuery,
+        response: { 200: AuthoritySchema },
+        detail: describeRoute(
+          "viewer",
+          "certificates",
+          "The cluster's certificate authority, and how far another one is from taking its place",
+          "While there are two, clients that trust both are right at every moment of the change.",
+        ),
+      },
+    )
     .post(
       "/v1/certificates/authority",
       async ({ body, request, headers, set }) => {

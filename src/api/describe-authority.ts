@@ -20,7 +20,8 @@ const WAITS: Readonly<Record<AuthorityWait, string>> = {
   certificate: "it still shows a certificate of the other one",
 };
 
-export function describeAuthority(sight: Sight): AuthorityDocument {
+/** @param wallMs certificates of roles that have ended by then are nobody's concern. */
+export function describeAuthority(sight: Sight, wallMs: number): AuthorityDocument {
   const { state } = sight;
   const trusted = trustedAuthorities(state).map(({ certificatePem }, at) => ({
     fingerprint: certificateFingerprint(certificatePem),
@@ -32,11 +33,28 @@ export function describeAuthority(sight: Sight): AuthorityDocument {
   return {
     fingerprint: certificateFingerprint(state.authority.certificatePem),
     trusted,
-    change: change === null ? null : describeChange(sight, change),
+    change:
+      change === null
+        ? null
+        : { ...describeChange(sight, change), endingRoleCertificates: endingWith(sight, change, wallMs) },
   };
 }
 
-function describeChange(sight: Sight, change: AuthorityChange): AuthorityDocument["change"] {
+/** Those of the authority that is to go: they open nothing once it counts no more. Members renew theirs, roles cannot. */
+function endingWith({ state }: Sight, change: AuthorityChange, wallMs: number) {
+  const goes = change.step === "trust" ? change.fingerprint : change.otherFingerprint;
+  return (state.roleCertificates ?? [])
+    .filter(({ authority, expiresAtMs }) => authority === goes && expiresAtMs > wallMs)
+    .map(({ role, serial, expiresAtMs }) => ({
+      role,
+      serial,
+      expiresAt: new Date(expiresAtMs).toISOString(),
+    }));
+}
+
+type Change = NonNullable<AuthorityDocument["change"]>;
+
+function describeChange(sight: Sight, change: AuthorityChange): Omit<Change, "endingRoleCertificates"> {
   return {
     operation: change.operationId,
     step: change.step,
@@ -65,7 +83,7 @@ function certificatesOf(sight: Sight, id: Sight["selfId"]): CertificatesStatus |
 export function describeAuthorityChange(sight: Sight): ClusterDocument["warnings"] {
   const change = sight.state.authorityChange;
   if (change == null) return [];
-  const waits = (describeChange(sight, change)?.members ?? []).flatMap(({ member, waitsFor }) =>
+  const waits = describeChange(sight, change).members.flatMap(({ member, waitsFor }) =>
     waitsFor === null ? [] : [`${member} (${waitsFor})`],
   );
   const who = waits.length === 0 ? "" : `; it waits for ${waits.join(", ")}`;

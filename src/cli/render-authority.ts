@@ -18,7 +18,7 @@ export function renderAuthority({ trusted, change }: AuthorityDocument): string 
 }
 
 function renderChange(change: NonNullable<AuthorityDocument["change"]>): string {
-  const { operation, step, isHeld, isGoingBack, members } = change;
+  const { operation, step, isHeld, isGoingBack, members, endingRoleCertificates } = change;
   const what =
     step === "trust"
       ? "every member is to trust both"
@@ -31,5 +31,17 @@ function renderChange(change: NonNullable<AuthorityDocument["change"]>): string 
     issuer?.slice(0, SHOWN) ?? "-",
     waitsFor ?? "ready",
   ]);
-  return `${withoutControls(head)}\n\n${renderTable(["member", "trusts", "shows", "next step"], rows)}`;
+  const ending =
+    endingRoleCertificates.length === 0
+      ? ""
+      : `\nThese open nothing once the former authority has gone. Renew them once the new one signs ('guacamole role certificate');
+'guacamole certificates hold' keeps both until then:\n\n${renderTable(
+          ["role", "serial", "until"],
+          endingRoleCertificates.map(({ role, serial, expiresAt }) => [
+            withoutControls(role),
+            serial.slice(0, SHOWN),
+            expiresAt,
+          ]),
+        )}`;
+  return `${withoutControls(head)}\n\n${renderTable(["member", "trusts", "shows", "next step"], rows)}${ending}`;
 }

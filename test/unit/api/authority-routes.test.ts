@@ -70,6 +70,7 @@ describe("the authority", () => {
         { member: "m2", trusted: [PRESENT], issuer: PRESENT, waitsFor: "it does not trust both yet" },
         { member: "m3", trusted: [], issuer: null, waitsFor: "it is not heard" },
       ],
+      endingRoleCertificates: [],
     });
     const { warnings } = await read<ClusterDocument>(await request(fake, "GET", "/v1/cluster"));
     expect(warnings).toMatchObject([
@@ -78,6 +79,39 @@ describe("the authority", () => {
         text: "The cluster's certificate authority is being replaced, trusting; it waits for m2 (it does not trust both yet), m3 (it is not heard)",
       },
     ]);
+  });
+
+  test("names the certificates of roles that end with it, and no others", async () => {
+    const of = (role: string, authority: string, expiresAtMs: number) => ({
+      role,
+      serial: `0${role}`,
+      authority,
+      by: "local",
+      atMs: 0,
+      expiresAtMs,
+    });
+    const fake = living({
+      featureLevel: 4,
+      roleCertificates: [of("app", PRESENT, 9e12), of("old", PRESENT, 1), of("new", NEXT, 9e12)],
+    });
+    await request(fake, "POST", PATH, {});
+    const roles = async () => (await shown(fake)).change?.endingRoleCertificates.map(({ role }) => role);
+    expect(await roles()).toEqual(["app"]);
+    const { state } = fake;
+    if (state?.authorityChange == null) throw new Error("nothing is under way");
+    const { fingerprint, otherFingerprint, other } = state.authorityChange;
+    fake.state = {
+      ...state,
+      authority: other,
+      authorityChange: {
+        ...state.authorityChange,
+        step: "sign",
+        other: state.authority,
+        fingerprint: otherFingerprint,
+        otherFingerprint: fingerprint,
+      },
+    };
+    expect(await roles()).toEqual(["app"]);
   });
 
   test("is replaced once for one Idempotency-Key", async () => {
