@@ -21,6 +21,8 @@ export interface CertificateDoorOptions {
   readonly listen: HostPort;
   /** For its sockets: made and removed here, with all that is in it. */
   readonly directory: string;
+  /** Absent: a minute. */
+  readonly firstAnswerMs?: number;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -32,6 +34,11 @@ const NO_CERTIFICATE = /PEER_DID_NOT_RETURN_A_CERTIFICATE/;
 /** Each is free again once its client is connected. */
 const NAMES = 100_000;
 const RETRY_MS = 5_000;
+/**
+ * Until then a client has asked for something and begun to get it; longer than any answer may take. The runtime ends connections
+ * that are idle after their first request, and none before it.
+ */
+const FIRST_ANSWER_MS = 60_000;
 /** What a client may have sent that is not taken yet; more than any request of the API. */
 const WAITING_BYTES_MAX = 8 * 1024 * 1024;
 
@@ -136,8 +143,9 @@ export class CertificateDoor {
       return;
     }
     this.#count += 1;
-    const path = join(this.#options.directory, String(this.#count % NAMES));
-    const passage = new Passage(socket, () => this.#passages.delete(passage));
+    const { directory, firstAnswerMs = FIRST_ANSWER_MS } = this.#options;
+    const path = join(directory, String(this.#count % NAMES));
+    const passage = new Passage(socket, firstAnswerMs, () => this.#passages.delete(passage));
     this.#passages.add(passage);
     // A process that was killed may have left one.
     rmSync(path, { force: true });
@@ -176,6 +184,7 @@ type Inner = Bun.Socket<undefined>;
 class Passage {
   readonly #outer: SecureSocket;
   readonly #onEnded: () => void;
+  readonly #firstAnswer: ReturnType<typeof setTimeout>;
   #inner: Inner | null = null;
   #endServer: ReturnType<typeof serveBehind> | null = null;
   /** From the client, not taken yet. */
@@ -184,9 +193,10 @@ class Passage {
   #isLast = false;
   #isEnded = false;
 
-  constructor(outer: SecureSocket, onEnded: () => void) {
+  constructor(outer: SecureSocket, firstAnswerMs: number, onEnded: () => void) {
     this.#outer = outer;
     this.#onEnded = onEnded;
+    this.#firstAnswer = setTimeout(() => this.end(), firstAnswerMs);
     outer.take({
       onData: (chunk) => this.#inward(new Uint8Array(chunk)),
       onDrain: () => {
@@ -225,6 +235,7 @@ class Passage {
   end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
+    clearTimeout(this.#firstAnswer);
     this.#waiting = [];
     this.#inner?.end();
     this.#outer.destroy();
@@ -254,6 +265,7 @@ class Passage {
 
   #outward(chunk: Uint8Array): void {
     if (this.#isEnded) return;
+    clearTimeout(this.#firstAnswer);
     // A client that reads slowly is written for slowly.
     if (!this.#outer.write(chunk)) this.#inner?.pause();
   }

@@ -254,6 +254,21 @@ describe("the door", () => {
     shut.stop();
   });
 
+  test("is not kept by a client that asks for nothing, or for half of it", async () => {
+    const api: Api = { handle: async () => new Response("ok") };
+    const log: Log = { error() {}, warn() {}, info() {}, debug() {} };
+    const listen = { host: "127.0.0.1", port: 0 };
+    door.stop();
+    door = new CertificateDoor({ api, listen, directory, firstAnswerMs: 200, clock: realClock, log });
+    open();
+    const [silent, halting, asking] = [standing(ann), standing(ann), standing(bob)];
+    await asking.ask("/");
+    halting.socket.write("GET / HT");
+    await Promise.all([silent.ended, halting.ended]);
+    await asking.ask("/again");
+    asking.socket.destroy();
+  });
+
   test("leaves nothing behind, and no way in beside it", async () => {
     open();
     const client = standing(ann);
