@@ -138,7 +138,7 @@ const SECTIONS = [
 /** Variables of ours that are not of this file: the command line reads them. */
 const OTHER_VARIABLES = [
   ...["TOKEN", "CA", "SOCKET", "ENDPOINT", "JOIN_TOKEN", "CONFIG"],
-  ...["CLIENT_CERTIFICATE", "CLIENT_KEY"],
+  ...["CLIENT_CERTIFICATE", "CLIENT_KEY", "STAND_IN"],
 ].map((each) => `GUACAMOLE_${each}`);
 
 /** `postgres.data-dir` is `GUACAMOLE_POSTGRES_DATA_DIR`. */

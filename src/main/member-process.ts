@@ -7,7 +7,7 @@
  * ```
  */
 import { randomBytes } from "node:crypto";
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync } from "node:fs";
 import { join } from "node:path";
 import { BreakGlassLoop } from "../agent/break-glass-loop.ts";
 import { CatalogLoop } from "../agent/catalog-loop.ts";
@@ -56,13 +56,14 @@ import { findInstallation, inspectInstallation } from "../postgres/versions.ts";
 import { bootstrapEntries } from "../raft/node.ts";
 import { formStore, joinStore, loadIdentity } from "../store/identity.ts";
 import { storePaths } from "../store/marker.ts";
-import { tryLock } from "../supervisor/libc.ts";
+import { STAND_IN_VARIABLE } from "../supervisor/member-guard.ts";
 import { defaultSocketPath } from "../supervisor/supervise.ts";
 import { AuditCourier } from "./audit-courier.ts";
 import { CertificateDoor } from "./certificate-door.ts";
 import { CertificateKeeper } from "./certificate-keeper.ts";
 import { apiSocketPath, type CertificateFiles, type MemberConfig, type PostgresConfig } from "./config.ts";
 import { type MemberConsensus, startConsensus } from "./consensus-client.ts";
+import { lockDataDirectory } from "./data-lock.ts";
 import { explain, reasonOf } from "./explain.ts";
 import { Hooks } from "./hooks.ts";
 import { hostFacts } from "./host-facts.ts";
@@ -172,7 +173,7 @@ export class MemberProcess {
   /** @throws {CannotStart} or a `StoreError`, with what is wrong and what to do. */
   async start(): Promise<void> {
     const { config, log, version } = this.#options;
-    this.#lockDataDirectory();
+    await this.#lockDataDirectory();
     if (config.postgres !== null) this.#howToSupervise(config.postgres);
     this.#own = readOwn(config.apiCertificate);
     const removed = whyRemoved(this.#paths.database);
@@ -217,23 +218,16 @@ export class MemberProcess {
     if (this.#lock !== null) closeSync(this.#lock);
   }
 
-  /** One process a data directory. The lock goes with the process, however it ends. */
-  #lockDataDirectory(): void {
-    const { dataDir } = this.#options.config;
-    try {
-      mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-      this.#lock = openSync(join(dataDir, "lock"), "a", 0o600);
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw new CannotStart(
-        `data-dir ${dataDir} cannot be written: ${why}. Make it writable for this user, or set data-dir`,
-      );
-    }
-    if (!tryLock(this.#lock)) {
-      throw new CannotStart(
-        `another guacamole runs on data-dir ${dataDir}: each member needs one of its own`,
-      );
-    }
+  async #lockDataDirectory(): Promise<void> {
+    const { config, environment, clock, log } = this.#options;
+    const locked = await lockDataDirectory({
+      dataDir: config.dataDir,
+      isStandIn: environment[STAND_IN_VARIABLE] !== undefined,
+      clock,
+      onTakeOver: (pid) => log.info("member.takes-over", { from: pid }),
+    });
+    if (!locked.ok) throw new CannotStart(locked.error);
+    this.#lock = locked.value;
   }
 
   async #listen(isMember: boolean): Promise<void> {

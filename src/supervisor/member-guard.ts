@@ -17,6 +17,9 @@ export interface MemberGuardOptions {
   readonly start: (member: StartedMember) => void;
 }
 
+/** In the environment of a member that a supervisor started: it gives way to one that a service manager or a person starts. */
+export const STAND_IN_VARIABLE = "GUACAMOLE_STAND_IN";
+
 /** How a member was started, as the kernel tells it: the next one is started the same way. */
 export interface StartedMember extends MemberProcessId {
   readonly command: readonly string[];

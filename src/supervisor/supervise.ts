@@ -5,7 +5,7 @@ import type { Log } from "../base/log.ts";
 import { inspectInstallation } from "../postgres/versions.ts";
 import { hostTime } from "./host-time.ts";
 import { LineFraming } from "./line-framing.ts";
-import { MemberGuard, type StartedMember } from "./member-guard.ts";
+import { MemberGuard, STAND_IN_VARIABLE, type StartedMember } from "./member-guard.ts";
 import { MemberLines } from "./member-lines.ts";
 import { OrphanUndertaker } from "./orphans.ts";
 import { ownUser } from "./own-user.ts";
@@ -201,7 +201,7 @@ function startMember({ command, environment, directory, outputFile }: StartedMem
     stdout: output,
     stderr: output,
     cwd: directory,
-    env: { ...environment },
+    env: { ...environment, [STAND_IN_VARIABLE]: "1" },
     detached: true,
   });
   child.unref();
