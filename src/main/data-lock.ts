@@ -1,5 +1,5 @@
 /** One process a data directory: who has it, and who gives way. */
-import { ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../base/clock.ts";
 import { err, ok, type Result } from "../base/result.ts";
@@ -51,8 +51,10 @@ export async function lockDataDirectory(options: DataLockOptions): Promise<Resul
   let asked: Holder | null = null;
   while (!tryLock(file)) {
     const holder: Holder | null = asked ?? standInOf(path);
-    if (isStandIn || holder === null || clock.nowMs() >= untilMs)
+    if (isStandIn || holder === null || clock.nowMs() >= untilMs) {
+      closeSync(file);
       return err(`another guacamole runs on data-dir ${dataDir}: each member needs one of its own`);
+    }
     if (asked === null) {
       onTakeOver(holder.pid);
       signalProcess(holder.pid, "SIGTERM");

@@ -3,10 +3,9 @@ import { afterAll, expect } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { AuditRecordDocument } from "../../src/api/documents.ts";
 import type { LocalCluster, LocalMember } from "../../src/demo/local-cluster.ts";
 import { ClientAuthority, type Issued } from "../support/client-authority.ts";
-import { type ClusterLife, describeLife, makeCluster } from "../support/cluster-life.ts";
+import { describeLife, makeCluster } from "../support/cluster-life.ts";
 import { nextPort } from "../support/ports-in-turn.ts";
 import { guacamole } from "../support/tested-binary.ts";
 
@@ -58,7 +57,7 @@ describeLife("client certificates", withDoors, (part) => {
     expect([paused.stderr, paused.exitCode]).toEqual(["", 0]);
     for (const member of life.cluster.members) {
       await life.until(`${member.name} tells who paused`, async () =>
-        (await trail(life, member)).some(
+        (await life.trail(member)).some(
           ({ by, byName, address }) =>
             by?.startsWith("x509:CN=ann") === true && byName === "ann" && address === "127.0.0.1",
         ),
@@ -146,12 +145,4 @@ function byCertificate(member: LocalMember, shown: Issued, ...args: readonly str
     "--client-key",
     key,
   );
-}
-
-async function trail(life: ClusterLife, member: LocalMember): Promise<readonly AuditRecordDocument[]> {
-  const { stdout } = await life.ask(member, "audit", "--output", "jsonl");
-  return stdout
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as AuditRecordDocument);
 }

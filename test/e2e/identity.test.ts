@@ -2,7 +2,6 @@
 import { afterAll, expect } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { AuditRecordDocument } from "../../src/api/documents.ts";
 import type { SpecHistoryDocument } from "../../src/api/spec-documents.ts";
 import type { LocalMember } from "../../src/demo/local-cluster.ts";
 import { type ClusterLife, describeLife, makeCluster } from "../support/cluster-life.ts";
@@ -50,7 +49,7 @@ describeLife(
       expect(await request(life.cluster.member("m3"), "PATCH", "/v1/topology", dba, change)).toBe(200);
       for (const member of life.cluster.members) {
         await life.until(`${member.name} tells both`, async () => {
-          const told = (await trail(life, member)).filter(({ outcome }) => outcome === "changed");
+          const told = (await life.trail(member)).filter(({ outcome }) => outcome === "changed");
           const authors = told.map(({ by, byName }) => `${by} ${byName}`);
           return [`${running().url}#8f14 ann`, `${running().url}#c4ca bob`].every((author) =>
             authors.includes(author),
@@ -72,7 +71,7 @@ describeLife(
       const elsewhere = await running().sign({ claims: { aud: "wiki" } });
       for (const token of [forged, expired, elsewhere])
         expect(await request(first, "GET", "/v1/cluster", token)).toBe(401);
-      const whys = (await trail(life, first)).flatMap(({ why }) => (why === null ? [] : [why]));
+      const whys = (await life.trail(first)).flatMap(({ why }) => (why === null ? [] : [why]));
       expect(whys).toEqual([
         "its signature is wrong (corp)",
         "token expired (corp)",
@@ -130,12 +129,4 @@ async function until(
   await life.until(`${member.name} answers ${wanted.join(" or ")}`, async () =>
     wanted.includes(await request(member, method, path, token)),
   );
-}
-
-async function trail(life: ClusterLife, member: LocalMember): Promise<readonly AuditRecordDocument[]> {
-  const { stdout } = await life.ask(member, "audit", "--output", "jsonl");
-  return stdout
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as AuditRecordDocument);
 }

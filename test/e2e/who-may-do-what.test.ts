@@ -4,12 +4,7 @@ import { afterAll, expect } from "bun:test";
 import { appendFileSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { hashSecret } from "../../src/api/credential.ts";
-import type {
-  AuditRecordDocument,
-  ClusterDocument,
-  NewTokenDocument,
-  TokenDocument,
-} from "../../src/api/documents.ts";
+import type { ClusterDocument, NewTokenDocument, TokenDocument } from "../../src/api/documents.ts";
 import type { ProblemDocument } from "../../src/api/problem.ts";
 import type { LocalCluster, LocalMember } from "../../src/demo/local-cluster.ts";
 import { type ClusterLife, describeLife, makeCluster } from "../support/cluster-life.ts";
@@ -59,12 +54,12 @@ describeLife("who may do what", withDaemons, (part) => {
     const kinds = ["form", "add-member", "add-member", "create-token", "create-token", "pause"];
     for (const member of life.cluster.members) {
       await life.until(`${member.name} has the whole trail`, async () => {
-        const told = (await trail(life, member)).map(({ kind }) => kind);
+        const told = (await life.trail(member)).map(({ kind }) => kind);
         return kinds.every((kind) => told.includes(kind));
       });
     }
     const changes = async (member: LocalMember) =>
-      (await trail(life, member)).filter(({ outcome }) => outcome === "changed");
+      (await life.trail(member)).filter(({ outcome }) => outcome === "changed");
     const here = await changes(first);
     expect(await changes(second)).toEqual(here);
     expect(await changes(third)).toEqual(here);
@@ -75,7 +70,7 @@ describeLife("who may do what", withDaemons, (part) => {
       request: "POST /v1/pause",
     });
     const refusals = async (member: LocalMember) =>
-      (await trail(life, member, "--by", "dashboard")).filter(({ request }) => request === "POST /v1/pause");
+      (await life.trail(member, "--by", "dashboard")).filter(({ request }) => request === "POST /v1/pause");
     expect(await refusals(second)).toMatchObject([
       { outcome: "refused", status: 403, code: "scope-insufficient", address: "127.0.0.1" },
     ]);
@@ -85,7 +80,7 @@ describeLife("who may do what", withDaemons, (part) => {
 
   part("each of them gets to the syslog daemon of the host that was asked, once", async (life) => {
     const [, second] = membersOf(life);
-    const known = (await trail(life, second)).filter(({ outcome }) => outcome === "changed");
+    const known = (await life.trail(second)).filter(({ outcome }) => outcome === "changed");
     const sent = () =>
       [...daemons].flatMap(([member, { messages }]) =>
         messages.map((message) => ({ member, ...parseSyslog(message) })),
@@ -175,18 +170,6 @@ async function create(
   const made = await life.ask(member, "token", "create", ...args, "--output", "json");
   expect(made.stderr).toBe("");
   return JSON.parse(made.stdout) as NewTokenDocument;
-}
-
-async function trail(
-  life: ClusterLife,
-  member: LocalMember,
-  ...args: readonly string[]
-): Promise<readonly AuditRecordDocument[]> {
-  const { stdout } = await life.ask(member, "audit", "--output", "jsonl", ...args);
-  return stdout
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as AuditRecordDocument);
 }
 
 function request(

@@ -8,7 +8,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { ClusterDocument } from "../../src/api/documents.ts";
+import type { AuditRecordDocument, ClusterDocument } from "../../src/api/documents.ts";
 import { LocalCluster, type LocalMember } from "../../src/demo/local-cluster.ts";
 import { createLedgerDatabase, LedgerWriter } from "../../src/postgres/ledger-writer.ts";
 import type { Installation } from "../../src/postgres/versions.ts";
@@ -148,6 +148,15 @@ export class ClusterLife {
   /** The binary's command line, asked through one member's own socket. */
   ask(member: LocalMember, ...args: readonly string[]): Promise<Run> {
     return guacamole(...args, "--socket", socketOf(member));
+  }
+
+  /** The audit trail as one member has it; `args` select from it. */
+  async trail(member: LocalMember, ...args: readonly string[]): Promise<readonly AuditRecordDocument[]> {
+    const { stdout } = await this.ask(member, "audit", "--output", "jsonl", ...args);
+    return stdout
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => JSON.parse(line) as AuditRecordDocument);
   }
 
   /** SQL as the superuser over a member's Unix socket; output and errors as text. */
