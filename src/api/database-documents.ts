@@ -2,10 +2,12 @@ import type { Static } from "@sinclair/typebox";
 import { t } from "elysia";
 import { DECLARED_MAX } from "../cluster/declared.ts";
 import {
+  COLUMN_PRIVILEGES,
   FUNCTION_PRIVILEGES,
   type ObjectPrivilege,
   SEQUENCE_PRIVILEGES,
   TABLE_PRIVILEGES,
+  TYPE_PRIVILEGES,
 } from "../cluster/grants.ts";
 import { DeclaredStateSchema, SettingsSchema } from "./role-documents.ts";
 
@@ -34,6 +36,8 @@ const GRANTS = {
   tables: grantsOf(TABLE_PRIVILEGES),
   sequences: grantsOf(SEQUENCE_PRIVILEGES),
   functions: grantsOf(FUNCTION_PRIVILEGES),
+  types: grantsOf(TYPE_PRIVILEGES),
+  columns: grantsOf(COLUMN_PRIVILEGES),
 } as const;
 
 const named = (what: string) =>
@@ -48,6 +52,7 @@ const defaultsField = (where: string) =>
           tables: t.Optional(GRANTS.tables),
           sequences: t.Optional(GRANTS.sequences),
           functions: t.Optional(GRANTS.functions),
+          types: t.Optional(GRANTS.types),
         },
         { ...closed, title: "DefaultPrivileges" },
       ),
@@ -72,6 +77,16 @@ const SchemaWishSchema = t.Object(
     functions: t.Optional(
       t.Record(t.String(), GRANTS.functions, {
         description: `${named("a function, with its types where it has namesakes: total(integer, text)")}. Procedures and aggregates, too`,
+      }),
+    ),
+    types: t.Optional(
+      t.Record(t.String(), GRANTS.types, {
+        description: `${named("a type")}. Domains, enumerations and ranges, too; a table's rows are no type of their own`,
+      }),
+    ),
+    columns: t.Optional(
+      t.Record(t.String(), GRANTS.columns, {
+        description: `${named("a column, with its table: orders(total)")}. orders: each of that table. Beside what its table grants: whoever has that needs none of this`,
       }),
     ),
     defaultPrivileges: defaultsField("in this schema, beside what they get in all of them,"),
@@ -127,6 +142,8 @@ export const DatabaseRequestSchema = t.Object(wishFields, {
           tables: { "*": { app: ["select"] }, orders: { app: ["select", "insert"] } },
           sequences: { "*": { app: ["usage"] } },
           functions: { "total(integer)": { public: [], app: ["execute"] } },
+          types: { mood: { public: [], app: ["usage"] } },
+          columns: { "people(name)": { support: ["select"] } },
           defaultPrivileges: { sales: { tables: { app: ["select"] } } },
         },
       },

@@ -1,6 +1,6 @@
 /** What a server's catalogs say of roles and databases, and what is done to them: data, as the primary's member reads and writes it. */
 import type { RoleFlag } from "./declared.ts";
-import type { ObjectKind } from "./grants.ts";
+import type { MadeKind, ObjectKind } from "./grants.ts";
 
 /** A look that costs little. */
 export interface CatalogGlance {
@@ -56,15 +56,15 @@ export interface ObservedObject extends ObjectName {
 
 export interface ObjectName {
   readonly name: string;
-  /** Of a function's arguments, as PostgreSQL writes them; null: it is none. */
-  readonly types: string | null;
+  /** Of a function the types of its arguments, as PostgreSQL writes them; the column, where `name` is its table; else null. */
+  readonly detail: string | null;
 }
 
 /** What roles get of what another one makes. */
 export interface ObservedDefaults {
-  readonly everywhere: Readonly<Record<ObjectKind, ObservedPrivileges>>;
+  readonly everywhere: Readonly<Record<MadeKind, ObservedPrivileges>>;
   /** In single schemas, beside that. */
-  readonly schemas: ReadonlyMap<string, Readonly<Partial<Record<ObjectKind, ObservedPrivileges>>>>;
+  readonly schemas: ReadonlyMap<string, Readonly<Partial<Record<MadeKind, ObservedPrivileges>>>>;
 }
 
 export interface ObservedRole extends Readonly<Record<RoleFlag, boolean>> {
@@ -203,7 +203,7 @@ export type InsideStatement =
       /** Null: in all of them. */
       readonly schema: string | null;
       readonly creator: string;
-      readonly objects: ObjectKind;
+      readonly objects: MadeKind;
       readonly role: string;
       readonly privileges: readonly string[];
     };

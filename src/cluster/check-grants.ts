@@ -1,10 +1,10 @@
 /** Whether grants may be declared so, as far as that can be said without a server. */
 import { flawOfName, flawOfRoleName } from "./check-role.ts";
 import { type DatabaseWish, EVERYBODY, type SchemaWish } from "./declared.ts";
-import { type DefaultGrants, EVERY_OBJECT, OBJECT_KINDS } from "./grants.ts";
+import { type DefaultGrants, EVERY_OBJECT, MADE_KINDS, OBJECT_KINDS } from "./grants.ts";
 
 const ENTRIES_MAX = 200;
-const FUNCTION_BYTES_MAX = 2_000;
+const DETAILED_BYTES_MAX = 2_000;
 
 /** Why a role of this name can own nothing that is declared, in a sentence; null: it can. */
 export function flawOfOwner(name: string): string | null {
@@ -37,8 +37,8 @@ export function flawOfSchemaGrants(wish: SchemaWish): string | null {
 
 function flawOfObjectName(kind: string, name: string): string | null {
   if (name === EVERY_OBJECT) return null;
-  if (kind !== "functions") return flawOfName(name);
-  if (name.length > FUNCTION_BYTES_MAX) return "no function is called so";
+  if (kind !== "functions" && kind !== "columns") return flawOfName(name);
+  if (name.length > DETAILED_BYTES_MAX) return "it is longer than any such name";
   return (
     flawOfName(name.slice(0, 1)) ??
     ([...name].some((each) => each < " ") ? "control characters are in it" : null)
@@ -57,7 +57,7 @@ export function flawOfDefaults(defaults: DatabaseWish["defaultPrivileges"] = {})
 }
 
 function flawOfCreator(grants: DefaultGrants): string | null {
-  for (const kind of OBJECT_KINDS) {
+  for (const kind of MADE_KINDS) {
     const flaw = flawOfGrantees(grants[kind]);
     if (flaw !== null) return flaw;
   }

@@ -1,4 +1,4 @@
-import { type DefaultGrants, OBJECT_KINDS, type ObjectGrants } from "./grants.ts";
+import { type DefaultGrants, MADE_KINDS, type ObjectGrants } from "./grants.ts";
 
 /**
  * What PostgreSQL's catalogs shall say of roles and databases (`roadmap/0007-declared-roles.md`). Only what is named is wanted:
@@ -103,6 +103,8 @@ export interface SchemaWish {
   readonly tables?: ObjectGrants;
   readonly sequences?: ObjectGrants;
   readonly functions?: ObjectGrants;
+  readonly types?: ObjectGrants;
+  readonly columns?: ObjectGrants;
   /** By the role that makes objects in this schema. It adds to what is so in all of them. */
   readonly defaultPrivileges?: Readonly<Record<string, DefaultGrants>>;
 }
@@ -226,6 +228,8 @@ export interface InsideQuestion {
   readonly schemas: readonly string[];
   /** Roles of which it is wanted to know what others get of what they make. */
   readonly creators: readonly string[];
+  /** Schemas whose tables' columns count: there are many of them. */
+  readonly columnsIn: readonly string[];
 }
 
 /** Databases into which one has to look: something is wanted inside. */
@@ -238,9 +242,10 @@ export function insideQuestions({ databases = {} }: DeclaredSpec): ReadonlyMap<s
       const question = {
         extensions: Object.keys(extensions ?? {}),
         schemas: wishes.flatMap(([schema, wish]) =>
-          OBJECT_KINDS.some((kind) => wish?.[kind] !== undefined) ? [schema] : [],
+          MADE_KINDS.some((kind) => wish?.[kind] !== undefined) ? [schema] : [],
         ),
         creators: [...new Set([...Object.keys(defaultPrivileges ?? {}), ...creators])],
+        columnsIn: wishes.flatMap(([schema, wish]) => (wish?.columns === undefined ? [] : [schema])),
       };
       return [[name, question] as const];
     }),

@@ -1,7 +1,11 @@
 /** What roles may do with what is in schemas: words that declarations, catalogs and statements share. */
 
-/** What lies in a schema. Tables: views and foreign tables, too; functions: procedures and aggregates, too. */
-export const OBJECT_KINDS = ["tables", "sequences", "functions"] as const;
+/** What somebody makes in a schema. Tables: views and foreign tables, too; functions: procedures and aggregates, too; types: domains, too. */
+export const MADE_KINDS = ["tables", "sequences", "functions", "types"] as const;
+export type MadeKind = (typeof MADE_KINDS)[number];
+
+/** What lies in a schema. Columns after tables: what is taken back of a table, PostgreSQL takes back of its columns, too. */
+export const OBJECT_KINDS = [...MADE_KINDS, "columns"] as const;
 export type ObjectKind = (typeof OBJECT_KINDS)[number];
 
 export const TABLE_PRIVILEGES = [
@@ -16,29 +20,34 @@ export const TABLE_PRIVILEGES = [
 ] as const;
 export const SEQUENCE_PRIVILEGES = ["usage", "select", "update"] as const;
 export const FUNCTION_PRIVILEGES = ["execute"] as const;
+export const TYPE_PRIVILEGES = ["usage"] as const;
+export const COLUMN_PRIVILEGES = ["select", "insert", "update", "references"] as const;
 
 export type ObjectPrivilege =
   | (typeof TABLE_PRIVILEGES)[number]
   | (typeof SEQUENCE_PRIVILEGES)[number]
-  | (typeof FUNCTION_PRIVILEGES)[number];
+  | (typeof FUNCTION_PRIVILEGES)[number]
+  | (typeof TYPE_PRIVILEGES)[number]
+  | (typeof COLUMN_PRIVILEGES)[number];
 
 /** By role (`public`: everybody): these, and no others. */
 export type Grants = Readonly<Record<string, readonly ObjectPrivilege[]>>;
 
 /**
  * By the name of an object; `*`: each that there is, but for roles of which something is said of that object by its name. A
- * function's name may say the types of its arguments; without, it is each of that name.
+ * function's name may say the types of its arguments (`total(integer, text)`); without, it is each of that name. A column is
+ * called as a statement does it, `orders(total)`; `orders` is each column of that table.
  */
 export type ObjectGrants = Readonly<Record<string, Grants>>;
 
 /** What roles get of each object that is made from then on. */
-export type DefaultGrants = Readonly<Partial<Record<ObjectKind, Grants>>>;
+export type DefaultGrants = Readonly<Partial<Record<MadeKind, Grants>>>;
 
 /** Each object in the schema. */
 export const EVERY_OBJECT = "*";
 
-/** The name of a function with its types, written as PostgreSQL does it. */
-export function functionKey(text: string): string {
+/** The name of a function with its types, or of a table with a column, written as PostgreSQL does it. */
+export function detailedKey(text: string): string {
   return text
     .trim()
     .replace(/\s*\(\s*/, "(")

@@ -4,6 +4,8 @@
  * here is a secret if its word says so, so that one that is added later is masked rather than shown.
  */
 
+import { MADE_KINDS, OBJECT_KINDS } from "./grants.ts";
+
 /** What a value holds, as far as secrets go. */
 export type Place =
   | { readonly kind: "secret" }
@@ -36,9 +38,9 @@ const ROLE = fields({
 });
 /** Privileges, by role. */
 const GRANTS = names(PLAIN);
-const OF_OBJECTS = { tables: names(GRANTS), sequences: names(GRANTS), functions: names(GRANTS) };
+const OF_OBJECTS = Object.fromEntries(OBJECT_KINDS.map((kind) => [kind, names(GRANTS)]));
 /** By the role that makes objects. */
-const DEFAULT_GRANTS = names(fields({ tables: GRANTS, sequences: GRANTS, functions: GRANTS }));
+const DEFAULT_GRANTS = names(fields(Object.fromEntries(MADE_KINDS.map((kind) => [kind, GRANTS]))));
 const DATABASE = fields({
   settings: SETTINGS_PLACE,
   extensions: names(PLAIN),

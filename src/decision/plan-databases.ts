@@ -17,7 +17,7 @@ import {
   type SchemaWish,
   wishOfRole,
 } from "../cluster/declared.ts";
-import { OBJECT_KINDS } from "../cluster/grants.ts";
+import { MADE_KINDS, OBJECT_KINDS } from "../cluster/grants.ts";
 import { isSameSetting } from "../cluster/setting-list.ts";
 import type { CatalogStep } from "./catalog-step.ts";
 import { planGrants } from "./plan-grants.ts";
@@ -133,7 +133,7 @@ function rolesNamed({
 function namedInDefaults(defaults: DatabaseWish["defaultPrivileges"] = {}): readonly string[] {
   return Object.entries(defaults).flatMap(([creator, grants]) => [
     creator,
-    ...OBJECT_KINDS.flatMap((kind) => namedIn(grants[kind])),
+    ...MADE_KINDS.flatMap((kind) => namedIn(grants[kind])),
   ]);
 }
 

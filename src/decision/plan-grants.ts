@@ -6,12 +6,13 @@ import type {
   ObservedObject,
   ObservedPrivileges,
 } from "../cluster/catalog.ts";
-import { type DatabaseWish, EVERYBODY } from "../cluster/declared.ts";
+import { type DatabaseWish, EVERYBODY, type SchemaWish } from "../cluster/declared.ts";
 import {
   type DefaultGrants,
+  detailedKey,
   EVERY_OBJECT,
-  functionKey,
   type Grants,
+  MADE_KINDS,
   OBJECT_KINDS,
   type ObjectGrants,
   type ObjectKind,
@@ -46,6 +47,8 @@ const NOUNS: Readonly<Record<ObjectKind, string>> = {
   tables: "table",
   sequences: "sequence",
   functions: "function",
+  types: "type",
+  columns: "column",
 };
 
 /** What is to be granted and taken back in a database, of objects that are there and of those to come. */
@@ -53,7 +56,7 @@ export function planGrants(wish: DatabaseWish, context: GrantContext): GrantPlan
   const plans = Object.entries(wish.schemas ?? {}).flatMap(([schema, each]) => {
     if (each === null || !context.inside.schemas.has(schema)) return [];
     return [
-      ...OBJECT_KINDS.map((kind) => planObjects(schema, kind, each[kind] ?? {}, context)),
+      ...planInSchema(schema, each, context),
       ...Object.entries(each.defaultPrivileges ?? {}).map(([creator, grants]) =>
         planDefaults({ schema, creator, grants, above: wish.defaultPrivileges?.[creator] ?? {} }, context),
       ),
@@ -66,14 +69,47 @@ export function planGrants(wish: DatabaseWish, context: GrantContext): GrantPlan
   return { steps: all.flatMap(({ steps }) => steps), unmet: all.flatMap(({ unmet }) => unmet) };
 }
 
-function planObjects(
-  schema: string,
-  kind: ObjectKind,
-  wanted: ObjectGrants,
-  context: GrantContext,
-): GrantPlan {
-  const { database, inside } = context;
-  const present = inside.objects.get(schema)?.[kind] ?? [];
+function planInSchema(schema: string, wish: SchemaWish, context: GrantContext): readonly GrantPlan[] {
+  const plans: GrantPlan[] = [];
+  for (const kind of OBJECT_KINDS) {
+    const present = context.inside.objects.get(schema)?.[kind] ?? [];
+    const left = kind === "columns" ? leftOfColumns(present, plans) : present;
+    plans.push(planObjects({ schema, kind, wanted: wish[kind] ?? {}, present: left }, context));
+  }
+  return plans;
+}
+
+/** PostgreSQL takes from the columns what it takes from their table: it is granted anew where it is wanted. */
+function leftOfColumns(
+  columns: readonly ObservedObject[],
+  plans: readonly GrantPlan[],
+): readonly ObservedObject[] {
+  const revoked = plans.flatMap(({ steps }) =>
+    steps.flatMap(({ statement }) =>
+      statement.kind === "revoke-objects" && statement.objects === "tables" ? [statement] : [],
+    ),
+  );
+  return columns.map((column) => {
+    const privileges = new Map(column.privileges);
+    for (const { names, role, privileges: taken } of revoked)
+      if (names.some(({ name }) => name === column.name))
+        privileges.set(
+          role,
+          new Set([...(privileges.get(role) ?? [])].filter((each) => !taken.includes(each))),
+        );
+    return { ...column, privileges };
+  });
+}
+
+interface ObjectsWish {
+  readonly schema: string;
+  readonly kind: ObjectKind;
+  readonly wanted: ObjectGrants;
+  readonly present: readonly ObservedObject[];
+}
+
+function planObjects({ schema, kind, wanted, present }: ObjectsWish, context: GrantContext): GrantPlan {
+  const { database } = context;
   const unmet = new Set(missing(schema, kind, wanted, present));
   const groups = new Map<string, { readonly names: ObjectName[]; readonly change: Change }>();
   const dangerous = new Map<string, string[]>();
@@ -90,9 +126,11 @@ function planObjects(
           ]);
         const privileges = change.privileges.filter((each) => !held.includes(each));
         if (privileges.length === 0) continue;
-        const key = JSON.stringify([role, change.isGrant, privileges]);
+        // A statement about columns is one about columns of one table.
+        const table = kind === "columns" ? object.name : null;
+        const key = JSON.stringify([role, change.isGrant, privileges, table]);
         const group = groups.get(key) ?? { names: [], change: { ...change, privileges } };
-        group.names.push({ name: object.name, types: object.types });
+        group.names.push({ name: object.name, detail: object.detail });
         groups.set(key, group);
       }
     }
@@ -112,7 +150,7 @@ function planObjects(
         role,
         privileges,
       },
-      what: `privileges of ${role} on ${kind} in ${schema}: ${told(some.map(({ name }) => name))}`,
+      what: `privileges of ${role} on ${kind} in ${schema}: ${told(some.map(textOf))}`,
     })),
   );
   return { steps, unmet: [...unmet] };
@@ -123,13 +161,12 @@ function grantsOf(
   object: ObservedObject,
   wanted: ObjectGrants,
 ): ReadonlyMap<string, readonly ObjectPrivilege[]> {
-  const { name, types } = object;
+  const { name } = object;
   const entries = Object.entries(wanted);
-  const exact = types === null ? null : `${name}(${types})`;
   const said = [
     ...entries.filter(([key]) => key === EVERY_OBJECT),
     ...entries.filter(([key]) => key === name),
-    ...entries.filter(([key]) => exact !== null && functionKey(key) === exact),
+    ...entries.filter(([key]) => isExactly(key, object)),
   ];
   return new Map(said.flatMap(([, grants]) => Object.entries(grants)));
 }
@@ -141,17 +178,25 @@ function missing(
   present: readonly ObservedObject[],
 ): readonly string[] {
   return Object.keys(wanted).flatMap((key) => {
-    const asked = functionKey(key);
-    const isThere = present.some(
-      ({ name, types }) => name === key || (types !== null && `${name}(${types})` === asked),
-    );
+    const isThere = present.some((object) => object.name === key || isExactly(key, object));
     if (key === EVERY_OBJECT || isThere) return [];
-    const others = present.flatMap(({ name, types }) =>
-      types !== null && asked.startsWith(`${name}(`) ? [`${name}(${types})`] : [],
+    const asked = detailedKey(key);
+    const others = present.flatMap((object) =>
+      object.detail !== null && asked.startsWith(`${object.name}(`) ? [textOf(object)] : [],
     );
     const hint = others.length === 0 ? "" : `; there is ${told(others)}`;
     return [`There is no ${NOUNS[kind]} ${key} in schema ${schema}${hint}.`];
   });
+}
+
+/** `total(integer)`, `orders(total)`, `orders`. */
+function textOf({ name, detail }: ObjectName): string {
+  return detail === null ? name : `${name}(${detail})`;
+}
+
+function isExactly(key: string, object: ObjectName): boolean {
+  const text = textOf(object);
+  return object.detail !== null && (key === text || detailedKey(key) === text);
 }
 
 /** Privileges of a function that give more than the function: what its owner can do. */
@@ -189,7 +234,7 @@ function planDefaults({ schema, creator, grants, above }: DefaultsWish, context:
       unmet: [`What others get of what ${creator} makes${where} is a superuser's to say: ${ONLY_ADMIN}.`],
     };
   const unmet = new Set<string>();
-  const steps = OBJECT_KINDS.flatMap((objects) =>
+  const steps = MADE_KINDS.flatMap((objects) =>
     Object.entries(grants[objects] ?? {}).flatMap(([role, asked]) => {
       const { possible, reason } = known(asked, context);
       if (reason !== null) unmet.add(reason);

@@ -7,7 +7,7 @@ import type {
   ObservedPrivileges,
   ObservedRole,
 } from "../cluster/catalog.ts";
-import type { ObjectKind } from "../cluster/grants.ts";
+import type { MadeKind, ObjectKind } from "../cluster/grants.ts";
 
 const INSTANT = `'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'`;
 const NOW = `to_char(clock_timestamp() AT TIME ZONE 'UTC', ${INSTANT}) AS now`;
@@ -81,7 +81,7 @@ const privilegesIn = (acl: string) => `
 
 const namesIn = (parameter: string) => `(SELECT json_array_elements_text(${parameter}::text::json))`;
 
-/** What is in the database that is connected to, in one row, as far as an `InsideQuestion` asks: by its three parts. */
+/** What is in the database that is connected to, in one row, as far as an `InsideQuestion` asks: by its four parts. */
 export const INSIDE_QUERY = `
   SELECT
     (SELECT json_agg(json_build_array(extname, extversion, nspname))
@@ -92,10 +92,10 @@ export const INSIDE_QUERY = `
     (SELECT json_agg(json_build_array(
         nspname, pg_get_userbyid(nspowner), ${privilegesIn("coalesce(nspacl, acldefault('n', nspowner))")}))
       FROM pg_namespace WHERE nspname !~ '^pg_') AS schemas,
-    (SELECT json_agg(json_build_array(schema, kind, name, types, owner, dangerous, privileges))
+    (SELECT json_agg(json_build_array(schema, kind, name, detail, owner, dangerous, privileges))
       FROM (
         SELECT nspname AS schema, CASE WHEN relkind = 'S' THEN 'sequences' ELSE 'tables' END AS kind,
-          relname AS name, NULL::text AS types, pg_get_userbyid(relowner) AS owner, false AS dangerous,
+          relname AS name, NULL::text AS detail, pg_get_userbyid(relowner) AS owner, false AS dangerous,
           ${privilegesIn(`coalesce(relacl,
             acldefault(CASE WHEN relkind = 'S' THEN 's'::"char" ELSE 'r'::"char" END, relowner))`)} AS privileges
         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -107,6 +107,24 @@ export const INSIDE_QUERY = `
           JOIN pg_namespace ON pg_namespace.oid = pronamespace
           JOIN pg_language ON pg_language.oid = prolang
         WHERE nspname IN ${namesIn("$2")}
+        UNION ALL
+        -- Of what others bring along (rows of tables, arrays, multiranges), nothing is granted by itself.
+        SELECT nspname, 'types', typname, NULL, pg_get_userbyid(typowner), false,
+          ${privilegesIn("coalesce(typacl, acldefault('T', typowner))")}
+        FROM pg_type
+          JOIN pg_namespace ON pg_namespace.oid = typnamespace
+          LEFT JOIN pg_class ON pg_class.oid = typrelid
+        WHERE nspname IN ${namesIn("$2")} AND typtype IN ('b', 'c', 'd', 'e', 'r')
+          AND (relkind IS NULL OR relkind = 'c')
+          AND NOT EXISTS (SELECT FROM pg_type AS element WHERE element.typarray = pg_type.oid)
+        UNION ALL
+        SELECT nspname, 'columns', relname, attname, pg_get_userbyid(relowner), false,
+          ${privilegesIn("attacl")}
+        FROM pg_attribute
+          JOIN pg_class ON pg_class.oid = attrelid
+          JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE nspname IN ${namesIn("$4")} AND relkind IN ('r', 'p', 'v', 'm', 'f')
+          AND attnum > 0 AND NOT attisdropped
       ) AS each) AS objects,
     (SELECT json_agg(json_build_array(creator, schema, kind, privileges))
       FROM (
@@ -116,18 +134,19 @@ export const INSIDE_QUERY = `
           CROSS JOIN (VALUES
             ('tables', 'r'::"char", 'r'::"char"),
             ('sequences', 'S'::"char", 's'::"char"),
-            ('functions', 'f'::"char", 'f'::"char")) AS kinds (kind, objtype, code)
+            ('functions', 'f'::"char", 'f'::"char"),
+            ('types', 'T'::"char", 'T'::"char")) AS kinds (kind, objtype, code)
           LEFT JOIN pg_default_acl
             ON defaclrole = pg_authid.oid AND defaclnamespace = 0 AND defaclobjtype = objtype
         WHERE rolname IN ${namesIn("$3")}
         UNION ALL
         SELECT rolname, nspname,
-          CASE defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' ELSE 'functions' END,
+          CASE defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions' ELSE 'types' END,
           ${privilegesIn("defaclacl")}
         FROM pg_default_acl
           JOIN pg_authid ON pg_authid.oid = defaclrole
           JOIN pg_namespace ON pg_namespace.oid = defaclnamespace
-        WHERE defaclobjtype IN ('r', 'S', 'f') AND rolname IN ${namesIn("$3")}
+        WHERE defaclobjtype IN ('r', 'S', 'f', 'T') AND rolname IN ${namesIn("$3")}
       ) AS each) AS defaults`;
 
 /** The row of `INSIDE_QUERY`. */
@@ -140,7 +159,7 @@ export interface InsideRow {
         schema: string,
         kind: ObjectKind,
         name: string,
-        types: string | null,
+        detail: string | null,
         owner: string,
         isDangerous: boolean,
         privileges: PrivilegeRows,
@@ -150,7 +169,7 @@ export interface InsideRow {
     | readonly (readonly [
         creator: string,
         schema: string | null,
-        kind: ObjectKind,
+        kind: MadeKind,
         privileges: PrivilegeRows,
       ])[]
     | null;
@@ -171,9 +190,9 @@ export function parseInsideRow({ extensions, available, schemas, ...rest }: Insi
 
 function parseObjects(rows: NonNullable<InsideRow["objects"]>): ObservedInside["objects"] {
   const schemas = new Map<string, Record<ObjectKind, ObservedObject[]>>();
-  for (const [schema, kind, name, types, owner, isDangerous, privileges] of rows) {
-    const all = schemas.get(schema) ?? { tables: [], sequences: [], functions: [] };
-    all[kind].push({ name, types, owner, isDangerous, privileges: parsePrivileges(privileges) });
+  for (const [schema, kind, name, detail, owner, isDangerous, privileges] of rows) {
+    const all = schemas.get(schema) ?? { tables: [], sequences: [], functions: [], types: [], columns: [] };
+    all[kind].push({ name, detail, owner, isDangerous, privileges: parsePrivileges(privileges) });
     schemas.set(schema, all);
   }
   return schemas;
@@ -184,14 +203,14 @@ function parseDefaults(rows: NonNullable<InsideRow["defaults"]>): ObservedInside
   const creators = new Map<
     string,
     {
-      everywhere: Record<ObjectKind, ObservedPrivileges>;
-      schemas: Map<string, Partial<Record<ObjectKind, ObservedPrivileges>>>;
+      everywhere: Record<MadeKind, ObservedPrivileges>;
+      schemas: Map<string, Partial<Record<MadeKind, ObservedPrivileges>>>;
     }
   >();
   for (const [creator, schema, kind, privileges] of rows) {
     const all = creators.get(creator) ?? {
-      everywhere: { tables: none, sequences: none, functions: none },
-      schemas: new Map<string, Partial<Record<ObjectKind, ObservedPrivileges>>>(),
+      everywhere: { tables: none, sequences: none, functions: none, types: none },
+      schemas: new Map<string, Partial<Record<MadeKind, ObservedPrivileges>>>(),
     };
     const parsed = parsePrivileges(privileges);
     if (schema === null) all.everywhere[kind] = parsed;

@@ -106,9 +106,9 @@ function renderInside(statement: InsideStatement): string {
     case "drop-extension":
       return `DROP EXTENSION ${identifier(statement.extension)}`;
     case "grant-objects":
-      return `GRANT ${words(statement.privileges)} ON ${objectsOf(statement)} TO ${grantee(statement.role)}`;
+      return `GRANT ${onObjects(statement)} TO ${grantee(statement.role)}`;
     case "revoke-objects":
-      return `REVOKE ${words(statement.privileges)} ON ${objectsOf(statement)} FROM ${grantee(statement.role)}`;
+      return `REVOKE ${onObjects(statement)} FROM ${grantee(statement.role)}`;
     case "grant-default":
       return `${defaultsOf(statement)} GRANT ${words(statement.privileges)} ON ${statement.objects.toUpperCase()} TO ${grantee(statement.role)}`;
     case "revoke-default":
@@ -122,16 +122,23 @@ const OBJECT_WORDS: Readonly<Record<ObjectKind, string>> = {
   tables: "TABLE",
   sequences: "SEQUENCE",
   functions: "ROUTINE",
+  types: "TYPE",
+  columns: "TABLE",
 };
 
 type OfObjects = Extract<InsideStatement, { readonly names: unknown }>;
 
-/** Types are as PostgreSQL wrote them, with quotes where they need some. */
-function objectsOf({ objects, schema, names }: OfObjects): string {
-  const all = names.map(
-    ({ name, types }) => `${identifier(schema)}.${identifier(name)}${types === null ? "" : `(${types})`}`,
-  );
-  return `${OBJECT_WORDS[objects]} ${all.join(", ")}`;
+/** Which privileges, and on what. Types of arguments are as PostgreSQL wrote them, with quotes where they need some. */
+function onObjects({ objects, schema, names, privileges }: OfObjects): string {
+  const place = (name: string) => `${identifier(schema)}.${identifier(name)}`;
+  if (objects === "columns") {
+    const columns = names.map(({ detail }) => identifier(detail ?? "")).join(", ");
+    const tables = [...new Set(names.map(({ name }) => place(name)))];
+    const all = privileges.map((each) => `${words([each])} (${columns})`);
+    return `${all.join(", ")} ON ${OBJECT_WORDS[objects]} ${tables.join(", ")}`;
+  }
+  const all = names.map(({ name, detail }) => `${place(name)}${detail === null ? "" : `(${detail})`}`);
+  return `${words(privileges)} ON ${OBJECT_WORDS[objects]} ${all.join(", ")}`;
 }
 
 type OfDefaults = Extract<InsideStatement, { readonly creator: string }>;

@@ -124,9 +124,9 @@ export class Catalog {
   /** Null: it takes no connections. */
   async #look(
     database: string,
-    { extensions, schemas, creators }: InsideQuestion,
+    { extensions, schemas, creators, columnsIn }: InsideQuestion,
   ): Promise<ObservedInside | null> {
-    const asked = [extensions, schemas, creators].map((names) => JSON.stringify(names));
+    const asked = [extensions, schemas, creators, columnsIn].map((names) => JSON.stringify(names));
     return this.#in(database, SESSION, async (sql) => {
       try {
         const work = sql.unsafe<InsideRow[]>(INSIDE_QUERY, asked);

@@ -70,6 +70,8 @@ describe.each(postgresMajors().map((installation) => [installation.major, instal
          CREATE FUNCTION total(integer, "Odd, (type") RETURNS int LANGUAGE sql AS 'SELECT 1';
          CREATE FUNCTION total() RETURNS int LANGUAGE sql AS 'SELECT 1';
          CREATE PROCEDURE work(INOUT a int, text) LANGUAGE sql AS 'SELECT 1';
+         CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE span AS RANGE (subtype = int); CREATE DOMAIN "an ""age" AS int;
+         CREATE TABLE people (id int, "na)me, (" text, gone int); ALTER TABLE people DROP COLUMN gone;
          CREATE AGGREGATE summed(int) (sfunc = int4pl, stype = int);
          GRANT SELECT, TRUNCATE ON orders TO other`,
       );
@@ -95,7 +97,7 @@ describe.each(postgresMajors().map((installation) => [installation.major, instal
           inside(
             "SELECT count(*) FROM pg_class WHERE has_table_privilege('app', oid, 'select') AND relnamespace = 'shop'::regnamespace AND relkind IN ('r', 'p', 'v')",
           ),
-        ).toBe("4");
+        ).toBe("5");
         expect(has("table_privilege('app', 'shop.orders', 'insert')")).toBe("t");
         expect(has("table_privilege('app', 'shop.seen', 'insert')")).toBe("f");
         expect(has("sequence_privilege('app', 'shop.orders_id_seq', 'usage')")).toBe("t");
@@ -169,6 +171,43 @@ describe.each(postgresMajors().map((installation) => [installation.major, instal
         );
         expect(await converge(none)).toEqual([]);
         expect(inside("SELECT count(*) FROM pg_default_acl")).toBe("0");
+      },
+      STEP_MS,
+    );
+
+    test(
+      "single columns, also of a table that gives less than before; and types, whatever kind of type they are",
+      async () => {
+        const tables = { people: { app: ["select", "insert"] } } as const;
+        expect(await converge(shop({ tables }))).toEqual([]);
+        const wish = shop({
+          tables: { people: { app: [] } },
+          columns: {
+            "people(id)": { app: ["select", "references"] },
+            "people(na)me, ()": { other: ["update"] },
+          },
+          types: { "*": { public: [], app: ["usage"] }, mood: { other: ["usage"] } },
+        });
+        expect(await converge(wish)).toEqual([]);
+        expect(has("column_privilege('app', 'shop.people', 'id', 'select')")).toBe("t");
+        expect(has("column_privilege('app', 'shop.people', 'na)me, (', 'select')")).toBe("f");
+        expect(has("column_privilege('other', 'shop.people', 'na)me, (', 'update')")).toBe("t");
+        expect(has("type_privilege('app', 'shop.span', 'usage')")).toBe("t");
+        expect(has(`type_privilege('app', 'shop."an ""age"', 'usage')`)).toBe("t");
+        expect(has("type_privilege('other', 'shop.span', 'usage')")).toBe("f");
+        expect(has("type_privilege('other', 'shop.mood', 'usage')")).toBe("t");
+        // Somebody takes all of it back, with the table.
+        inside("REVOKE ALL ON shop.people FROM app");
+        const { steps } = await planned(wish);
+        expect(steps.map(({ what }) => what)).toEqual(["privileges of app on columns in shop: people(id)"]);
+        expect(await converge(shop({ columns: { people: { app: [], other: [] } } }))).toEqual([]);
+        expect(has("any_column_privilege('other', 'shop.people', 'update')")).toBe("f");
+        expect(await converge({ defaultPrivileges: { owner: { types: { public: [] } } } })).toEqual([]);
+        inside("SET ROLE owner; CREATE TYPE shop.lately AS ENUM ()");
+        expect(has("type_privilege('other', 'shop.lately', 'usage')")).toBe("f");
+        expect(await converge({ defaultPrivileges: { owner: { types: { public: ["usage"] } } } })).toEqual(
+          [],
+        );
       },
       STEP_MS,
     );

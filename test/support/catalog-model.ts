@@ -238,14 +238,21 @@ function withObjects(
 ): ObservedInside["objects"] {
   const all = present.get(statement.schema);
   if (all === undefined) throw new Error("there is nothing in it");
-  const isMeant = ({ name, types }: ObjectName) =>
-    statement.names.some((each) => each.name === name && each.types === types);
+  const isMeant = ({ name, detail }: ObjectName) =>
+    statement.names.some((each) => each.name === name && each.detail === detail);
   const found = all[statement.objects].filter(isMeant);
   if (found.length !== statement.names.length) throw new Error("there is no such object");
   const after = all[statement.objects].map((each) =>
     isMeant(each) ? { ...each, privileges: privilegesAfter(each.privileges, statement) } : each,
   );
-  return new Map(present).set(statement.schema, { ...all, [statement.objects]: after });
+  // As PostgreSQL does: what is taken from a table is taken from its columns.
+  const isOfTable = statement.objects === "tables" && statement.kind === "revoke-objects";
+  const columns = all.columns.map((each) =>
+    isOfTable && statement.names.some(({ name }) => name === each.name)
+      ? { ...each, privileges: privilegesAfter(each.privileges, statement) }
+      : each,
+  );
+  return new Map(present).set(statement.schema, { ...all, columns, [statement.objects]: after });
 }
 
 function withDefaults(

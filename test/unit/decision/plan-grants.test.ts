@@ -7,7 +7,7 @@ import type {
   ObservedPrivileges,
 } from "../../../src/cluster/catalog.ts";
 import { changedDeclaration, type DatabaseWish, type SchemaWish } from "../../../src/cluster/declared.ts";
-import { functionKey, type Grants, TABLE_PRIVILEGES } from "../../../src/cluster/grants.ts";
+import { detailedKey, type Grants, type ObjectKind, TABLE_PRIVILEGES } from "../../../src/cluster/grants.ts";
 import { planCatalog } from "../../../src/decision/plan-catalog.ts";
 import { BLANK, carriedOut, NEW_DATABASE, NOTHING_INSIDE } from "../../support/catalog-model.ts";
 
@@ -17,7 +17,7 @@ const privileges = (all: Readonly<Record<string, readonly string[]>> = {}): Obse
   new Map(Object.entries(all).map(([role, each]) => [role, new Set(each)]));
 
 function object(name: string, over: Partial<ObservedObject> = {}): ObservedObject {
-  return { name, types: null, owner: "owner", isDangerous: false, privileges: privileges(), ...over };
+  return { name, detail: null, owner: "owner", isDangerous: false, privileges: privileges(), ...over };
 }
 
 const NO_DEFAULTS = {
@@ -25,17 +25,20 @@ const NO_DEFAULTS = {
     tables: privileges({ owner: TABLE_PRIVILEGES }),
     sequences: privileges(),
     functions: privileges({ public: ["execute"], owner: ["execute"] }),
+    types: privileges({ public: ["usage"], owner: ["usage"] }),
   },
   schemas: new Map(),
 };
 
-type Objects = Partial<Record<"tables" | "sequences" | "functions", readonly ObservedObject[]>>;
+const NO_OBJECTS = { tables: [], sequences: [], functions: [], types: [], columns: [] };
+
+type Objects = Partial<Record<ObjectKind, readonly ObservedObject[]>>;
 
 function catalog(objects: Objects, over: Partial<ObservedInside> = {}, major = 18): ObservedCatalog {
   const inside: ObservedInside = {
     ...NOTHING_INSIDE,
     schemas: new Map([["shop", { owner: "owner", privileges: privileges() }]]),
-    objects: new Map([["shop", { tables: [], sequences: [], functions: [], ...objects }]]),
+    objects: new Map([["shop", { ...NO_OBJECTS, ...objects }]]),
     defaults: new Map([
       ["owner", NO_DEFAULTS],
       ["postgres", NO_DEFAULTS],
@@ -73,16 +76,38 @@ describe("a plan for grants", () => {
   });
 
   test("a function is meant with its types, or each of its name without", () => {
-    const functions = [object("total", { types: "integer" }), object("total", { types: "integer, text" })];
+    const functions = [object("total", { detail: "integer" }), object("total", { detail: "integer, text" })];
     const names = (asked: string) =>
       planned(inShop({ functions: { [asked]: { app: ["execute"] } } }), catalog({ functions })).statements;
-    expect(names("total")).toMatchObject([{ names: [{ types: "integer" }, { types: "integer, text" }] }]);
-    expect(names(" total ( integer,text )")).toMatchObject([{ names: [{ types: "integer, text" }] }]);
+    expect(names("total")).toMatchObject([{ names: [{ detail: "integer" }, { detail: "integer, text" }] }]);
+    expect(names(" total ( integer,text )")).toMatchObject([{ names: [{ detail: "integer, text" }] }]);
     const { reasons } = planned(inShop({ functions: { "total(int)": {} } }), catalog({ functions }));
     expect(reasons).toEqual([
       "There is no function total(int) in schema shop; there is total(integer), total(integer, text).",
     ]);
-    expect(functionKey("f()")).toBe("f()");
+    expect(detailedKey("f()")).toBe("f()");
+  });
+
+  test("a column is meant with its table, or each of that table without; a statement is of one table", () => {
+    const columns = ["people(id)", "people(name)", "orders(id)"].map((each) => {
+      const [name = "", detail = ""] = each.slice(0, -1).split("(");
+      return object(name, { detail });
+    });
+    const statements = (wished: SchemaWish["columns"]) =>
+      planned(inShop({ columns: wished ?? {} }), catalog({ columns })).statements;
+    const id = { name: "people", detail: "id" };
+    const name = { name: "people", detail: "name" };
+    expect(statements({ people: { app: ["select"] }, "people( name )": { app: [] } })).toMatchObject([
+      { kind: "grant-objects", objects: "columns", role: "app", names: [id] },
+    ]);
+    expect(statements({ "*": { app: ["select", "update"] } })).toMatchObject([
+      { names: [id, name], privileges: ["select", "update"] },
+      { names: [{ name: "orders", detail: "id" }] },
+    ]);
+    const { reasons } = planned(inShop({ columns: { "people(age)": {} } }), catalog({ columns }));
+    expect(reasons).toEqual([
+      "There is no column people(age) in schema shop; there is people(id), people(name).",
+    ]);
   });
 
   test("many objects share statements, and none of them is endless", () => {
@@ -125,7 +150,7 @@ describe("a plan for grants", () => {
 
 describe("what gives a superuser's power is only admin's to grant", () => {
   const own = { owner: "postgres" };
-  const definer = object("run", { ...own, types: "text", isDangerous: true });
+  const definer = object("run", { ...own, detail: "text", isDangerous: true });
   test.each([
     [
       "a function that runs as a superuser",
@@ -164,6 +189,35 @@ describe("what gives a superuser's power is only admin's to grant", () => {
     const { reasons } = planned(wish, catalog({ functions: [open], tables: [object("t", own)] }));
     expect(reasons).toEqual([]);
   });
+});
+
+test("what is taken back of a table is granted again of its columns, by the same plan", () => {
+  const names = fc.constantFrom("a", "b");
+  const shared = fc.uniqueArray(fc.constantFrom("select", "insert"));
+  const granted = fc.dictionary(fc.constantFrom("app", "boss"), shared);
+  const ofColumns = fc.dictionary(fc.constantFrom("a(x)", "a(y)", "b(x)", "a", "*"), granted);
+  fc.assert(
+    fc.property(
+      fc.dictionary(names, granted),
+      ofColumns,
+      granted,
+      granted,
+      (tablesWished, columnsWished, ofTable, ofColumn) => {
+        const tables = ["a", "b"].map((name) => object(name, { privileges: privileges(ofTable) }));
+        const columns = ["a(x)", "a(y)", "b(x)"].map((each) =>
+          object(each.slice(0, 1), { detail: each.slice(2, 3), privileges: privileges(ofColumn) }),
+        );
+        const wish = inShop({
+          tables: tablesWished as SchemaWish["tables"] & object,
+          columns: columnsWished as SchemaWish["columns"] & object,
+        });
+        const before = catalog({ tables, columns });
+        const after = planned(wish, before).statements.reduce(carriedOut, before);
+        expect(planned(wish, after).statements).toEqual([]);
+      },
+    ),
+    { numRuns: 500 },
+  );
 });
 
 const some = fc.uniqueArray(fc.constantFrom("select", "insert", "trigger"));
