@@ -21,6 +21,7 @@ import type { ApiPorts } from "./ports.ts";
 import { probeRoutes } from "./probe-routes.ts";
 import { ApiProblem, notReadyProblem } from "./problem.ts";
 import { readInTime } from "./request-body.ts";
+import { targetOf } from "./request-target.ts";
 import { type Attempt, attemptOf, RequestWatch } from "./request-watch.ts";
 import { restartRoutes } from "./restart-routes.ts";
 import { roleCertificateRoutes } from "./role-certificate-routes.ts";
@@ -72,7 +73,7 @@ export function createApi(ports: ApiPorts): Api {
     attempt: Attempt,
     shown: ShownCertificate | null,
   ): Promise<Response> {
-    const url = new URL(request.url);
+    const url = targetOf(request);
     const { need, takesText = false } = routes.find(request.method, url.pathname);
     const tokens = ports.consensus()?.state.tokens ?? null;
     // A token that is not known yet is not a wrong one.
@@ -110,19 +111,31 @@ export function createApi(ports: ApiPorts): Api {
     return app.handle(checked);
   }
 
+  /** The answer, or what is to be told instead, and remembered of it. */
+  async function watched(
+    request: Request,
+    origin: Origin,
+    address: string | null,
+    shown: ShownCertificate | null,
+  ): Promise<Response> {
+    const attempt = attemptOf(request, address);
+    let answered: Response;
+    try {
+      answered = await answer(request, origin, attempt, shown);
+    } catch (error) {
+      const problem = toProblem(ports, error);
+      attempt.by ??= problem.parts.by ?? null;
+      attempt.why = problem.parts.why ?? null;
+      answered = problem.toResponse();
+    }
+    return watch.see(attempt, answered);
+  }
+
   return {
     async handle(request, origin, address = null, shown = null) {
-      const attempt = attemptOf(request, address);
-      let answered: Response;
-      try {
-        answered = await answer(request, origin, attempt, shown);
-      } catch (error) {
-        const problem = toProblem(ports, error);
-        attempt.by ??= problem.parts.by ?? null;
-        attempt.why = problem.parts.why ?? null;
-        answered = problem.toResponse();
-      }
-      const response = await watch.see(attempt, answered);
+      const response = await watched(request, origin, address, shown).catch((error: unknown) =>
+        toProblem(ports, error).toResponse(),
+      );
       response.headers.set("x-content-type-options", "nosniff");
       response.headers.set("cache-control", "no-store");
       return response;

@@ -37,6 +37,15 @@ type Server = ReturnType<typeof Bun.serve>;
 const IDLE_SECONDS = 60;
 /** Above the limit that `readJsonBody` explains, so that it gets to explain. */
 const TRANSPORT_BODY_BYTES_MAX = 4 * BODY_BYTES_MAX;
+/**
+ * Of every listener. Pages that show a fault's source are for whoever writes the program. Without them the runtime would share the
+ * port with whoever asks for it, too: a second member on it is a mistake that has to be told.
+ */
+const COMMON = {
+  maxRequestBodySize: TRANSPORT_BODY_BYTES_MAX,
+  development: false,
+  reusePort: false,
+} as const;
 
 /**
  * Puts the API on HTTPS and on a Unix socket (mode 0600), where the owner of the member needs no token.
@@ -109,7 +118,7 @@ function listenTcp(api: Api, hostname: string, port: number, tls: TlsMaterial): 
           { cert: tls.cert, key: tls.key },
           ...(tls.ofCluster === undefined ? [] : [{ ...tls.ofCluster, serverName: CLUSTER_SERVER_NAME }]),
         ],
-        maxRequestBodySize: TRANSPORT_BODY_BYTES_MAX,
+        ...COMMON,
         idleTimeout: IDLE_SECONDS,
         fetch: (request, server) => serve(api, request, server, "network"),
       }),
@@ -148,7 +157,7 @@ export interface Behind {
 export function serveBehind(api: Api, path: string, { address, shown }: Behind): () => Promise<void> {
   const server = Bun.serve({
     unix: path,
-    maxRequestBodySize: TRANSPORT_BODY_BYTES_MAX,
+    ...COMMON,
     fetch(request, self) {
       self.timeout(request, IDLE_SECONDS);
       keepStreams(request, self);
@@ -208,7 +217,7 @@ async function listenUnix(api: Api, path: string): Promise<Result<UnixListener, 
     const temporary = join(privateDirectory, "s");
     const server = Bun.serve({
       unix: temporary,
-      maxRequestBodySize: TRANSPORT_BODY_BYTES_MAX,
+      ...COMMON,
       fetch(request, self) {
         self.timeout(request, IDLE_SECONDS);
         return serve(api, request, self, "local");

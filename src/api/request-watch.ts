@@ -4,6 +4,7 @@ import type { ApiPorts } from "./ports.ts";
 import type { ProblemDocument } from "./problem.ts";
 import { ApiProblem } from "./problem.ts";
 import { RememberedAttempts } from "./remembered-attempts.ts";
+import { targetOf } from "./request-target.ts";
 
 /** A request while it is being answered. */
 export interface Attempt {
@@ -25,7 +26,7 @@ export function attemptOf(request: Request, address: string | null): Attempt {
   const { method } = request;
   return {
     address: address === null ? null : plainAddress(address),
-    request: `${method} ${new URL(request.url).pathname}`.slice(0, REQUEST_CHARACTERS_MAX),
+    request: `${method} ${targetOf(request).pathname}`.slice(0, REQUEST_CHARACTERS_MAX),
     isWrite: method !== "GET" && method !== "HEAD" && method !== "OPTIONS",
     by: null,
     byName: null,

@@ -227,6 +227,20 @@ export class LocalCluster {
     });
   }
 
+  /** Everything of a member stands still, as if its host did, until `thawEverything`. */
+  freezeEverything(member: LocalMember): void {
+    for (const pid of this.#allOf(member)) killQuietly(pid, "SIGSTOP");
+  }
+
+  thawEverything(member: LocalMember): void {
+    for (const pid of this.#allOf(member)) killQuietly(pid, "SIGCONT");
+  }
+
+  #allOf(member: LocalMember): readonly number[] {
+    const own = member.process?.pid;
+    return [...(own === undefined ? [] : [own]), ...this.#processesOf(member)];
+  }
+
   /** Its supervisor, PostgreSQL, and the programs that work on its data, whoever their parents are by now. */
   #processesOf(member: LocalMember): readonly number[] {
     const data = member.dataDirectory;

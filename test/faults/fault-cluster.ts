@@ -16,6 +16,7 @@ import { type NamespaceHost, NamespaceNetwork } from "../support/network-namespa
 import { nextPort } from "../support/ports-in-turn.ts";
 import { realClock } from "../support/postgres-clock.ts";
 import { bareEnvironment, testedBinary } from "../support/tested-binary.ts";
+import { UNIT_PRIORITY } from "../support/unit-priority.ts";
 import { type Part, processesOf, signalPart } from "./host-processes.ts";
 import { findBroken, keyOf, lost } from "./judge.ts";
 import { type Login, Recorder } from "./recorder.ts";
@@ -59,7 +60,7 @@ export class FaultCluster {
     this.local = new LocalCluster({
       size: options.size,
       hosts: this.network.hosts.map(({ address, enter }, index) => {
-        return { address, enter: [...enter, ...(options.enter?.(`m${index + 1}`) ?? [])] };
+        return { address, enter: [...enter, ...UNIT_PRIORITY, ...(options.enter?.(`m${index + 1}`) ?? [])] };
       }),
       command: [testedBinary()],
       binDirectory: options.binDirectory ?? newestPostgres().binDirectory,

@@ -10,7 +10,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { AuditRecordDocument, ClusterDocument } from "../../src/api/documents.ts";
 import { LocalCluster, type LocalMember } from "../../src/demo/local-cluster.ts";
-import { createLedgerDatabase, LedgerWriter } from "../../src/postgres/ledger-writer.ts";
+import { createLedgerDatabase, type LedgerServer, LedgerWriter } from "../../src/postgres/ledger-writer.ts";
 import type { Installation } from "../../src/postgres/versions.ts";
 import { remember, removed } from "./left-behind.ts";
 import { nextPort } from "./ports-in-turn.ts";
@@ -69,15 +69,16 @@ export class ClusterLife {
     await this.untilWhole();
   }
 
-  /** From now on rows are written, through everything that happens. */
-  async startWriting(): Promise<void> {
+  /** From now on rows are written, through everything that happens: to the servers, or through what stands before them. */
+  async startWriting(balancer: LedgerServer | null = null): Promise<void> {
     const { socketDirectory, postgresPort } = await this.primary();
     await createLedgerDatabase({ ...LOGIN, socketDirectory, port: postgresPort });
-    const servers = this.cluster.members.map((member) => ({
+    const members = this.cluster.members.map((member) => ({
       name: member.name,
       host: "127.0.0.1",
       port: member.postgresPort,
     }));
+    const servers = balancer === null ? members : [balancer];
     this.#ledger = new LedgerWriter({ ...LOGIN, servers, writers: 2, pauseMs: 4, clock: realClock });
     await this.#ledger.prepare();
     this.#ledger.start();

@@ -1,18 +1,10 @@
 /** What somebody copies out of the README works: the unit, the files, the command lines. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { parseMemberConfig } from "../../src/main/config.ts";
+import { readmeBlocks } from "../support/readme.ts";
 import { type FakeMember, startFakeMember } from "../unit/cli/fake-member.ts";
 
-const README = readFileSync(join(import.meta.dir, "../../README.md"), "utf8");
 const HOST = { hostName: "m1", firstAddress: "10.0.0.1" };
-
-function blocks(language: string): readonly string[] {
-  return [...README.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, "gms"))].map(
-    ([, text = ""]) => text,
-  );
-}
 
 let member: FakeMember;
 beforeAll(async () => {
@@ -26,14 +18,14 @@ function ignoredBySystemd(unit: string): readonly string[] {
 }
 
 test("the unit has no line that systemd ignores", () => {
-  const [unit = ""] = blocks("ini");
+  const [unit = ""] = readmeBlocks("ini");
   expect(unit).toContain("KillMode=process\n");
   expect(ignoredBySystemd(unit)).toEqual([]);
   expect(ignoredBySystemd("KillMode=process  # it lives on\n")).toHaveLength(1);
 });
 
 test("each file of a member is one", () => {
-  const [whole = "", ...parts] = blocks("toml");
+  const [whole = "", ...parts] = readmeBlocks("toml");
   const files = [whole, ...parts.map((part) => `[postgres]\ndata-dir = "/data"\n${part}`)];
   expect(files.length).toBeGreaterThan(1);
   for (const file of files) {
@@ -43,7 +35,7 @@ test("each file of a member is one", () => {
 });
 
 describe("each command line", () => {
-  const lines = blocks("")
+  const lines = readmeBlocks("")
     .flatMap((block) => block.split("\n"))
     .map((line) => line.replace(/^sudo /, ""))
     .filter((line) => line.startsWith("guacamole "))

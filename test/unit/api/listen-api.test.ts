@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { connect } from "node:tls";
 import { createApi } from "../../../src/api/create-api.ts";
 import { type ApiListener, type ListenOptions, listenApi } from "../../../src/api/listen-api.ts";
 import { selfSigned } from "./certificates.ts";
@@ -39,6 +40,39 @@ async function listenTls(): Promise<{ listener: ApiListener; ca: string; port: n
     return { listener: listener.value, ca: tls.cert, port };
   }
 }
+
+describe("a request", () => {
+  async function raw(port: number, text: string): Promise<string> {
+    const socket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false });
+    socket.end(text);
+    const chunks: Buffer[] = [];
+    for await (const chunk of socket) chunks.push(chunk as Buffer);
+    return Buffer.concat(chunks).toString();
+  }
+
+  // HAProxy's checks are the first, `curl --http1.0 -H Host:` the second.
+  test.each([
+    "OPTIONS /liveness HTTP/1.0\r\n\r\n",
+    "GET /liveness HTTP/1.0\r\n\r\n",
+    "HEAD /liveness HTTP/1.0\r\nHost: m1\r\n\r\n",
+    "GET /liveness HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n",
+    "GET /liveness HTTP/1.1\r\nHost: no host\r\nConnection: close\r\n\r\n",
+    "GET /liveness?lag=10MB HTTP/1.1\r\nHost: m1:99999\r\nConnection: close\r\n\r\n",
+    "GET http://m1/liveness HTTP/1.1\r\nHost: m1\r\nConnection: close\r\n\r\n",
+  ])("is answered whatever host it names, or none: %j", async (text) => {
+    const { port } = await listenTls();
+    expect(await raw(port, text)).toStartWith("HTTP/1.1 200 ");
+  });
+
+  test("that cannot be answered gets no page with our source on it", async () => {
+    const { port } = await listenTls();
+    for (const text of [
+      "GET / HTTP/1.1\r\n\r\n",
+      "OPTIONS * HTTP/1.1\r\nHost: m1\r\nConnection: close\r\n\r\n",
+    ])
+      expect(await raw(port, text)).not.toContain("<html");
+  });
+});
 
 describe("the Unix socket", () => {
   test("serves its owner without a token, and is closed to everybody else", async () => {

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import type { ClusterDocument, OperationDocument } from "../../../../src/api/documents.ts";
 import { DEFAULT_FAILOVER } from "../../../../src/cluster/spec.ts";
 import { LocalCluster } from "../../../../src/demo/local-cluster.ts";
+import { UNIT_PRIORITY } from "../../../support/unit-priority.ts";
 import { AS_USER, BenchHosts, commandOf } from "../bench-hosts.ts";
 import type { Mode, Rival, RivalServer } from "../rival.ts";
 import type { Scenario } from "../scenario.ts";
@@ -17,7 +18,6 @@ export interface GuacamoleOptions extends RivalOptions {
   readonly logsDirectory: string | null;
 }
 
-const PRIORITY = ["nice", "-n", "-10"];
 const SWITCHOVER_MS_MAX = 60_000;
 /** The default `calmMs`, and a little for the clocks of two processes. */
 const CALM_MS = DEFAULT_FAILOVER.calmMs + 500;
@@ -54,7 +54,10 @@ export class GuacamoleServers implements Rival {
       integer,
       prefix: "guacamole-bench-",
       // As the README's unit has it: PostgreSQL's user, so that the supervisor may start a member again that hangs.
-      hosts: this.hosts.hosts.map((host) => ({ ...host, enter: [...PRIORITY, ...host.enter, ...AS_USER] })),
+      hosts: this.hosts.hosts.map((host) => ({
+        ...host,
+        enter: [...UNIT_PRIORITY, ...host.enter, ...AS_USER],
+      })),
     });
     for (const { directory, dataDirectory } of this.#cluster.members) {
       const { uid, gid } = statSync(dirname(dataDirectory));
