@@ -37,15 +37,8 @@ type Server = ReturnType<typeof Bun.serve>;
 const IDLE_SECONDS = 60;
 /** Above the limit that `readJsonBody` explains, so that it gets to explain. */
 const TRANSPORT_BODY_BYTES_MAX = 4 * BODY_BYTES_MAX;
-/**
- * Of every listener. Pages that show a fault's source are for whoever writes the program. Without them the runtime would share the
- * port with whoever asks for it, too: a second member on it is a mistake that has to be told.
- */
-const COMMON = {
-  maxRequestBodySize: TRANSPORT_BODY_BYTES_MAX,
-  development: false,
-  reusePort: false,
-} as const;
+/** Of every listener. Pages that show a fault's source are for whoever writes the program. */
+const COMMON = { maxRequestBodySize: TRANSPORT_BODY_BYTES_MAX, development: false } as const;
 
 /**
  * Puts the API on HTTPS and on a Unix socket (mode 0600), where the owner of the member needs no token.
@@ -119,6 +112,8 @@ function listenTcp(api: Api, hostname: string, port: number, tls: TlsMaterial): 
           ...(tls.ofCluster === undefined ? [] : [{ ...tls.ofCluster, serverName: CLUSTER_SERVER_NAME }]),
         ],
         ...COMMON,
+        // Without those pages the runtime would share the port with a second member on it: a mistake that has to be told.
+        reusePort: false,
         idleTimeout: IDLE_SECONDS,
         fetch: (request, server) => serve(api, request, server, "network"),
       }),

@@ -1,6 +1,6 @@
 /** HAProxy before the members, as the README has it: clients know one address for writes and one for reads. */
 
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, expect } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import postgres from "postgres";
@@ -50,69 +50,69 @@ async function standbyAnswers(port: number): Promise<boolean | null> {
   }
 }
 
-if (HAPROXY === undefined) test.skip("HAProxy is not installed here", () => undefined);
-else
-  describeLife(
-    "three members behind HAProxy",
-    () => makeCluster(3),
-    (part) => {
-      part("take writes at one address and reads at the other", async (life) => {
-        await life.bringUp();
-        const [first] = life.cluster.members;
-        if (first === undefined) throw new Error("a cluster has members");
-        const ca = await life.ask(first, "certificates", "ca");
-        const [caFile, file] = ["ca.crt", "haproxy.cfg"].map((name) => join(life.cluster.root, name)) as [
-          string,
-          string,
-        ];
-        writeFileSync(caFile, ca.stdout);
-        writeFileSync(file, configuration(life, caFile));
-        haproxy = Bun.spawn([HAPROXY, "-db", "-f", file], {
-          env: bareEnvironment(),
-          stdout: Bun.file(join(life.cluster.root, "haproxy.log")),
-          stderr: Bun.file(join(life.cluster.root, "haproxy.log")),
+describeLife(
+  "three members behind HAProxy",
+  () => makeCluster(3),
+  (part) => {
+    part("take writes at one address and reads at the other", async (life) => {
+      if (HAPROXY === undefined) throw new Error("HAProxy is not installed");
+      await life.bringUp();
+      const [first] = life.cluster.members;
+      if (first === undefined) throw new Error("a cluster has members");
+      const ca = await life.ask(first, "certificates", "ca");
+      const [caFile, file] = ["ca.crt", "haproxy.cfg"].map((name) => join(life.cluster.root, name)) as [
+        string,
+        string,
+      ];
+      writeFileSync(caFile, ca.stdout);
+      writeFileSync(file, configuration(life, caFile));
+      haproxy = Bun.spawn([HAPROXY, "-db", "-f", file], {
+        env: bareEnvironment(),
+        stdout: Bun.file(join(life.cluster.root, "haproxy.log")),
+        stderr: Bun.file(join(life.cluster.root, "haproxy.log")),
+      });
+      await life.startWriting({ name: "haproxy", host: "127.0.0.1", port: WRITE_PORT });
+      await life.until("a standby reads", async () => (await standbyAnswers(READ_PORT)) === true);
+      expect(await standbyAnswers(WRITE_PORT)).toBe(false);
+    });
+
+    part("go on at the same address when the primary crashes", async (life) => {
+      const primary = await life.primary();
+      life.cluster.killPostmaster(primary);
+      await life.successorOf(primary);
+      await life.untilWritesGoOn();
+      await life.untilWhole();
+      await life.expectNothingLost();
+    });
+
+    part("go on when the primary's host stands still, whose sessions HAProxy ends", async (life) => {
+      const primary = await life.primary();
+      life.cluster.freezeEverything(primary);
+      try {
+        await life.until("another takes writes", async () => {
+          const others = life.cluster.members.filter((member) => member !== primary);
+          const seen = await Promise.all(others.map((member) => life.cluster.cluster(member)));
+          return seen.some((each) => each?.isWritable === true && each.reign?.primary !== primary.name);
         });
-        await life.startWriting({ name: "haproxy", host: "127.0.0.1", port: WRITE_PORT });
+        await life.untilWritesGoOn();
         await life.until("a standby reads", async () => (await standbyAnswers(READ_PORT)) === true);
-        expect(await standbyAnswers(WRITE_PORT)).toBe(false);
-      });
+      } finally {
+        life.cluster.thawEverything(primary);
+      }
+      await life.untilWhole();
+      await life.expectNothingLost();
+    });
 
-      part("go on at the same address when the primary crashes", async (life) => {
-        const primary = await life.primary();
-        life.cluster.killPostmaster(primary);
-        await life.successorOf(primary);
-        await life.untilWritesGoOn();
-        await life.untilWhole();
-        await life.expectNothingLost();
-      });
-
-      part("go on when the primary's host stands still, whose sessions HAProxy ends", async (life) => {
-        const primary = await life.primary();
-        life.cluster.freezeEverything(primary);
-        try {
-          await life.until("another takes writes", async () => {
-            const others = life.cluster.members.filter((member) => member !== primary);
-            const seen = await Promise.all(others.map((member) => life.cluster.cluster(member)));
-            return seen.some((each) => each?.isWritable === true && each.reign?.primary !== primary.name);
-          });
-          await life.untilWritesGoOn();
-          await life.until("a standby reads", async () => (await standbyAnswers(READ_PORT)) === true);
-        } finally {
-          life.cluster.thawEverything(primary);
-        }
-        await life.untilWhole();
-        await life.expectNothingLost();
-      });
-
-      part("go on at the same address through a planned switchover", async (life) => {
-        const primary = await life.primary();
-        const [to] = await life.standbys();
-        if (to === undefined) throw new Error("there is no standby");
-        expect((await life.ask(primary, "switchover", "--to", to.name)).exitCode).toBe(0);
-        await life.untilWritesGoOn();
-        await life.untilWhole();
-        expect(await standbyAnswers(WRITE_PORT)).toBe(false);
-        await life.expectNothingLost();
-      });
-    },
-  );
+    part("go on at the same address through a planned switchover", async (life) => {
+      const primary = await life.primary();
+      const [to] = await life.standbys();
+      if (to === undefined) throw new Error("there is no standby");
+      expect((await life.ask(primary, "switchover", "--to", to.name)).exitCode).toBe(0);
+      await life.untilWritesGoOn();
+      await life.untilWhole();
+      expect(await standbyAnswers(WRITE_PORT)).toBe(false);
+      await life.expectNothingLost();
+    });
+  },
+  HAPROXY === undefined ? "HAProxy is not installed" : null,
+);

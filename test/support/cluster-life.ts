@@ -230,9 +230,18 @@ function postgresLogOf(member: LocalMember): string {
 
 type Part = (sentence: string, body: (life: ClusterLife) => Promise<void>) => void;
 
-/** A cluster that the parts share, in their order. It is made before the first and removed after the last. */
-export function describeLife(title: string, make: () => LocalCluster, tell: (part: Part) => void): void {
-  describe(title, () => {
+/**
+ * A cluster that the parts share, in their order. It is made before the first and removed after the last.
+ *
+ * @param refusal why it cannot be played here; null: it can.
+ */
+export function describeLife(
+  title: string,
+  make: () => LocalCluster,
+  tell: (part: Part) => void,
+  refusal: string | null = null,
+): void {
+  describe.skipIf(refusal !== null)(refusal === null ? title : `${title} (${refusal})`, () => {
     let life: ClusterLife | null = null;
     beforeAll(() => {
       life = new ClusterLife(make());
