@@ -1,4 +1,6 @@
 /** Whether a failover takes longer with a large database, or with many clients. Ours alone, one cluster, in turn. */
+import { statfs } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import postgres from "postgres";
 import type { Clock } from "../../../src/base/clock.ts";
 import { postmasterPid, signal } from "./bench-hosts.ts";
@@ -17,9 +19,15 @@ export interface IndependenceOptions {
 const IDLE_CLIENTS = 200;
 const CONNECTIONS_MAX = 300;
 const SCENARIOS = ["crash", "host-death"] as const;
-/** 2 GB: a row of a kilobyte, so often. */
-const LARGE_ROWS = 2_000_000;
+/** A row of a kilobyte, so often. */
+const GIGABYTE_ROWS = 1_000_000;
 const ROWS_AT_ONCE = 100_000;
+const SIZES = [
+  { gigabytes: 2, condition: "2 GB database" },
+  { gigabytes: 10, condition: "10 GB database" },
+] as const;
+/** Three servers on one disk, each with its WAL, and with room for a clone: so many times the database. */
+const ROOM_FACTOR = 6;
 const WAIT_MS_MAX = 300_000;
 
 export async function measureIndependence(options: IndependenceOptions): Promise<void> {
@@ -34,10 +42,23 @@ export async function measureIndependence(options: IndependenceOptions): Promise
     idle = await connectIdly(await primaryOf(arena), arena.password);
   });
   await closeAll(idle);
-  say("bench: a database of 2 GB is being filled");
-  await fill(await primaryOf(arena), arena.password);
-  await waitUntil(options, "the standbys have it", () => hasCaughtUp(arena));
-  await failRepeatedly(arena, "2 GB database", options, async () => undefined);
+  let filled = 0;
+  for (const { gigabytes, condition } of SIZES) {
+    if (!(await hasRoom(gigabytes - filled))) {
+      say(`bench: the disk has no room for a database of ${gigabytes} GB on each of three servers`);
+      return;
+    }
+    say(`bench: a database of ${gigabytes} GB is being filled`);
+    await fill(await primaryOf(arena), arena.password, { from: filled, to: gigabytes });
+    filled = gigabytes;
+    await waitUntil(options, "the standbys have it", () => hasCaughtUp(arena));
+    await failRepeatedly(arena, condition, options, async () => undefined);
+  }
+}
+
+async function hasRoom(gigabytes: number): Promise<boolean> {
+  const { bavail, bsize } = await statfs(tmpdir());
+  return bavail * bsize > gigabytes * ROOM_FACTOR * 1e9;
 }
 
 async function failRepeatedly(
@@ -87,14 +108,19 @@ async function closeAll(clients: readonly postgres.Sql[]): Promise<void> {
   await Promise.all(clients.map((sql) => sql.end({ timeout: 0 })));
 }
 
-async function fill(server: RivalServer, password: string): Promise<void> {
+interface Gigabytes {
+  readonly from: number;
+  readonly to: number;
+}
+
+async function fill(server: RivalServer, password: string, { from, to }: Gigabytes): Promise<void> {
   const sql = connect(server, password);
   try {
-    await sql`create table large (row bigint, filling text)`;
+    await sql`create table if not exists large (row bigint, filling text)`;
     await sql`alter table large alter column filling set storage plain`;
-    for (let from = 0; from < LARGE_ROWS; from += ROWS_AT_ONCE) {
+    for (let row = from * GIGABYTE_ROWS; row < to * GIGABYTE_ROWS; row += ROWS_AT_ONCE) {
       await sql`insert into large select n, rpad(n::text, 1000, 'x')
-        from generate_series(${from}::bigint, ${from + ROWS_AT_ONCE - 1}::bigint) n`;
+        from generate_series(${row}::bigint, ${row + ROWS_AT_ONCE - 1}::bigint) n`;
     }
   } finally {
     await sql.end({ timeout: 1 });

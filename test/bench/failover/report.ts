@@ -6,7 +6,7 @@ import { SCENARIO_TEXTS, SCENARIOS, type Scenario } from "./scenario.ts";
 import type { Trial } from "./trial.ts";
 
 /** What else is the case: `plain` is a small database and four writers. */
-export const CONDITIONS = ["plain", "before", "200 idle clients", "2 GB database"] as const;
+export const CONDITIONS = ["plain", "before", "200 idle clients", "2 GB database", "10 GB database"] as const;
 export type Condition = (typeof CONDITIONS)[number];
 
 export interface Sample extends Trial {
@@ -158,10 +158,10 @@ function eachRow(
 }
 
 function independenceTable(report: FailoverReport): string {
-  const conditions = CONDITIONS.filter((condition) => condition !== "plain");
   const ours = report.samples.filter(
     ({ system, condition }) => system === "guacamole" && condition !== "plain",
   );
+  const conditions = CONDITIONS.filter((condition) => ours.some((each) => each.condition === condition));
   if (ours.length === 0) return "";
   const rows = SCENARIOS.filter((scenario) => ours.some((each) => each.scenario === scenario)).map(
     (scenario) => [
@@ -175,7 +175,8 @@ function independenceTable(report: FailoverReport): string {
       }),
     ],
   );
-  return table(["guacamole, medians", "small, four writers", "200 idle clients", "2 GB database"], rows);
+  const heads = conditions.map((condition) => (condition === "before" ? "small, four writers" : condition));
+  return table(["guacamole, medians", ...heads], rows);
 }
 
 function bringUpLine(report: FailoverReport, columns: Columns): string {
