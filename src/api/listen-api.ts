@@ -3,7 +3,10 @@ import { dirname, join } from "node:path";
 import { err, ok, type Result } from "../base/result.ts";
 import type { Api } from "./create-api.ts";
 import { CLUSTER_SERVER_NAME } from "./credential.ts";
+import { isHealthPath } from "./probe-routes.ts";
+import { ApiProblem } from "./problem.ts";
 import { BODY_BYTES_MAX } from "./request-body.ts";
+import { targetOf } from "./request-target.ts";
 import type { ShownCertificate } from "./shown-certificate.ts";
 
 export interface TlsMaterial {
@@ -16,6 +19,8 @@ export interface TlsMaterial {
 export interface ListenOptions {
   /** HTTPS for people, programs and load balancers; null: the Unix socket only. */
   readonly tcp: { readonly hostname: string; readonly port: number; readonly tls: TlsMaterial } | null;
+  /** Health checks without TLS, and nothing else. Null or absent: nowhere. */
+  readonly health?: { readonly hostname: string; readonly port: number } | null;
   readonly unixPath: string;
 }
 
@@ -48,20 +53,31 @@ const COMMON = { maxRequestBodySize: TRANSPORT_BODY_BYTES_MAX, development: fals
 export async function listenApi(api: Api, options: ListenOptions): Promise<Result<ApiListener, string>> {
   const local = await listenUnix(api, options.unixPath);
   if (!local.ok) return local;
-  const { tcp } = options;
-  if (tcp === null) return ok(listener(api, null, local.value, null, null));
+  const { tcp, health = null } = options;
+  const inClear = health === null ? ok(null) : listenHealth(api, health.hostname, health.port);
+  if (!inClear.ok) {
+    await local.value.stop();
+    return inClear;
+  }
+  const others: Stoppable = {
+    async stop() {
+      await inClear.value?.stop(true);
+      await local.value.stop();
+    },
+  };
+  if (tcp === null) return ok(listener(api, null, others, null, null));
   const server = listenTcp(api, tcp.hostname, tcp.port, tcp.tls);
   if (!server.ok) {
-    await local.value.stop();
+    await others.stop();
     return server;
   }
-  return ok(listener(api, server.value, local.value, tcp.hostname, tcp.tls));
+  return ok(listener(api, server.value, others, tcp.hostname, tcp.tls));
 }
 
 function listener(
   api: Api,
   first: Server | null,
-  local: UnixListener,
+  local: Stoppable,
   hostname: string | null,
   tls: TlsMaterial | null,
 ): ApiListener {
@@ -119,8 +135,43 @@ function listenTcp(api: Api, hostname: string, port: number, tls: TlsMaterial): 
       }),
     );
   } catch (error) {
-    return err(explainListen(error, hostname, port));
+    return err(explainListen(error, hostname, port, "listen"));
   }
+}
+
+/** For load balancers that speak no TLS: what they ask for says nothing secret, and takes no token. */
+function listenHealth(api: Api, hostname: string, port: number): Result<Server, string> {
+  try {
+    return ok(
+      Bun.serve({
+        hostname,
+        port,
+        ...COMMON,
+        reusePort: false,
+        idleTimeout: IDLE_SECONDS,
+        fetch(request, server) {
+          const url = targetOf(request);
+          const { method } = request;
+          const isCheck =
+            isHealthPath(url.pathname) && (method === "GET" || method === "HEAD" || method === "OPTIONS");
+          if (!isCheck) return onlyHealth().toResponse();
+          const address = server.requestIP(request)?.address ?? null;
+          return api.handle(new Request(url.href, { method }), "network", address);
+        },
+      }),
+    );
+  } catch (error) {
+    return err(explainListen(error, hostname, port, "health-listen"));
+  }
+}
+
+function onlyHealth(): ApiProblem {
+  return new ApiProblem({
+    status: 403,
+    code: "tls-required",
+    detail: "This port speaks no TLS: it answers health checks, and nothing else.",
+    hint: "Everything else is asked over HTTPS ([api] listen). A token that was sent here is to be revoked.",
+  });
 }
 
 function serve(api: Api, request: Request, server: Server, origin: "local" | "network"): Promise<Response> {
@@ -162,21 +213,24 @@ export function serveBehind(api: Api, path: string, { address, shown }: Behind):
   return () => server.stop(true);
 }
 
-function explainListen(error: unknown, hostname: string, port: number): string {
+type ListenKey = "listen" | "health-listen";
+
+function explainListen(error: unknown, hostname: string, port: number, key: ListenKey): string {
+  const variable = `GUACAMOLE_API_${key.replace("-", "_").toUpperCase()}`;
   const code = codeOf(error);
   if (code === "EADDRINUSE") {
-    return `port ${port} on ${hostname} is in use by another program: stop it, or give [api] listen in guacamole.toml (GUACAMOLE_API_LISTEN) another port`;
+    return `port ${port} on ${hostname} is in use by another program: stop it, or give [api] ${key} in guacamole.toml (${variable}) another port`;
   }
   if (code === "EACCES") {
-    return `port ${port} needs root: give [api] listen in guacamole.toml (GUACAMOLE_API_LISTEN) a port above 1023`;
+    return `port ${port} needs root: give [api] ${key} in guacamole.toml (${variable}) a port above 1023`;
   }
   if (code === "EADDRNOTAVAIL") {
-    return `${hostname} is not an address of this host: correct [api] listen in guacamole.toml (GUACAMOLE_API_LISTEN)`;
+    return `${hostname} is not an address of this host: correct [api] ${key} in guacamole.toml (${variable})`;
   }
-  return `cannot listen on ${hostname}:${port} ([api] listen in guacamole.toml): ${error instanceof Error ? error.message : String(error)}`;
+  return `cannot listen on ${hostname}:${port} ([api] ${key} in guacamole.toml): ${error instanceof Error ? error.message : String(error)}`;
 }
 
-interface UnixListener {
+interface Stoppable {
   stop(): Promise<void>;
 }
 
@@ -187,7 +241,7 @@ const UNIX_PATH_BYTES_MAX = 107 - "/.api-XXXXXX".length;
  * Binds the socket inside a directory that nobody else may enter, then moves it to its place: nobody can open it before
  * its mode is right, and it takes the place of a stale one that a killed process left, in one step.
  */
-async function listenUnix(api: Api, path: string): Promise<Result<UnixListener, string>> {
+async function listenUnix(api: Api, path: string): Promise<Result<Stoppable, string>> {
   if (Buffer.byteLength(path) > UNIX_PATH_BYTES_MAX) {
     return err(
       `the path of the Unix socket ${path} is too long: at most ${UNIX_PATH_BYTES_MAX} bytes; use a shorter data-dir`,

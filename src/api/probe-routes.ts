@@ -10,6 +10,13 @@ import type { ApiPorts } from "./ports.ts";
 import { describeRoute } from "./route-context.ts";
 import { tryLook } from "./sight.ts";
 
+const COMPATIBLE_READS: readonly string[] = ["/patroni", "/cluster", "/history"];
+
+/** Whether it is what load balancers and existing monitoring ask for: it takes no token. */
+export function isHealthPath(path: string): boolean {
+  return Object.hasOwn(HEALTH_CHECKS, path) || COMPATIBLE_READS.includes(path);
+}
+
 /** Health paths for load balancers, reads for existing monitoring, and `/metrics`. */
 export function probeRoutes(ports: ApiPorts) {
   const app = new Elysia({ normalize: false });

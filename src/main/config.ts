@@ -18,6 +18,8 @@ export interface MemberConfig {
   readonly api: Endpoint;
   /** Where the API takes client certificates. Null: nowhere. */
   readonly certificateListen: HostPort | null;
+  /** Where health checks are answered without TLS. Null: nowhere. */
+  readonly healthListen: HostPort | null;
   /** Shown by the API instead of one of the cluster's authority. Null: there is none. */
   readonly apiCertificate: CertificateFiles | null;
   readonly peer: Endpoint;
@@ -103,6 +105,7 @@ const KEYS: Readonly<Record<string, Kind>> = {
   "api.certificate-file": "string",
   "api.key-file": "string",
   "api.certificate-listen": "string",
+  "api.health-listen": "string",
   "peer.listen": "string",
   "peer.advertise": "string",
   "postgres.bin-dir": "string",
@@ -368,11 +371,13 @@ function build(reader: Reader, facts: HostFacts, warnings: readonly string[]): M
   const isWitness = reader.flag("tags.witness", false);
   const postgres = isWitness ? null : buildPostgres(reader, facts, dataDir);
   const certificateListen = reader.hostPort("api.certificate-listen", "0.0.0.0:8010");
+  const healthListen = reader.hostPort("api.health-listen", "0.0.0.0:8007");
   refuseSharedPorts(reader, {
     "api.listen": api.listen,
     "peer.listen": peer.listen,
     ...(postgres === null ? {} : { "postgres.listen": postgres.listen }),
     ...(certificateListen === null ? {} : { "api.certificate-listen": certificateListen }),
+    ...(healthListen === null ? {} : { "api.health-listen": healthListen }),
   });
   return {
     name: buildName(reader, facts),
@@ -380,6 +385,7 @@ function build(reader: Reader, facts: HostFacts, warnings: readonly string[]): M
     init: buildInit(reader),
     api,
     certificateListen,
+    healthListen,
     apiCertificate: buildApiCertificate(reader),
     peer,
     postgres,

@@ -239,6 +239,10 @@ export class MemberProcess {
     const api = createApi(this.#apiPorts());
     const listened = await listenApi(api, {
       tcp: { hostname: config.api.listen.host, port: config.api.listen.port, tls },
+      health:
+        config.healthListen === null
+          ? null
+          : { hostname: config.healthListen.host, port: config.healthListen.port },
       unixPath: apiSocketPath(config.dataDir),
     });
     if (!listened.ok) throw new CannotStart(listened.error);

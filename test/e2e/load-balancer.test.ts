@@ -1,9 +1,10 @@
 /** HAProxy before the members, as the README has it: clients know one address for writes and one for reads. */
 
 import { afterAll, expect } from "bun:test";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import postgres from "postgres";
+import type { LocalCluster } from "../../src/demo/local-cluster.ts";
 import { type ClusterLife, describeLife, LOGIN, makeCluster } from "../support/cluster-life.ts";
 import { nextPort } from "../support/ports-in-turn.ts";
 import { readmeBlocks } from "../support/readme.ts";
@@ -12,6 +13,36 @@ import { bareEnvironment } from "../support/tested-binary.ts";
 const HAPROXY = ["/usr/sbin/haproxy", Bun.which("haproxy") ?? ""].find((path) => existsSync(path));
 const WRITE_PORT = nextPort(10_000, 30_000);
 const READ_PORT = nextPort(10_000, 30_000);
+const OLD_WRITE_PORT = nextPort(10_000, 30_000);
+
+/** Each with a port for health checks without TLS, too. */
+const healthPorts = new Map<string, number>();
+function withHealthPorts(): LocalCluster {
+  const cluster = makeCluster(3);
+  for (const { name, configPath } of cluster.members) {
+    const port = nextPort(10_000, 30_000);
+    healthPorts.set(name, port);
+    const config = readFileSync(configPath, "utf8");
+    writeFileSync(configPath, config.replace("[api]\n", `[api]\nhealth-listen = "127.0.0.1:${port}"\n`));
+  }
+  return cluster;
+}
+
+/** As it was written for Patroni. */
+function oldSection({ cluster }: ClusterLife): string {
+  const servers = cluster.members.map(
+    ({ name, postgresPort }) =>
+      `    server ${name} 127.0.0.1:${postgresPort} maxconn 100 check no-check-ssl port ${healthPorts.get(name)}`,
+  );
+  return `
+listen postgres
+    bind 127.0.0.1:${OLD_WRITE_PORT}
+    option httpchk
+    http-check expect status 200
+    default-server inter 3s fall 3 rise 2 on-marked-down shutdown-sessions
+${servers.join("\n")}
+`;
+}
 
 /** The README's file, with the ports of this machine's members. */
 function configuration({ cluster }: ClusterLife, caFile: string): string {
@@ -52,7 +83,7 @@ async function standbyAnswers(port: number): Promise<boolean | null> {
 
 describeLife(
   "three members behind HAProxy",
-  () => makeCluster(3),
+  withHealthPorts,
   (part) => {
     part("take writes at one address and reads at the other", async (life) => {
       if (HAPROXY === undefined) throw new Error("HAProxy is not installed");
@@ -65,7 +96,7 @@ describeLife(
         string,
       ];
       writeFileSync(caFile, ca.stdout);
-      writeFileSync(file, configuration(life, caFile));
+      writeFileSync(file, configuration(life, caFile) + oldSection(life));
       haproxy = Bun.spawn([HAPROXY, "-db", "-f", file], {
         env: bareEnvironment(),
         stdout: Bun.file(join(life.cluster.root, "haproxy.log")),
@@ -74,6 +105,7 @@ describeLife(
       await life.startWriting({ name: "haproxy", host: "127.0.0.1", port: WRITE_PORT });
       await life.until("a standby reads", async () => (await standbyAnswers(READ_PORT)) === true);
       expect(await standbyAnswers(WRITE_PORT)).toBe(false);
+      await life.until("the old way", async () => (await standbyAnswers(OLD_WRITE_PORT)) === false);
     });
 
     part("go on at the same address when the primary crashes", async (life) => {

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { connect } from "node:tls";
 import { createApi } from "../../../src/api/create-api.ts";
 import { type ApiListener, type ListenOptions, listenApi } from "../../../src/api/listen-api.ts";
+import { nextPort } from "../../support/ports-in-turn.ts";
 import { selfSigned } from "./certificates.ts";
-import { ADMIN, createFake, type Fake } from "./fixture.ts";
+import { ADMIN, createFake, type Fake, living } from "./fixture.ts";
 
 let directory: string;
 let unixPath: string;
@@ -71,6 +72,48 @@ describe("a request", () => {
       "OPTIONS * HTTP/1.1\r\nHost: m1\r\nConnection: close\r\n\r\n",
     ])
       expect(await raw(port, text)).not.toContain("<html");
+  });
+});
+
+describe("a port for health checks", () => {
+  async function listenInClear(): Promise<number> {
+    const health = { hostname: "127.0.0.1", port: nextPort(10_000, 30_000) };
+    const listener = await listenApi(createApi(living().ports), { tcp: null, health, unixPath });
+    if (!listener.ok) throw new Error(listener.error);
+    open.push(listener.value);
+    return health.port;
+  }
+  const authorization = `Bearer ${ADMIN}`;
+
+  test.each([
+    ["GET", "/liveness", 200],
+    ["OPTIONS", "/primary", 200],
+    ["HEAD", "/replica?lag=10MB", 503],
+    ["GET", "/cluster", 200],
+    ["GET", "/v1/cluster", 403],
+    ["GET", "/metrics", 403],
+    ["GET", "/openapi.json", 403],
+    ["POST", "/primary", 403],
+    ["POST", "/v1/admission", 403],
+  ])(
+    "answers them without TLS, and nothing else, whatever token is sent: %s %s",
+    async (method, path, status) => {
+      const port = await listenInClear();
+      const response = await fetch(`http://127.0.0.1:${port}${path}`, { method, headers: { authorization } });
+      expect(response.status).toBe(status);
+      if (status === 403) expect(await response.json()).toMatchObject({ code: "tls-required" });
+    },
+  );
+
+  test("that is in use is named with its key, and nothing stays open", async () => {
+    const port = await listenInClear();
+    const health = { hostname: "127.0.0.1", port };
+    const unixPath = join(directory, "other.sock");
+    const result = await listenApi(createApi(createFake().ports), { tcp: null, health, unixPath });
+    expect(result.ok ? "" : result.error).toContain(
+      "[api] health-listen in guacamole.toml (GUACAMOLE_API_HEALTH_LISTEN)",
+    );
+    expect(await readdir(directory)).toEqual(["api.sock"]);
   });
 });
 

@@ -36,6 +36,7 @@ advertise = "10.0.0.1:8008"
 certificate-file = "/etc/ssl/db.crt"
 key-file = "/etc/ssl/db.key"
 certificate-listen = "0.0.0.0:8010"
+health-listen = "0.0.0.0:8007"
 [peer]
 listen = "10.0.0.1:8009"
 
@@ -80,6 +81,7 @@ describe("a good configuration", () => {
       init: "manual",
       api: { listen: { host: "0.0.0.0", port: 8008 }, advertise: "10.0.0.1:8008" },
       certificateListen: { host: "0.0.0.0", port: 8010 },
+      healthListen: { host: "0.0.0.0", port: 8007 },
       apiCertificate: { certificateFile: "/etc/ssl/db.crt", keyFile: "/etc/ssl/db.key" },
       peer: { listen: { host: "10.0.0.1", port: 8009 }, advertise: "10.0.0.1:8009" },
       postgres: {
@@ -305,7 +307,7 @@ test("host and port", () => {
 });
 
 test("the line of a key", () => {
-  expect(findKeyLine(FULL, "postgres.user")).toBe(20);
+  expect(findKeyLine(FULL, "postgres.user")).toBe(21);
   expect(findKeyLine(FULL, "tags.no-failover")).toBe(27);
   expect(findKeyLine(FULL, "nothing")).toBeNull();
 });
