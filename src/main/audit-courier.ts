@@ -16,7 +16,7 @@ import type { Consensus, StoredEvent } from "../cluster/consensus.ts";
 import type { SyslogStatus } from "../cluster/observation.ts";
 import { writeWhole } from "../postgres/durable-file.ts";
 import type { SyslogLink } from "./syslog-link.ts";
-import { formatSyslog, type SyslogSeverity, withinLength } from "./syslog-message.ts";
+import { formatLocalSyslog, formatSyslog, type SyslogSeverity, withinLength } from "./syslog-message.ts";
 import { type SyslogConfig, syslogTargetName } from "./syslog-target.ts";
 
 export interface AuditCourierOptions {
@@ -217,7 +217,8 @@ export class AuditCourier {
     const { config, open, hostName, version, processId } = this.#options;
     this.#link ??= await open();
     if (this.#isStopped) throw new Error("the member is being stopped");
-    const message = formatSyslog({
+    const format = config.target.kind === "unix" ? formatLocalSyslog : formatSyslog;
+    const message = format({
       facility: config.facility,
       severity,
       atMs: Date.parse(content.at),

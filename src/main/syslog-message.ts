@@ -1,4 +1,4 @@
-/** Messages of the syslog protocol (RFC 5424), as text of ASCII alone. */
+/** Messages for syslog daemons, as text of ASCII alone: of the protocol (RFC 5424), and of a host to its own daemon. */
 
 /** RFC 5424, table 2: those that are used here. */
 export type SyslogSeverity = "error" | "warning" | "notice";
@@ -26,7 +26,25 @@ const SEVERITIES: Readonly<Record<SyslogSeverity, number>> = { error: 3, warning
 /** `sequenceId` begins anew after this one. */
 const SEQUENCE_MAX = 2_147_483_647;
 
-/** One line, without a break at its end. */
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/**
+ * As a host's own daemon reads it from its socket, in the form of `syslog(3)` (RFC 3164, section 4.1, without a host): neither
+ * rsyslog nor journald takes the protocol's own form there. One line, without a break at its end.
+ */
+export function formatLocalSyslog(message: SyslogMessage): string {
+  const { facility, severity, atMs, appName, processId, messageId } = message;
+  const at = new Date(atMs);
+  const two = (value: number) => String(value).padStart(2, "0");
+  const day = String(at.getDate()).padStart(2, " ");
+  const time = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  const tag = word(appName.replace(/[:[\]]/g, ""), 32);
+  const priority = facility * 8 + SEVERITIES[severity];
+  const text = `${word(messageId, 32)} ${asciiJson(message.content)}`;
+  return `<${priority}>${MONTHS[at.getMonth()]} ${day} ${time} ${tag}[${processId}]: ${text}`;
+}
+
+/** As the protocol has it. One line, without a break at its end. */
 export function formatSyslog(message: SyslogMessage): string {
   const { facility, severity, atMs, hostName, appName, processId, messageId } = message;
   const priority = facility * 8 + SEVERITIES[severity];

@@ -8,7 +8,7 @@ import type { ClusterDocument, NewTokenDocument, TokenDocument } from "../../src
 import type { ProblemDocument } from "../../src/api/problem.ts";
 import type { LocalCluster, LocalMember } from "../../src/demo/local-cluster.ts";
 import { type ClusterLife, describeLife, makeCluster } from "../support/cluster-life.ts";
-import { parseSyslog, receiveUnix, type SyslogReceiver } from "../support/syslog-receivers.ts";
+import { parseLocalSyslog, receiveUnix, type SyslogReceiver } from "../support/syslog-receivers.ts";
 
 /** A syslog daemon of each host, by the member's name. */
 const daemons = new Map<string, SyslogReceiver>();
@@ -83,7 +83,7 @@ describeLife("who may do what", withDaemons, (part) => {
     const known = (await life.trail(second)).filter(({ outcome }) => outcome === "changed");
     const sent = () =>
       [...daemons].flatMap(([member, { messages }]) =>
-        messages.map((message) => ({ member, ...parseSyslog(message) })),
+        messages.map((message) => ({ member, ...parseLocalSyslog(message) })),
       );
     const changes = () => sent().filter(({ messageId }) => messageId === "audit.change");
     await life.until("all are sent", async () => changes().length >= known.length);

@@ -110,6 +110,25 @@ export function receiveStream(
   };
 }
 
+/** A message taken apart as a host's own daemon does it. @throws {Error} where it is none of `syslog(3)`. */
+export function parseLocalSyslog(message: string) {
+  const found =
+    /^<(\d{1,3})>([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) ([^ :[\]]{1,32})\[(\d+)\]: (\S+) (.*)$/s.exec(
+      message,
+    );
+  if (found === null) throw new Error(`no message of syslog(3): ${message}`);
+  const [, priority, time, app, processId, messageId = "", text = ""] = found;
+  return {
+    facility: Math.floor(Number(priority) / 8),
+    severity: Number(priority) % 8,
+    time,
+    app,
+    processId,
+    messageId,
+    content: JSON.parse(text) as Record<string, unknown>,
+  };
+}
+
 /** A message taken apart by the grammar of RFC 5424, section 6. @throws {Error} where it does not follow it. */
 export function parseSyslog(message: string) {
   const word = "([\\x21-\\x7e]{1,255})";

@@ -1,8 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { formatSyslog, framed, type SyslogMessage, withinLength } from "../../../src/main/syslog-message.ts";
+import {
+  formatLocalSyslog,
+  formatSyslog,
+  framed,
+  type SyslogMessage,
+  withinLength,
+} from "../../../src/main/syslog-message.ts";
 import { parseSyslogTarget, syslogTargetName } from "../../../src/main/syslog-target.ts";
-import { parseSyslog } from "../../support/syslog-receivers.ts";
+import { parseLocalSyslog, parseSyslog } from "../../support/syslog-receivers.ts";
 
 const MESSAGE: SyslogMessage = {
   facility: 10,
@@ -21,6 +27,13 @@ describe("a syslog message", () => {
   test("is one line, in ASCII, as RFC 5424 has it", () => {
     expect(formatSyslog(MESSAGE)).toBe(
       '<85>1 2026-01-31T03:00:00.007Z db1.example guacamole 4711 audit.change [meta sequenceId="3"][origin software="guacamole" swVersion="0.2.0"] {"by":"ann","reason":"gr\\u00f6\\u00dfer\\nzweite Zeile"}',
+    );
+  });
+
+  test("to the host's own daemon has the form of syslog(3)", () => {
+    const atMs = new Date(2026, 0, 3, 4, 5, 6, 7).getTime();
+    expect(formatLocalSyslog({ ...MESSAGE, atMs, content: { reason: "größer\nzweite Zeile" } })).toBe(
+      '<85>Jan  3 04:05:06 guacamole[4711]: audit.change {"reason":"gr\\u00f6\\u00dfer\\nzweite Zeile"}',
     );
   });
 
@@ -50,6 +63,9 @@ describe("a syslog message", () => {
         expect(severity).toBe({ error: 3, warning: 4, notice: 5 }[wished.severity]);
         expect(sequence).toBe(((wished.sequence - 1) % 2_147_483_647) + 1);
         expect(framed(text)).toBe(`${Buffer.byteLength(text)} ${text}`);
+        const local = formatLocalSyslog(wished);
+        expect(local).toMatch(/^[\x20-\x7e]*$/);
+        expect(parseLocalSyslog(local)).toMatchObject({ facility, severity, content });
       }),
     );
   });
