@@ -115,6 +115,8 @@ export interface MemberProcessOptions {
   readonly log: Log;
   /** The process must end with this code: nothing may be written any more. */
   readonly onFatal: (exitCode: number, message: string) => void;
+  /** Its API answers. The control plane may still be starting. Absent: nobody asks. */
+  readonly onUp?: () => void;
 }
 
 /** Something in the surroundings stops the member from starting. The message says what, and what to do. */
@@ -190,6 +192,7 @@ export class MemberProcess {
       socket: apiSocketPath(config.dataDir),
       isMember: identity !== null,
     });
+    this.#options.onUp?.();
     if (identity !== null) await this.#startControlPlane(identity.memberId, identity.promotableFrom);
     else
       log.info("member.waiting", {
@@ -267,7 +270,7 @@ export class MemberProcess {
       memberId: () => this.#memberId,
       consensus: () => this.#plane?.consensus ?? null,
       localStatus: () => this.#plane?.memberLoop.status ?? null,
-      stalledReason: () => this.#stalledReason(),
+      stalledReason: () => this.stalledReason(),
       explain: (lost) => {
         const plane = this.#plane;
         return plane === null ? null : explain(plane.consensus, plane.memberId, clock, lost);
@@ -335,7 +338,8 @@ export class MemberProcess {
     };
   }
 
-  #stalledReason(): string | null {
+  /** Why it is to be taken for one that hangs; null: it turns. */
+  stalledReason(): string | null {
     const turnedAtMs = this.#plane?.memberLoop.turnedAtMs ?? null;
     if (turnedAtMs === null) return null;
     const silentMs = this.#options.clock.nowMs() - turnedAtMs;

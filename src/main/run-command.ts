@@ -9,6 +9,7 @@ import { ConsensusStartError } from "./consensus-client.ts";
 import { hostFacts } from "./host-facts.ts";
 import { jsonLog } from "./json-log.ts";
 import { CannotStart, MemberProcess } from "./member-process.ts";
+import { ServiceManager } from "./service-manager.ts";
 import { systemClock } from "./system-clock.ts";
 import {
   EXIT_FAILED,
@@ -38,10 +39,12 @@ export async function run({ configPath }: RunOptions): Promise<number> {
   if (!config.ok) return fail(`the configuration is not valid:\n  ${config.error.join("\n  ")}`, EXIT_USAGE);
   const log = jsonLog(logLevel(), { member: config.value.name });
   for (const warning of config.value.warnings) log.warn("config.warning", { warning });
+  const { env: environment, pid: processId } = process;
+  const serviceManager = new ServiceManager({ environment, processId, clock: systemClock, log });
   const member = new MemberProcess({
     config: config.value,
     selfCommand: selfCommand(),
-    environment: process.env,
+    environment,
     version: VERSION,
     clock: systemClock,
     log,
@@ -49,6 +52,7 @@ export async function run({ configPath }: RunOptions): Promise<number> {
       log.error("member.fatal", { exitCode, message });
       process.exit(exitCode);
     },
+    onUp: () => serviceManager.ready(() => member.stalledReason() === null),
   });
   try {
     await member.start();
@@ -61,6 +65,7 @@ export async function run({ configPath }: RunOptions): Promise<number> {
   }
   await interrupted();
   log.info("member.stopping", {});
+  serviceManager.stopping();
   await member.stop();
   return EXIT_OK;
 }

@@ -112,11 +112,11 @@ const WHY: Readonly<Record<number, string>> = {
   [ECONNREFUSED]: "nobody listens there",
 };
 
-/** A descriptor through which datagrams go to the Unix socket at a path; a text says why there is none. */
+/** A descriptor through which datagrams go to the Unix socket at a path (`@NAME`: of no path); a text says why there is none. */
 export function openDatagram(path: string): number | string {
   const file = libc.symbols.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (file < 0) return whyNot();
-  const name = Buffer.from(`${path}\0`);
+  const name = Buffer.from(path.startsWith("@") ? `\0${path.slice(1)}` : `${path}\0`);
   const address = Buffer.alloc(2 + name.byteLength);
   address.writeUInt16LE(AF_UNIX, 0);
   name.copy(address, 2);

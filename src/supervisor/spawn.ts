@@ -35,7 +35,8 @@ const UV_THREADPOOL_SIZE = "8";
 const LOG_ROTATE_BYTES = 8 * 1024 * 1024;
 
 /** Not handed on: what would give away a secret, or change how the process (or PostgreSQL's programs) works. */
-const WITHHELD = /^(GUACAMOLE_TOKEN|BUN_.*|NODE_OPTIONS|PG[A-Z_]*|NOTIFY_SOCKET|LISTEN_(FDS|PID|FDNAMES))$/;
+const WITHHELD =
+  /^(GUACAMOLE_TOKEN|BUN_.*|NODE_OPTIONS|PG[A-Z_]*|NOTIFY_SOCKET|WATCHDOG_(USEC|PID)|LISTEN_(FDS|PID|FDNAMES))$/;
 
 /**
  * Starts the supervisor as a process of its own session, with PostgreSQL's system user's rights, that outlives us; resolves
