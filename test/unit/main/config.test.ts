@@ -308,7 +308,7 @@ test("host and port", () => {
 
 test("the line of a key", () => {
   expect(findKeyLine(FULL, "postgres.user")).toBe(21);
-  expect(findKeyLine(FULL, "tags.no-failover")).toBe(27);
+  expect(findKeyLine(FULL, "tags.no-failover")).toBe(28);
   expect(findKeyLine(FULL, "nothing")).toBeNull();
 });
 
