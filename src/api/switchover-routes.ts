@@ -1,7 +1,5 @@
 import { Elysia, t } from "elysia";
-import { comparePositions } from "../base/lsn.ts";
-import type { Member } from "../cluster/member.ts";
-import { positionOf } from "../cluster/observation.ts";
+import type { MemberId } from "../base/ids.ts";
 import { memberName, type Reign } from "../cluster/state.ts";
 import { acceptedOperation, begunBy, idempotent, namedMember, type Settable } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
@@ -17,8 +15,9 @@ import { parseInstant } from "./instant.ts";
 import type { ApiPorts } from "./ports.ts";
 import { ApiProblem } from "./problem.ts";
 import { callerOf, describeRoute } from "./route-context.ts";
-import { isUnreachable, look, requireReign, type Sight, statusOf } from "./sight.ts";
+import { look, requireReign, type Sight, statusOf } from "./sight.ts";
 import { submit, type Wish, wasAgreedBefore, wishOf } from "./submit.ts";
+import { awaitTarget, unsuitable } from "./switchover-target.ts";
 
 /** A planned change of the primary: now, or at a time. */
 export function switchoverRoutes(ports: ApiPorts) {
@@ -32,11 +31,9 @@ export function switchoverRoutes(ports: ApiPorts) {
         const isRepeat =
           begunBy(look(ports).state, wish) !== null || (!isScheduled && (await wasAgreedBefore(ports, wish)));
         if (isRepeat) return acceptedOperation(ports, wish, set);
-        const sight = look(ports);
-        const reign = requireReign(sight, "to change");
         if (body.at !== undefined)
-          return scheduleSwitchover(ports, sight, { wish, to: body.to, at: body.at, reign }, set);
-        const { id: targetId } = body.to === undefined ? bestTarget(sight) : namedTarget(sight, body.to);
+          return scheduleSwitchover(ports, look(ports), { wish, to: body.to, at: body.at }, set);
+        const { sight, reign, targetId } = await awaitTarget(ports, body.to);
         if (sight.state.switchover === null) await askHook(ports, sight, reign, targetId);
         await submit(ports, wish, {
           kind: "begin-switchover",
@@ -54,7 +51,7 @@ export function switchoverRoutes(ports: ApiPorts) {
           "operator",
           "cluster",
           "Make another member primary, without losing anything, now or at a time",
-          "Where the primary's guacamole.toml names a hook `before-switchover`, it is run first, and refuses the switchover if it fails: nothing was begun then. With `at` it is scheduled (201): whoever leads then does it once, or gives it up with a reason as an operation that failed.",
+          "Where the primary's guacamole.toml names a hook `before-switchover`, it is run first, and refuses the switchover if it fails: nothing was begun then. A standby that is just coming back is waited for, two seconds at most. With `at` it is scheduled (201): whoever leads then does it once, or gives it up with a reason as an operation that failed.",
         ),
       },
     )
@@ -106,16 +103,16 @@ interface WantedSchedule {
   readonly wish: Wish;
   readonly to: string | undefined;
   readonly at: string;
-  readonly reign: Reign;
 }
 
 /** 201 with what is scheduled. Whether the target streams is looked at when the time has come. */
 async function scheduleSwitchover(
   ports: ApiPorts,
   sight: Sight,
-  { wish, to, at, reign }: WantedSchedule,
+  { wish, to, at }: WantedSchedule,
   set: Settable,
 ) {
+  const reign = requireReign(sight, "to change");
   const dueAtMs = requireInstant(at);
   const isRepeated = sight.state.scheduledSwitchover?.id === wish.commandId;
   if (!isRepeated && dueAtMs <= ports.clock.wallMs()) throw timePassed();
@@ -158,76 +155,14 @@ function timePassed(): ApiProblem {
   });
 }
 
-// ---- to whom ----------------------------------------------------------------------------------------------------------
-
-/** Why a standby could not take over now, as the end of a sentence that begins with its name; or null. */
-function objectionTo(sight: Sight, member: Member): string | null {
-  const postgres = statusOf(sight, member.id)?.postgres;
-  if (member.tags.isNoFailover) return "has the tag no-failover";
-  if (member.isLeaving) return "is being removed";
-  const cohort = sight.state.reign?.cohort;
-  const isIn = cohort?.isLeased === true || (cohort?.standbyIds.includes(member.id) ?? false);
-  if (!isIn) return "is not in the cohort";
-  if (isUnreachable(sight, member.id)) return "cannot be reached";
-  if (postgres?.kind !== "standby" || postgres.walReceiver?.status !== "streaming") return "does not stream";
-  return null;
-}
-
-/** The named member, unless it is known already that another one would have to be appointed in its place. */
-function namedTarget(sight: Sight, name: string): Member {
-  const member = namedMember(sight.state, name);
-  // Of the primary and of a witness apply() has its own words.
-  const objection =
-    member.kind === "witness" || member.id === sight.state.reign?.primaryId
-      ? null
-      : objectionTo(sight, member);
-  if (objection === null) return member;
-  throw unsuitable(member, objection);
-}
-
-function unsuitable({ name }: Member, objection: string): ApiProblem {
-  return new ApiProblem({
-    status: 409,
-    code: "member-unsuitable",
-    detail: `${name} ${objection}, so it cannot take over now.`,
-    hint: "'guacamole status' shows what it waits for; a standby that streams joins the cohort by itself.",
-  });
-}
-
-/** The standby of the cohort that would be chosen: highest priority, then most advanced. Says why none where none is. */
-function bestTarget(sight: Sight): Member {
-  const { reign, members } = sight.state;
-  const reasons: string[] = [];
-  const candidates = members.flatMap((member) => {
-    if (member.kind === "witness" || member.id === reign?.primaryId) return [];
-    const objection = objectionTo(sight, member);
-    const postgres = statusOf(sight, member.id)?.postgres;
-    const position = postgres === undefined ? null : positionOf(postgres);
-    if (objection === null && position !== null) return [{ member, position }];
-    reasons.push(`${member.name} ${objection}`);
-    return [];
-  });
-  const sorted = candidates.toSorted(
-    (a, b) =>
-      b.member.tags.failoverPriority - a.member.tags.failoverPriority ||
-      comparePositions(b.position, a.position),
-  );
-  const best = sorted[0];
-  if (best !== undefined) return best.member;
-  throw new ApiProblem({
-    status: 409,
-    code: "member-unsuitable",
-    detail: "No standby can take over now.",
-    hint: reasons.length === 0 ? "There is no other data member." : `${reasons.join("; ")}.`,
-  });
-}
+// ---- now --------------------------------------------------------------------------------------------------------------
 
 /** The owner of the primary's host has a say before anything is begun. @throws {ApiProblem} 409 `hook-refused`. */
 async function askHook(
   ports: ApiPorts,
   sight: Sight,
   { primaryId }: Reign,
-  targetId: Member["id"],
+  targetId: MemberId,
 ): Promise<void> {
   const guards = statusOf(sight, primaryId)?.hooks?.guardsSwitchover ?? false;
   if (!guards || targetId === primaryId) return;

@@ -1,11 +1,12 @@
 /** HAProxy before the members, as the README has it: clients know one address for writes and one for reads. */
 
 import { afterAll, expect } from "bun:test";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import postgres from "postgres";
 import type { LocalCluster } from "../../src/demo/local-cluster.ts";
-import { type ClusterLife, describeLife, LOGIN, makeCluster } from "../support/cluster-life.ts";
+import { addApiPort, type ClusterLife, describeLife, LOGIN, makeCluster } from "../support/cluster-life.ts";
+import { remember, removed } from "../support/left-behind.ts";
 import { nextPort } from "../support/ports-in-turn.ts";
 import { readmeBlocks } from "../support/readme.ts";
 import { bareEnvironment } from "../support/tested-binary.ts";
@@ -16,15 +17,10 @@ const READ_PORT = nextPort(10_000, 30_000);
 const OLD_WRITE_PORT = nextPort(10_000, 30_000);
 
 /** Each with a port for health checks without TLS, too. */
-const healthPorts = new Map<string, number>();
+let healthPorts: ReadonlyMap<string, number>;
 function withHealthPorts(): LocalCluster {
   const cluster = makeCluster(3);
-  for (const { name, configPath } of cluster.members) {
-    const port = nextPort(10_000, 30_000);
-    healthPorts.set(name, port);
-    const config = readFileSync(configPath, "utf8");
-    writeFileSync(configPath, config.replace("[api]\n", `[api]\nhealth-listen = "127.0.0.1:${port}"\n`));
-  }
+  healthPorts = addApiPort(cluster, "health-listen");
   return cluster;
 }
 
@@ -59,7 +55,12 @@ function configuration({ cluster }: ClusterLife, caFile: string): string {
 }
 
 let haproxy: Bun.Subprocess | null = null;
-afterAll(() => haproxy?.kill("SIGKILL"));
+const balancer = { remove: () => haproxy?.kill("SIGKILL") };
+remember(balancer);
+afterAll(() => {
+  balancer.remove();
+  removed(balancer);
+});
 
 async function standbyAnswers(port: number): Promise<boolean | null> {
   const sql = postgres({
@@ -104,8 +105,11 @@ describeLife(
       });
       await life.startWriting({ name: "haproxy", host: "127.0.0.1", port: WRITE_PORT });
       await life.until("a standby reads", async () => (await standbyAnswers(READ_PORT)) === true);
-      expect(await standbyAnswers(WRITE_PORT)).toBe(false);
-      await life.until("the old way", async () => (await standbyAnswers(OLD_WRITE_PORT)) === false);
+      await life.until("the primary writes", async () => (await standbyAnswers(WRITE_PORT)) === false);
+      await life.until(
+        "the primary writes, the old way",
+        async () => (await standbyAnswers(OLD_WRITE_PORT)) === false,
+      );
     });
 
     part("go on at the same address when the primary crashes", async (life) => {
@@ -139,10 +143,10 @@ describeLife(
       const primary = await life.primary();
       const [to] = await life.standbys();
       if (to === undefined) throw new Error("there is no standby");
-      expect((await life.ask(primary, "switchover", "--to", to.name)).exitCode).toBe(0);
+      expect(await life.ask(primary, "switchover", "--to", to.name)).toMatchObject({ exitCode: 0 });
       await life.untilWritesGoOn();
       await life.untilWhole();
-      expect(await standbyAnswers(WRITE_PORT)).toBe(false);
+      await life.until("the primary writes", async () => (await standbyAnswers(WRITE_PORT)) === false);
       await life.expectNothingLost();
     });
   },

@@ -17,6 +17,7 @@ import {
   OPERATOR,
   observed,
   PRIMARY,
+  pollingClock,
   reignOf,
   SECRET,
   stateOf,
@@ -300,7 +301,7 @@ describe("writes", () => {
   });
 
   test("a switchover without a name goes to the standby that would be chosen, and says why none can", async () => {
-    const fake = createFake();
+    const fake = createFake({ clock: pollingClock() });
     fake.onCommand = (command) => beginOperation(fake, command);
     await ask(fake, "/v1/switchover", { body: "{}" });
     expect(fake.commands[0]?.change).toMatchObject({ kind: "begin-switchover", epoch: 3 });
@@ -311,7 +312,7 @@ describe("writes", () => {
   });
 
   test("a switchover to a standby that would be passed over is refused, and why; a repeated request is not", async () => {
-    const fake = createFake();
+    const fake = createFake({ clock: pollingClock() });
     fake.onCommand = (command) => beginOperation(fake, command);
     const headers = { "idempotency-key": "retry-2" };
     const post = () => ask(fake, "/v1/switchover", { body: '{"to":"m3"}', headers });
@@ -330,6 +331,28 @@ describe("writes", () => {
     const again = await post();
     expect([again.status, again.headers.get("location")]).toEqual([202, `/v1/operations/${command?.id}`]);
     expect(fake.commands).toHaveLength(1);
+  });
+
+  test("a switchover waits a moment for a standby that is about to be in the cohort, and not for one that may not", async () => {
+    let sleeps = 0;
+    const fake = createFake({
+      clock: pollingClock(() => {
+        sleeps += 1;
+        if (sleeps === 3) fake.state = stateOf();
+      }),
+    });
+    fake.onCommand = (command) => beginOperation(fake, command);
+    fake.state = stateOf({ reign: reignOf({ cohort: { standbyIds: [M2], k: 1 } }) });
+    expect((await ask(fake, "/v1/switchover", { body: '{"to":"m3"}' })).status).toBe(202);
+    expect(sleeps).toBe(3);
+    const barred = stateOf().members.map((member) => ({
+      ...member,
+      tags: { ...member.tags, isNoFailover: true },
+    }));
+    fake.state = stateOf({ members: barred });
+    const refused = await problemOf(await ask(fake, "/v1/switchover", { body: '{"to":"m3"}' }));
+    expect(refused.detail).toBe("m3 has the tag no-failover, so it cannot take over now.");
+    expect(sleeps).toBe(3);
   });
 
   test("a join token carries the CA's fingerprint, and only its hash is agreed", async () => {

@@ -205,6 +205,24 @@ export interface Fake {
   readonly logged: string[];
 }
 
+const POLL_MS_MAX = 100;
+
+/** Time passes for whoever polls; deadlines, which are longer, are never reached. `wake`: after each poll. */
+export function pollingClock(wake: () => void = () => {}): Clock {
+  let nowMs = 100;
+  return {
+    nowMs: () => nowMs,
+    wallMs: () => 5_000,
+    sleep(durationMs, signal) {
+      if (durationMs > POLL_MS_MAX)
+        return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+      nowMs += durationMs;
+      wake();
+      return Promise.resolve();
+    },
+  };
+}
+
 export function createFake(over: Partial<ApiPorts> = {}): Fake {
   const listeners = new Set<() => void>();
   const applied: Outcome = { ok: true };
