@@ -4,8 +4,11 @@ import type { ApiToken, Scope } from "../cluster/state.ts";
 import { parseToken, secretMatches } from "./credential.ts";
 import { ApiProblem } from "./problem.ts";
 
-/** Where a request came in. The Unix socket is mode 0600: who can open it owns this member. */
-export type Origin = "local" | "network";
+/**
+ * Where a request came in. The Unix socket is mode 0600: who can open it owns this member. `in-clear` is without TLS: what comes
+ * there, a token too, has been read on the way.
+ */
+export type Origin = "local" | "network" | "in-clear";
 
 /** Who asks, and how much they may do. */
 export interface Caller {

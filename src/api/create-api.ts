@@ -18,8 +18,8 @@ import { type Json, normalizeOpenApi } from "./openapi.ts";
 import { parameterRoutes } from "./parameter-routes.ts";
 import { policyRoutes } from "./policy-routes.ts";
 import type { ApiPorts } from "./ports.ts";
-import { probeRoutes } from "./probe-routes.ts";
-import { ApiProblem, notReadyProblem } from "./problem.ts";
+import { isHealthCheck, probeRoutes } from "./probe-routes.ts";
+import { ApiProblem, notReadyProblem, tlsRequired } from "./problem.ts";
 import { readInTime } from "./request-body.ts";
 import { targetOf } from "./request-target.ts";
 import { type Attempt, attemptOf, RequestWatch } from "./request-watch.ts";
@@ -74,6 +74,7 @@ export function createApi(ports: ApiPorts): Api {
     shown: ShownCertificate | null,
   ): Promise<Response> {
     const url = targetOf(request);
+    if (origin === "in-clear" && !isHealthCheck(request.method, url.pathname)) throw tlsRequired();
     const { need, takesText = false } = routes.find(request.method, url.pathname);
     const tokens = ports.consensus()?.state.tokens ?? null;
     // A token that is not known yet is not a wrong one.

@@ -1,12 +1,10 @@
 import { chmod, mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { err, ok, type Result } from "../base/result.ts";
+import type { Origin } from "./access.ts";
 import type { Api } from "./create-api.ts";
 import { CLUSTER_SERVER_NAME } from "./credential.ts";
-import { isHealthPath } from "./probe-routes.ts";
-import { ApiProblem } from "./problem.ts";
 import { BODY_BYTES_MAX } from "./request-body.ts";
-import { targetOf } from "./request-target.ts";
 import type { ShownCertificate } from "./shown-certificate.ts";
 
 export interface TlsMaterial {
@@ -44,6 +42,8 @@ const IDLE_SECONDS = 60;
 const TRANSPORT_BODY_BYTES_MAX = 4 * BODY_BYTES_MAX;
 /** Of every listener. Pages that show a fault's source are for whoever writes the program. */
 const COMMON = { maxRequestBodySize: TRANSPORT_BODY_BYTES_MAX, development: false } as const;
+/** Without those pages the runtime would share a port with a second member on it: a mistake that has to be told. */
+const COMMON_TCP = { ...COMMON, reusePort: false, idleTimeout: IDLE_SECONDS } as const;
 
 /**
  * Puts the API on HTTPS and on a Unix socket (mode 0600), where the owner of the member needs no token.
@@ -54,7 +54,7 @@ export async function listenApi(api: Api, options: ListenOptions): Promise<Resul
   const local = await listenUnix(api, options.unixPath);
   if (!local.ok) return local;
   const { tcp, health = null } = options;
-  const inClear = health === null ? ok(null) : listenHealth(api, health.hostname, health.port);
+  const inClear = health === null ? ok(null) : listenInClear(api, health.hostname, health.port);
   if (!inClear.ok) {
     await local.value.stop();
     return inClear;
@@ -127,10 +127,7 @@ function listenTcp(api: Api, hostname: string, port: number, tls: TlsMaterial): 
           { cert: tls.cert, key: tls.key },
           ...(tls.ofCluster === undefined ? [] : [{ ...tls.ofCluster, serverName: CLUSTER_SERVER_NAME }]),
         ],
-        ...COMMON,
-        // Without those pages the runtime would share the port with a second member on it: a mistake that has to be told.
-        reusePort: false,
-        idleTimeout: IDLE_SECONDS,
+        ...COMMON_TCP,
         fetch: (request, server) => serve(api, request, server, "network"),
       }),
     );
@@ -139,25 +136,14 @@ function listenTcp(api: Api, hostname: string, port: number, tls: TlsMaterial): 
   }
 }
 
-/** For load balancers that speak no TLS: what they ask for says nothing secret, and takes no token. */
-function listenHealth(api: Api, hostname: string, port: number): Result<Server, string> {
+function listenInClear(api: Api, hostname: string, port: number): Result<Server, string> {
   try {
     return ok(
       Bun.serve({
         hostname,
         port,
-        ...COMMON,
-        reusePort: false,
-        idleTimeout: IDLE_SECONDS,
-        fetch(request, server) {
-          const url = targetOf(request);
-          const { method } = request;
-          const isCheck =
-            isHealthPath(url.pathname) && (method === "GET" || method === "HEAD" || method === "OPTIONS");
-          if (!isCheck) return onlyHealth().toResponse();
-          const address = server.requestIP(request)?.address ?? null;
-          return api.handle(new Request(url.href, { method }), "network", address);
-        },
+        ...COMMON_TCP,
+        fetch: (request, server) => serve(api, request, server, "in-clear"),
       }),
     );
   } catch (error) {
@@ -165,16 +151,7 @@ function listenHealth(api: Api, hostname: string, port: number): Result<Server, 
   }
 }
 
-function onlyHealth(): ApiProblem {
-  return new ApiProblem({
-    status: 403,
-    code: "tls-required",
-    detail: "This port speaks no TLS: it answers health checks, and nothing else.",
-    hint: "Everything else is asked over HTTPS ([api] listen). A token that was sent here is to be revoked.",
-  });
-}
-
-function serve(api: Api, request: Request, server: Server, origin: "local" | "network"): Promise<Response> {
+function serve(api: Api, request: Request, server: Server, origin: Origin): Promise<Response> {
   keepStreams(request, server);
   return api.handle(
     request,

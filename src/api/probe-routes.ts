@@ -8,13 +8,37 @@ import { HEALTH_CHECKS, HEALTH_MEANINGS } from "./health.ts";
 import { renderMetrics } from "./metrics.ts";
 import type { ApiPorts } from "./ports.ts";
 import { describeRoute } from "./route-context.ts";
-import { tryLook } from "./sight.ts";
+import { type Sight, tryLook } from "./sight.ts";
 
-const COMPATIBLE_READS: readonly string[] = ["/patroni", "/cluster", "/history"];
+interface CompatibleRead {
+  readonly summary: string;
+  readonly read: (
+    sight: Sight | null,
+    ports: ApiPorts,
+  ) => Readonly<Record<string, unknown>> | readonly unknown[];
+}
 
-/** Whether it is what load balancers and existing monitoring ask for: it takes no token. */
-export function isHealthPath(path: string): boolean {
-  return Object.hasOwn(HEALTH_CHECKS, path) || COMPATIBLE_READS.includes(path);
+const COMPATIBLE_READS: Readonly<Record<string, CompatibleRead>> = {
+  "/patroni": {
+    summary: "This member, as existing monitoring reads it",
+    read: (sight, { name, version }) => describeForMonitoring(sight, name, version),
+  },
+  "/cluster": {
+    summary: "All members, as existing monitoring reads them",
+    read: describeClusterForMonitoring,
+  },
+  "/history": {
+    summary: "Timelines that were left, as existing monitoring reads them",
+    read: describeHistoryForMonitoring,
+  },
+};
+
+const CHECK_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];
+
+/** Whether it is what load balancers and existing monitoring ask: it takes no token, and changes nothing. */
+export function isHealthCheck(method: string, path: string): boolean {
+  const isKnown = Object.hasOwn(HEALTH_CHECKS, path) || Object.hasOwn(COMPATIBLE_READS, path);
+  return isKnown && CHECK_METHODS.includes(method);
 }
 
 /** Health paths for load balancers, reads for existing monitoring, and `/metrics`. */
@@ -33,22 +57,16 @@ export function probeRoutes(ports: ApiPorts) {
     const quiet = { detail: { ...detail, hide: true } };
     app.get(path, answer, { detail }).head(path, answer, quiet).options(path, answer, quiet);
   }
-  return app
-    .get("/patroni", () => Response.json(describeForMonitoring(tryLook(ports), ports.name, ports.version)), {
-      detail: describeRoute("none", "health", "This member, as existing monitoring reads it"),
-    })
-    .get("/cluster", () => Response.json(describeClusterForMonitoring(tryLook(ports))), {
-      detail: describeRoute("none", "health", "All members, as existing monitoring reads them"),
-    })
-    .get("/history", () => Response.json(describeHistoryForMonitoring(tryLook(ports))), {
-      detail: describeRoute("none", "health", "Timelines that were left, as existing monitoring reads them"),
-    })
-    .get(
-      "/metrics",
-      () =>
-        new Response(renderMetrics(tryLook(ports), ports.name, ports.version), {
-          headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
-        }),
-      { detail: describeRoute("health", "metrics", "Prometheus text") },
-    );
+  for (const [path, { summary, read }] of Object.entries(COMPATIBLE_READS))
+    app.get(path, () => Response.json(read(tryLook(ports), ports)), {
+      detail: describeRoute("none", "health", summary),
+    });
+  return app.get(
+    "/metrics",
+    () =>
+      new Response(renderMetrics(tryLook(ports), ports.name, ports.version), {
+        headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
+      }),
+    { detail: describeRoute("health", "metrics", "Prometheus text") },
+  );
 }

@@ -116,3 +116,13 @@ function startingProblem(): ApiProblem {
     hint: "Try again in a moment, or ask another member.",
   });
 }
+
+/** For what is asked without TLS, and is no health check. */
+export function tlsRequired(): ApiProblem {
+  return new ApiProblem({
+    status: 403,
+    code: "tls-required",
+    detail: "This port speaks no TLS: it answers health checks, and nothing else.",
+    hint: "Everything else is asked over HTTPS ([api] listen). A token that was sent here is to be revoked.",
+  });
+}

@@ -23,6 +23,8 @@ export class ServiceManager {
   /** Null: nobody is to be told. */
   readonly #path: string | null;
   readonly #abort = new AbortController();
+  /** Why it could not be told last: said once. */
+  #complaint: string | null = null;
 
   constructor(options: ServiceManagerOptions) {
     this.#options = options;
@@ -58,7 +60,9 @@ export class ServiceManager {
     const { signal } = this.#abort;
     while (!signal.aborted) {
       if (isAlive()) this.#tell("WATCHDOG=1");
-      await this.#options.clock.sleep(everyMs, signal).catch(() => undefined);
+      await this.#options.clock.sleep(everyMs, signal).catch(() => {
+        // Aborted: the loop sees it.
+      });
     }
   }
 
@@ -67,6 +71,9 @@ export class ServiceManager {
     const file = openDatagram(this.#path);
     const why = typeof file === "string" ? file : sendDatagram(file, Buffer.from(state));
     if (typeof file !== "string") closeSync(file);
-    if (why !== "sent") this.#options.log.warn("service-manager.not-told", { state, why });
+    const complaint = why === "sent" ? null : why;
+    if (complaint !== null && complaint !== this.#complaint)
+      this.#options.log.warn("service-manager.not-told", { state, why });
+    this.#complaint = complaint;
   }
 }

@@ -5,13 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { LocalCluster, LocalMember } from "../../src/demo/local-cluster.ts";
 import { ClientAuthority, type Issued } from "../support/client-authority.ts";
-import { describeLife, makeCluster } from "../support/cluster-life.ts";
-import { nextPort } from "../support/ports-in-turn.ts";
+import { addApiPort, describeLife, makeCluster } from "../support/cluster-life.ts";
 import { guacamole } from "../support/tested-binary.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "client-certificates-"));
 afterAll(() => rmSync(directory, { recursive: true }));
-const ports = new Map<string, number>();
+let ports: ReadonlyMap<string, number>;
 const authority = await ClientAuthority.create([{ CN: ["Corp CA"] }]);
 const ann = await authority.issue({ subject: [{ CN: ["ann"] }, { OU: ["on-call"] }] });
 const bob = await authority.issue({ subject: [{ CN: ["bob"] }, { OU: ["guests"] }] });
@@ -22,12 +21,7 @@ const stranger = await (await ClientAuthority.create([{ CN: ["Corp CA"] }])).iss
 /** Each with a port that asks for certificates. */
 function withDoors(): LocalCluster {
   const cluster = makeCluster(3);
-  for (const { name, configPath } of cluster.members) {
-    const port = nextPort(10_000, 30_000);
-    ports.set(name, port);
-    const config = readFileSync(configPath, "utf8");
-    writeFileSync(configPath, config.replace("[api]\n", `[api]\ncertificate-listen = "127.0.0.1:${port}"\n`));
-  }
+  ports = addApiPort(cluster, "certificate-listen");
   return cluster;
 }
 

@@ -6,7 +6,7 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { AuditRecordDocument, ClusterDocument } from "../../src/api/documents.ts";
 import { LocalCluster, type LocalMember } from "../../src/demo/local-cluster.ts";
@@ -40,6 +40,18 @@ export function makeCluster(size: number, installation: Installation = newestPos
     integer: nextPort,
     prefix: "guacamole-e2e-",
   });
+}
+
+/** Each member's API gets one port more, by a key of its file. @returns the ports, by the members' names. */
+export function addApiPort(cluster: LocalCluster, key: string): ReadonlyMap<string, number> {
+  return new Map(
+    cluster.members.map(({ name, configPath }) => {
+      const port = nextPort(10_000, 30_000);
+      const config = readFileSync(configPath, "utf8");
+      writeFileSync(configPath, config.replace("[api]\n", `[api]\n${key} = "127.0.0.1:${port}"\n`));
+      return [name, port];
+    }),
+  );
 }
 
 export class ClusterLife {

@@ -43,22 +43,31 @@ describe("each command line", () => {
 
   test("was found", () => expect(lines.length).toBeGreaterThan(30));
 
-  test.each(lines)("%s", async (line) => {
+  const isOption = (word: string) => /^--?[a-z]/.test(word);
+
+  /** What is wrong with it; null: nothing. */
+  async function flawOf(line: string): Promise<string | null> {
     const words = line.split(/\s+/).slice(1);
-    const isOption = (word: string) => /^--?[a-z]/.test(word);
-    const path = words.slice(
-      0,
-      Math.max(
-        1,
-        words.findIndex((word) => !/^[a-z-]+$/.test(word) || isOption(word)),
-      ),
-    );
-    const usage = async (length: number) => {
-      const { out } = await member.guacamole([...path.slice(0, length), "--help"]);
-      return out.startsWith(`Usage: guacamole ${path.slice(0, length).join(" ")} `) ? out : null;
-    };
-    const help = (await usage(2)) ?? (await usage(1));
-    expect(help).not.toBeNull();
-    for (const option of words.filter(isOption)) expect(help).toMatch(new RegExp(`(?:^|\\s)${option}[\\s,]`));
-  });
+    // The longest that is a command: what follows are its arguments.
+    for (const length of [2, 1]) {
+      const path = words.slice(0, length);
+      const { out } = await member.guacamole([...path, "--help"]);
+      if (!out.startsWith(`Usage: guacamole ${path.join(" ")} `)) continue;
+      if (out.includes("\nCommands:") && words[length] !== "…")
+        return `'${path.join(" ")}' is no whole command`;
+      const unknown = words
+        .filter(isOption)
+        .find((option) => !new RegExp(`(?:^|\\s)${option}[\\s,]`).test(out));
+      return unknown === undefined ? null : `'${path.join(" ")}' has no ${unknown}`;
+    }
+    return `there is no '${words[0]}'`;
+  }
+
+  test.each(lines)("%s", async (line) => expect(await flawOf(line)).toBeNull());
+
+  test.each([
+    ["guacamole stauts", "there is no 'stauts'"],
+    ["guacamole member ad", "'member' is no whole command"],
+    ["guacamole form --nam orders", "'form' has no --nam"],
+  ])("is missed where there is none: %s", async (line, flaw) => expect(await flawOf(line)).toBe(flaw));
 });
