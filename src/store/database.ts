@@ -6,8 +6,11 @@ import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { drizzle } from "drizzle-orm/bun-sqlite";
 import { syncDirectory } from "./durable-file.ts";
+import { encryptedValue } from "./encrypt-rows.ts";
 import { migrate, verifySchema } from "./migrations.ts";
+import { RowCipher } from "./row-cipher.ts";
 import { DiskFullError, StoreError } from "./store-error.ts";
+import { makeStoreKey, readStoreKey, storeKeyPathOf } from "./store-key.ts";
 import { refuseRottenWal } from "./wal-check.ts";
 
 export type Drizzle = ReturnType<typeof drizzle>;
@@ -16,6 +19,8 @@ export interface StoreDatabase {
   readonly path: string;
   readonly raw: Database;
   readonly drizzle: Drizzle;
+  /** For what must not be read by whoever has the file alone. */
+  readonly cipher: RowCipher;
   /** Gives the file and its lock back at once. */
   close(): void;
 }
@@ -29,14 +34,22 @@ const CHECKPOINT_PAGES = 1000;
 /** How far the WAL file may stay grown after a checkpoint, in bytes. */
 const WAL_BYTES_MAX = 16 * 1024 * 1024;
 
+export interface OpenOptions {
+  /** `as it is` only to look at a copy: what lies behind a damaged place in it is lost. */
+  readonly wal?: "whole" | "as it is";
+  /** Where the key is; absent: beside the database. */
+  readonly keyPath?: string;
+}
+
 /**
- * Opens (or creates, with mode 0600 in a directory with mode 0700) the database and brings its schema up to date. The
- * lock on it is held until it is closed: a second process is refused.
+ * Opens (or creates, with mode 0600 in a directory with mode 0700) the database and brings its schema up to date; makes
+ * its key where it needs one and there is none yet. The lock on it is held until it is closed: a second process is refused.
  *
- * @param wal `as it is` only to look at a copy: what lies behind a damaged place in it is lost.
- * @throws {StoreError} if it cannot be opened, is in use, is damaged, or was written by a newer version.
+ * @throws {StoreError} if it cannot be opened, is in use, is damaged, was written by a newer version, or its key is not
+ *   there or another one.
  */
-export function openDatabase(path: string, wal: "whole" | "as it is" = "whole"): StoreDatabase {
+export function openDatabase(path: string, options: OpenOptions = {}): StoreDatabase {
+  const { wal = "whole", keyPath = storeKeyPathOf(path) } = options;
   createPrivately(path);
   if (wal === "whole") refuseRottenWal(path);
   let raw: Database;
@@ -55,9 +68,11 @@ export function openDatabase(path: string, wal: "whole" | "as it is" = "whole"):
     setting(raw, "locking_mode = EXCLUSIVE", "locking_mode", "exclusive");
     refuseOldSqlite(raw);
     configure(raw);
-    migrate(raw, path);
+    const cipher = new RowCipher(readStoreKey(keyPath) ?? newKey(raw, path, keyPath));
+    migrate(raw, path, cipher);
     verifySchema(raw, path);
-    return { path, raw, drizzle: drizzle({ client: raw }), close };
+    refuseOtherKey(raw, path, { cipher, keyPath });
+    return { path, raw, drizzle: drizzle({ client: raw }), cipher, close };
   } catch (error) {
     close();
     if (error instanceof StoreError) throw error;
@@ -84,6 +99,27 @@ function trackStatements(raw: Database): () => void {
   return () => {
     for (const statement of statements) statement.finalize();
   };
+}
+
+/** Where nothing is encrypted yet. Anything that is could never be read again. */
+function newKey(raw: Database, path: string, keyPath: string): Uint8Array {
+  if (encryptedValue(raw) === null) return makeStoreKey(keyPath);
+  throw new StoreError(
+    `${keyPath} is gone, and without it ${path} cannot be read. Put it back, or remove this member from the cluster, and let the host join as a new one with an empty data directory`,
+  );
+}
+
+interface UsedKey {
+  readonly cipher: RowCipher;
+  readonly keyPath: string;
+}
+
+function refuseOtherKey(raw: Database, path: string, { cipher, keyPath }: UsedKey): void {
+  const value = encryptedValue(raw);
+  if (value === null || !cipher.isOfOtherKey(value)) return;
+  throw new StoreError(
+    `${path} was written with another key than the one in ${keyPath}: put the right one back. It is each member's own, and never changes`,
+  );
 }
 
 function createPrivately(path: string): void {

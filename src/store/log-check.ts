@@ -3,7 +3,7 @@
  * than a wrong one. Nothing is ever cut off to make it fit: the suffix may have been acknowledged.
  */
 import type { LogIndex, Term } from "../base/ids.ts";
-import type { EntryId, PlacedConfig } from "../raft/engine/message.ts";
+import type { Entry, EntryId, PlacedConfig } from "../raft/engine/message.ts";
 import type { StoredRaft } from "../raft/ports.ts";
 import { chainHash } from "./chain.ts";
 import type { StoreDatabase } from "./database.ts";
@@ -23,10 +23,11 @@ export interface VerifiedLog {
  * @throws {StoreError} naming the first thing that is wrong.
  */
 export function verifyLog(
-  { path }: StoreDatabase,
+  database: StoreDatabase,
   statements: LogStatements,
   expected: "history" | "beginning",
 ): VerifiedLog {
+  const { path } = database;
   const refuse = (what: string): never => {
     throw new StoreError(
       `the log in ${path} is damaged: ${what}. Do not repair it by hand: remove this member from the cluster, and let the host join as a new one with an empty data directory`,
@@ -42,7 +43,7 @@ export function verifyLog(
   if (appliedRow === undefined) return refuse("how far it was applied is missing");
 
   const floor: EntryId = { term: floorRow.term as Term, index: floorRow.index as LogIndex };
-  const { last, lastChain, configs, flaw } = walkLog(statements, floor, floorRow.chain);
+  const { last, lastChain, configs, flaw } = walkLog(database, statements, floor, floorRow.chain);
   if (flaw !== null) refuse(flaw);
   // Rows below the floor would be a second beginning.
   if (statements.anyBelow.get({ index: floor.index + 1 }) !== undefined)
@@ -78,7 +79,12 @@ interface Walk {
 }
 
 /** Follows the hash chain from the floor to the end, or to the first entry that is not what was written. */
-export function walkLog(statements: LogStatements, floor: EntryId, floorChain: Uint8Array): Walk {
+export function walkLog(
+  database: StoreDatabase,
+  statements: LogStatements,
+  floor: EntryId,
+  floorChain: Uint8Array,
+): Walk {
   const portion = 1024;
   const configs: PlacedConfig[] = [];
   let last = floor;
@@ -86,26 +92,32 @@ export function walkLog(statements: LogStatements, floor: EntryId, floorChain: U
   for (;;) {
     const rows = statements.readLog.all(last.index + 1, portion);
     for (const row of rows) {
-      const next = linkOf(row, last, chain);
-      if (typeof next === "string") return { last, lastChain: chain, configs, flaw: next };
-      const entry = entryOf(row);
+      const link = linkOf(database, row, last, chain);
+      if (typeof link === "string") return { last, lastChain: chain, configs, flaw: link };
+      const { entry } = link;
       const config = configOf(entry);
       if (config !== null) configs.push(config);
-      chain = next;
+      chain = link.chain;
       last = { term: entry.term, index: entry.index };
     }
     if (rows.length < portion) return { last, lastChain: chain, configs, flaw: null };
   }
 }
 
-/** The hash of a row that follows `last`, or what is wrong with it. */
-function linkOf(row: LogRow, last: EntryId, chain: Uint8Array): Uint8Array | string {
+interface Link {
+  readonly entry: Entry;
+  /** The hash chain at this entry. */
+  readonly chain: Uint8Array;
+}
+
+/** The entry of a row that follows `last`, or what is wrong with it. */
+function linkOf(database: StoreDatabase, row: LogRow, last: EntryId, before: Uint8Array): Link | string {
   if (row.idx !== last.index + 1) return `entry ${last.index + 1} is missing`;
   if (row.term < last.term) return `the term of entry ${row.idx} is older than that of the one before`;
   // A damaged row may have values of another type than its columns.
-  const hasBytes = row.data instanceof Uint8Array && row.chain instanceof Uint8Array;
-  const hash = hasBytes ? chainHash(chain, entryOf(row)) : null;
-  if (hash === null || !Buffer.from(hash).equals(row.chain))
+  const entry = row.chain instanceof Uint8Array ? entryOf(database, row) : null;
+  const chain = entry === null ? null : chainHash(before, entry);
+  if (entry === null || chain === null || !Buffer.from(chain).equals(row.chain))
     return `entry ${row.idx} is not what was written (hash chain)`;
-  return hash;
+  return { entry, chain };
 }

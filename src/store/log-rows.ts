@@ -4,6 +4,7 @@ import type { LogIndex, MemberId, Term } from "../base/ids.ts";
 import type { Entry, EntryId, EntryKind, HardState, PlacedConfig } from "../raft/engine/message.ts";
 import { CHAIN_START } from "./chain.ts";
 import type { StoreDatabase } from "./database.ts";
+import { entryPlace } from "./encrypt-rows.ts";
 import { rowChecksum } from "./row-checksum.ts";
 import { raftApplied, raftFloor, raftHard, raftIdentity, raftLog } from "./schema.ts";
 import { hotStatement } from "./statement.ts";
@@ -13,14 +14,29 @@ export interface LogRow {
   readonly idx: number;
   readonly term: number;
   readonly kind: EntryKind;
+  /** Encrypted. */
   readonly data: Uint8Array;
   readonly chain: Uint8Array;
 }
 
 export type LogStatements = ReturnType<typeof prepareLog>;
 
-export function entryOf(row: LogRow): Entry {
-  return { index: row.idx as LogIndex, term: row.term as Term, kind: row.kind, data: row.data };
+/** Null for a row that is not what was written. */
+export function entryOf({ cipher }: StoreDatabase, row: LogRow): Entry | null {
+  const place = { index: row.idx as LogIndex, term: row.term as Term, kind: row.kind };
+  const data = cipher.decrypt(entryPlace(place), row.data);
+  return data === null ? null : { ...place, data };
+}
+
+/** @param chain the hash chain at this entry. */
+export function appendEntry(
+  { cipher }: StoreDatabase,
+  statements: LogStatements,
+  entry: Entry,
+  chain: Uint8Array,
+): void {
+  const { index, term, kind, data } = entry;
+  statements.appendLog.run(index, term, kind, cipher.encrypt(entryPlace(entry), data), chain);
 }
 
 export function hardOf(row: {

@@ -5,42 +5,58 @@
 import { Database } from "bun:sqlite";
 import foundation from "../../migrations/0000_foundation.sql" with { type: "text" };
 import sessionsAndChecksums from "../../migrations/0001_sessions_and_checksums.sql" with { type: "text" };
+import encryption from "../../migrations/0002_encryption.sql" with { type: "text" };
+import { encryptedValue, encryptRows } from "./encrypt-rows.ts";
 import { sealRows } from "./row-checksum.ts";
+import { RowCipher } from "./row-cipher.ts";
 import { StoreError } from "./store-error.ts";
+import { KEY_BYTES } from "./store-key.ts";
 
 interface Migration {
   readonly sql: string;
   /** What SQL cannot do, in the same transaction. */
-  readonly finish?: (database: Database) => void;
+  readonly finish?: (database: Database, cipher: RowCipher) => void;
 }
 
 /** In order, append only: a released migration is never changed. */
 const MIGRATIONS: readonly Migration[] = [
   { sql: foundation },
   { sql: sessionsAndChecksums, finish: sealRows },
+  { sql: encryption, finish: encryptRows },
 ];
+const ENCRYPTED_FROM = 3;
 
 /**
  * Applies what is missing, each migration in its own transaction.
  *
  * @throws {StoreError} if the database was written by a newer version.
  */
-export function migrate(database: Database, path: string): void {
+export function migrate(database: Database, path: string, cipher: RowCipher): void {
   const seen = userVersion(database);
   if (seen > MIGRATIONS.length) {
     throw new StoreError(
       `${path} was written by a newer version of guacamole (schema ${seen}, this version knows ${MIGRATIONS.length}): run that version or a later one`,
     );
   }
+  if (seen === MIGRATIONS.length) return;
+  // What stood in a row before must not lie on in the room that it left, and what others left is given up first.
+  database.run("PRAGMA secure_delete = ON");
+  database.run("PRAGMA temp_store = MEMORY");
+  if (seen > 0 && seen < ENCRYPTED_FROM) {
+    if (encryptedValue(database) !== null) throw damaged(path, "it says that it is of an earlier release");
+    database.run("VACUUM");
+  }
   for (const [offset, { sql, finish }] of MIGRATIONS.slice(seen).entries()) {
     database
       .transaction(() => {
         for (const statement of sql.split("--> statement-breakpoint")) database.run(statement);
-        finish?.(database);
+        finish?.(database, cipher);
         database.run(`PRAGMA user_version = ${seen + offset + 1}`);
       })
       .immediate();
   }
+  database.run("PRAGMA secure_delete = OFF");
+  database.query("PRAGMA wal_checkpoint(TRUNCATE)").get();
 }
 
 /**
@@ -51,13 +67,18 @@ export function migrate(database: Database, path: string): void {
 export function verifySchema(database: Database, path: string): void {
   const model = new Database(":memory:");
   try {
-    migrate(model, ":memory:");
+    // It has no rows.
+    migrate(model, ":memory:", new RowCipher(new Uint8Array(KEY_BYTES)));
     if (schemaOf(model) === schemaOf(database)) return;
   } finally {
     model.close(true);
   }
-  throw new StoreError(
-    `the database ${path} is damaged: its tables are not as guacamole made them. Do not repair it by hand: remove this member from the cluster, and let the host join as a new one with an empty data directory`,
+  throw damaged(path, "its tables are not as guacamole made them");
+}
+
+function damaged(path: string, what: string): StoreError {
+  return new StoreError(
+    `the database ${path} is damaged: ${what}. Do not repair it by hand: remove this member from the cluster, and let the host join as a new one with an empty data directory`,
   );
 }
 

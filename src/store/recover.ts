@@ -31,6 +31,7 @@ import { verifySnapshot } from "./snapshot-file.ts";
 import { SqliteLogStore } from "./sqlite-log-store.ts";
 import { type Rules, readState } from "./state-machine.ts";
 import { StoreError } from "./store-error.ts";
+import { storeKeyPathOf } from "./store-key.ts";
 import { refuseRottenWal } from "./wal-check.ts";
 
 /** What a member's files say. What could not be read is null. */
@@ -96,7 +97,7 @@ export interface RestoreInput {
 export function inspectStore(databasePath: string): Inspection {
   refuseMissing(databasePath);
   refuseUsed(databasePath);
-  return onCopy(databasePath, (copy) => inspectCopy(databasePath, copy));
+  return onCopy(databasePath, (copy, keyPath) => inspectCopy(databasePath, copy, keyPath));
 }
 
 /**
@@ -109,7 +110,7 @@ export function recoverGroup(input: RecoverInput): Recovered {
   refuseMissing(input.databasePath);
   refuseUsed(input.databasePath);
   if (!input.isDryRun) return recover(input.databasePath, input);
-  return onCopy(input.databasePath, (copy) => recover(copy, input));
+  return onCopy(input.databasePath, (copy, keyPath) => recover(copy, input, keyPath));
 }
 
 /**
@@ -142,7 +143,7 @@ export function restoreGroup(input: RestoreInput): Recovered {
   return defined<Recovered>(recovered, "a database that was begun was filled");
 }
 
-function inspectCopy(databasePath: string, copy: string): Inspection {
+function inspectCopy(databasePath: string, copy: string, keyPath: string): Inspection {
   const flaws: string[] = [];
   const attempt = <Result>(look: () => Result): Result | null => {
     try {
@@ -159,7 +160,7 @@ function inspectCopy(databasePath: string, copy: string): Inspection {
   };
   const marker = attempt(() => readMarker(markerPathOf(copy)));
   attempt(() => refuseRottenWal(copy));
-  const database = attempt(() => openDatabase(copy, "as it is"));
+  const database = attempt(() => openDatabase(copy, { wal: "as it is", keyPath }));
   try {
     return { databasePath, marker, ...(database === null ? NOTHING : contentsOf(database, attempt)), flaws };
   } finally {
@@ -193,7 +194,7 @@ function contentsOf(
   const hardRow = attempt(() => statements.readHard.get());
   const floorRow = attempt(() => statements.readFloor.get());
   const floor = floorRow ? { index: floorRow.index as LogIndex, term: floorRow.term as Term } : null;
-  const walk = floorRow && floor ? attempt(() => walkLog(statements, floor, floorRow.chain)) : null;
+  const walk = floorRow && floor ? attempt(() => walkLog(database, statements, floor, floorRow.chain)) : null;
   return {
     identity: attempt(() => readIdentity(database)),
     hard: hardRow ? hardOf(hardRow) : null,
@@ -206,8 +207,12 @@ function contentsOf(
   };
 }
 
-function recover(databasePath: string, { clusterId, followUp, rules }: RecoverInput): Recovered {
-  const database = openDatabase(databasePath);
+function recover(
+  databasePath: string,
+  { clusterId, followUp, rules }: RecoverInput,
+  keyPath = storeKeyPathOf(databasePath),
+): Recovered {
+  const database = openDatabase(databasePath, { keyPath });
   try {
     const old = verifyIdentity(database);
     if (old === null) throw nothingThere(databasePath);
@@ -276,8 +281,11 @@ function nextTerm(term: Term): Term {
   return (term + 1) as Term;
 }
 
-/** Runs `body` on a copy of the database and its marker, in a private directory that is gone afterwards. */
-function onCopy<Result>(databasePath: string, body: (copy: string) => Result): Result {
+/**
+ * Runs `body` on a copy of the database and its marker, in a private directory that is gone afterwards. The key stays where
+ * it is; a database that an earlier release wrote in clear has none yet, and gets none here.
+ */
+function onCopy<Result>(databasePath: string, body: (copy: string, keyPath: string) => Result): Result {
   const directory = mkdtempSync(join(tmpdir(), "guacamole-copy-"));
   try {
     const copy = join(directory, basename(databasePath));
@@ -288,7 +296,8 @@ function onCopy<Result>(databasePath: string, body: (copy: string) => Result): R
     ] as const) {
       if (existsSync(from)) copyFileSync(from, to);
     }
-    return body(copy);
+    const keyPath = storeKeyPathOf(databasePath);
+    return body(copy, existsSync(keyPath) ? keyPath : storeKeyPathOf(copy));
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

@@ -2,7 +2,8 @@
  * The tables of the member's one SQLite file: Raft's log and promises, and the state machine that grows from them.
  *
  * Tables with exactly one row have the id 0. SQLite keeps no checksum of what it stores, so every row has one here
- * (`row-checksum.ts`); the rows of the log have their hash chain instead.
+ * (`row-checksum.ts`); the rows of the log have their hash chain instead. What may hold secrets is encrypted with the
+ * member's key (`row-cipher.ts`).
  */
 import { sql } from "drizzle-orm";
 import { blob, check, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
@@ -42,6 +43,7 @@ export const raftLog = sqliteTable("raft_log", {
   index: integer("idx").primaryKey(),
   term: integer().notNull(),
   kind: text({ enum: ["noop", "command", "config"] }).notNull(),
+  /** Encrypted; the hash chain is of what it says. */
   data: blob({ mode: "buffer" }).notNull(),
   /** Hash of the row before and of this row: damage to any row breaks every later one. */
   chain: blob({ mode: "buffer" }).notNull(),
@@ -77,10 +79,10 @@ export const raftApplied = sqliteTable(
   (table) => [check("raft_applied_one_row", sql`${table.id} = 0`)],
 );
 
-/** `ClusterState` as JSON. */
+/** `ClusterState` as JSON, encrypted. */
 export const smState = sqliteTable(
   "sm_state",
-  { id: integer().primaryKey(), state: text().notNull(), checksum: integer() },
+  { id: integer().primaryKey(), state: blob({ mode: "buffer" }).notNull(), checksum: integer() },
   (table) => [check("sm_state_one_row", sql`${table.id} = 0`)],
 );
 

@@ -5,6 +5,7 @@ import { unreachable } from "../base/assert.ts";
 import type { StoreDatabase } from "./database.ts";
 import { rowChecksum } from "./row-checksum.ts";
 import { smEvent, smReply, smSession, smSessionReply, smState } from "./schema.ts";
+import { encryptState, readStateText } from "./state-row.ts";
 
 /** One row. What is JSON in the table stays text, so that it comes back letter for letter. */
 export type SnapshotRecord =
@@ -17,9 +18,10 @@ export type SnapshotRecord =
 /** In portions, because nothing may grow without bound: neither memory nor a number of events. */
 const PORTION = 256;
 
-export function* readRows({ drizzle: db }: StoreDatabase): Generator<SnapshotRecord> {
-  const state = db.select().from(smState).get();
-  if (state !== undefined) yield ["state", state.state];
+export function* readRows(database: StoreDatabase): Generator<SnapshotRecord> {
+  const { drizzle: db } = database;
+  const state = readStateText(database);
+  if (state !== null) yield ["state", state];
   for (let after = 0; ; ) {
     const rows = db
       .select()
@@ -56,9 +58,11 @@ export function replaceRows(database: StoreDatabase, records: Iterable<SnapshotR
   const insert = prepare(database);
   for (const record of records) {
     switch (record[0]) {
-      case "state":
-        insert.state.run({ state: record[1], checksum: rowChecksum("sm_state", record[1]) });
+      case "state": {
+        const state = encryptState(database, record[1]);
+        insert.state.run({ state, checksum: rowChecksum("sm_state", state) });
         break;
+      }
       case "event": {
         const [, id, event] = record;
         insert.event.run({ id, event, checksum: rowChecksum("sm_event", id, event) });

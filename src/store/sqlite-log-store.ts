@@ -14,14 +14,22 @@ import { freeBallast, makeBallast } from "./ballast.ts";
 import { chainHash } from "./chain.ts";
 import { checkpointIfDue, checkpointWhole, isDiskFull, type StoreDatabase } from "./database.ts";
 import { verifyLog } from "./log-check.ts";
-import { entryOf, type LogStatements, prepareLog, writeApplied, writeFloor, writeHard } from "./log-rows.ts";
+import {
+  appendEntry,
+  entryOf,
+  type LogStatements,
+  prepareLog,
+  writeApplied,
+  writeFloor,
+  writeHard,
+} from "./log-rows.ts";
 import { configOf } from "./placed-config.ts";
 import { verifyRows } from "./row-checksum.ts";
 import { readSnapshot, type SnapshotFile, writeSnapshotFile } from "./snapshot-file.ts";
 import { readRows, replaceRows } from "./snapshot-rows.ts";
 import type { StateHash } from "./state-hash.ts";
 import { type Rules, StateMachine } from "./state-machine.ts";
-import { DiskFullError } from "./store-error.ts";
+import { DiskFullError, StoreError } from "./store-error.ts";
 import { UNSYNCED_COMMITS_MAX } from "./wal-check.ts";
 
 /** Where the log stands; replaced as a whole once a transaction is durable, or taken from the disk again. */
@@ -114,9 +122,11 @@ export class SqliteLogStore implements LogStore {
       const portion = Math.min(countMax - entries.length, 64);
       const rows = this.#statements.readLog.all(first + entries.length, portion);
       for (const row of rows) {
-        bytes += row.data.byteLength;
+        const entry = entryOf(this.#database, row);
+        if (entry === null) throw damagedEntry(this.#database, row.idx);
+        bytes += entry.data.byteLength;
         if (entries.length > 0 && bytes > bytesMax) return entries;
-        entries.push(entryOf(row));
+        entries.push(entry);
       }
       if (rows.length < portion) break;
     }
@@ -321,10 +331,10 @@ export class SqliteLogStore implements LogStore {
     if (head.index <= last.index) this.#statements.truncateLog.run(head.index);
     let tail: EntryId = { index: (head.index - 1) as LogIndex, term: head.term };
     for (const entry of entries.slice(start)) {
-      const { index, term, kind, data } = entry;
+      const { index, term } = entry;
       assert(index === tail.index + 1, "the log has no gap");
       chain = chainHash(chain, entry);
-      this.#statements.appendLog.run(index, term, kind, data, chain);
+      appendEntry(this.#database, this.#statements, entry, chain);
       const config = configOf(entry);
       if (config !== null) configs.push(config);
       tail = { index, term };
@@ -343,4 +353,11 @@ export class SqliteLogStore implements LogStore {
   #placeInLog(index: LogIndex): { readonly term: number; readonly chain: Uint8Array } {
     return defined(this.#statements.placeAt.get(index), "the log has no gap");
   }
+}
+
+/** It was whole when the member started. */
+function damagedEntry({ path }: StoreDatabase, index: number): StoreError {
+  return new StoreError(
+    `entry ${index} of the log in ${path} is not what was written. Do not repair it by hand: remove this member from the cluster, and let the host join as a new one with an empty data directory`,
+  );
 }

@@ -17,6 +17,7 @@ import { rowChecksum } from "./row-checksum.ts";
 import { smEvent, smReply, smState } from "./schema.ts";
 import { Sessions } from "./sessions.ts";
 import { type ChangedPart, type StateHash, StateHashChain, StateText } from "./state-hash.ts";
+import { encryptState, readStateText } from "./state-row.ts";
 import { hotStatement } from "./statement.ts";
 
 /** The pure rules, handed in: what a command means. */
@@ -142,8 +143,8 @@ export class StateMachine {
     this.#sessions.flush();
     if (this.#state !== this.#storedState && this.#state !== null) {
       this.#text.replace(this.#state);
-      const { text } = this.#text;
-      writeState.run(0, text, rowChecksum("sm_state", text));
+      const state = encryptState(this.#database, this.#text.text);
+      writeState.run(0, state, rowChecksum("sm_state", state));
       this.#storedState = this.#state;
     }
   }
@@ -238,10 +239,10 @@ export class StateMachine {
   }
 }
 
-/** The agreed state as the database has it; null before the first command. */
-export function readState({ drizzle }: StoreDatabase): ClusterState | null {
-  const row = drizzle.select({ state: smState.state }).from(smState).get();
-  return row === undefined ? null : (JSON.parse(row.state) as ClusterState);
+/** The agreed state as the database has it; null before the first command. @throws {StoreError} if it is damaged. */
+export function readState(database: StoreDatabase): ClusterState | null {
+  const text = readStateText(database);
+  return text === null ? null : (JSON.parse(text) as ClusterState);
 }
 
 function repeated(command: Command, outcomeText: string, session: ClientSession | null): Effect {
@@ -258,7 +259,7 @@ function repeated(command: Command, outcomeText: string, session: ClientSession 
 function prepare({ raw, drizzle: db }: StoreDatabase) {
   const place = sql.placeholder;
   return {
-    writeState: hotStatement<[number, string, number]>(
+    writeState: hotStatement<[number, Uint8Array, number]>(
       raw,
       db
         .insert(smState)

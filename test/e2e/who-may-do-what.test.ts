@@ -1,11 +1,12 @@
 /** Tokens, the audit trail and refusals on three real members, over HTTPS. PostgreSQL is not needed for any of it. */
 
 import { afterAll, expect } from "bun:test";
-import { appendFileSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { hashSecret } from "../../src/api/credential.ts";
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import type { ClusterDocument, NewTokenDocument, TokenDocument } from "../../src/api/documents.ts";
 import type { ProblemDocument } from "../../src/api/problem.ts";
+import { defined } from "../../src/base/assert.ts";
 import type { LocalCluster, LocalMember } from "../../src/demo/local-cluster.ts";
 import { type ClusterLife, describeLife, makeCluster } from "../support/cluster-life.ts";
 import { parseLocalSyslog, receiveUnix, type SyslogReceiver } from "../support/syslog-receivers.ts";
@@ -147,16 +148,31 @@ describeLife("who may do what", withDaemons, (part) => {
     shown.push((JSON.parse(added.stdout) as { token: string }).token.split(".").slice(0, 3).join("."));
     const secrets = shown.map((token) => token.split(/[_.]/).at(-1) ?? "");
     expect(secrets.every((secret) => secret.length >= 32)).toBe(true);
+    secrets.push(await authorityKey(life));
     const files = filesUnder(life.cluster.root).map((path) => ({ path, bytes: readFileSync(path) }));
     // Were the database not among them, there would be nothing to find.
-    const hash = hashSecret(secrets[1] ?? "");
-    expect(files.filter(({ bytes }) => bytes.includes(hash)).length).toBeGreaterThan(0);
+    const databases = files.filter(({ path }) => path.includes("guacamole.db"));
+    expect(databases.filter(({ bytes }) => bytes.includes('"dashboard"')).length).toBeGreaterThanOrEqual(3);
     const found = files.flatMap(({ path, bytes }) =>
       secrets.flatMap((secret, at) => (bytes.includes(secret) ? [`${path}: secret ${at}`] : [])),
     );
     expect(found).toEqual([]);
   });
 });
+
+/** A line of it, as no file may have it: backups say what is agreed. */
+async function authorityKey(life: ClusterLife): Promise<string> {
+  const [first] = membersOf(life);
+  const path = join(mkdtempSync(join(tmpdir(), "backup-")), "agreed");
+  try {
+    expect(await life.ask(first, "backup-state", path)).toMatchObject({ exitCode: 0 });
+    const key = /BEGIN PRIVATE KEY-----\\*n(?<line>[A-Za-z0-9+/]{60,})/.exec(readFileSync(path, "utf8"))
+      ?.groups?.["line"];
+    return defined(key, "a backup holds the authority's key");
+  } finally {
+    rmSync(dirname(path), { recursive: true });
+  }
+}
 
 function membersOf({ cluster }: ClusterLife): readonly [LocalMember, LocalMember, LocalMember] {
   return [cluster.member("m1"), cluster.member("m2"), cluster.member("m3")];

@@ -1,6 +1,5 @@
 /** Certificates of a member that end soon, or have ended: what a clock would take a year for. */
 import "reflect-metadata";
-import { Database } from "bun:sqlite";
 import { createPrivateKey, createPublicKey } from "node:crypto";
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +10,10 @@ import {
   X509Certificate,
   X509CertificateGenerator,
 } from "@peculiar/x509";
+import { defined } from "../../src/base/assert.ts";
 import type { ClusterState } from "../../src/cluster/state.ts";
+import { openDatabase } from "../../src/store/database.ts";
+import { readState } from "../../src/store/state-machine.ts";
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 
@@ -47,14 +49,13 @@ export async function replaceCertificate(
 function agreedState(memberDirectory: string): ClusterState {
   // A copy: whoever opens a database tidies up behind the process that was killed.
   const directory = mkdtempSync(join(tmpdir(), "guacamole-agreed-"));
-  for (const suffix of ["", "-wal"]) {
-    const from = join(memberDirectory, `guacamole.db${suffix}`);
-    if (existsSync(from)) copyFileSync(from, join(directory, `guacamole.db${suffix}`));
+  for (const name of ["guacamole.db", "guacamole.db-wal", "store.key"]) {
+    const from = join(memberDirectory, name);
+    if (existsSync(from)) copyFileSync(from, join(directory, name));
   }
-  const database = new Database(join(directory, "guacamole.db"));
+  const database = openDatabase(join(directory, "guacamole.db"));
   try {
-    const row = database.query("SELECT state FROM sm_state").get() as { readonly state: string };
-    return JSON.parse(row.state) as ClusterState;
+    return defined(readState(database), "it was formed");
   } finally {
     database.close();
     rmSync(directory, { recursive: true, force: true });

@@ -1,11 +1,12 @@
-import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, test } from "bun:test";
 import type { MemberId } from "../../../src/base/ids.ts";
 import type { Consensus } from "../../../src/cluster/consensus.ts";
 import { PROPOSALS_MAX } from "../../../src/main/proposals.ts";
 import { EXIT_DIVERGED, EXIT_REMOVED } from "../../../src/main/worker-protocol.ts";
 import type { EngineLimits } from "../../../src/raft/engine/limits.ts";
+import { openDatabase } from "../../../src/store/database.ts";
 import { sealRows } from "../../../src/store/row-checksum.ts";
+import { encryptState, readStateText } from "../../../src/store/state-row.ts";
 import { command, M1, M2, tokenCommand } from "../store/sample.ts";
 import { eventually, logged, Members, type Seat, status, until } from "./members.ts";
 
@@ -202,12 +203,12 @@ describe("too much at once is refused, and nothing of it happens", () => {
 describe("a member whose state is not what a majority has", () => {
   /** As if a bug or a bad disk had changed what is agreed, below every checksum. */
   function alter({ databasePath }: Seat): void {
-    const database = new Database(databasePath);
-    const row = database.query<{ state: string }, []>("SELECT state FROM sm_state").get();
-    const altered = (row?.state ?? "").replace('"scope":"viewer"', '"scope":"admin"');
-    expect(altered).not.toBe(row?.state);
-    database.run("UPDATE sm_state SET state = ?", [altered]);
-    sealRows(database);
+    const database = openDatabase(databasePath);
+    const state = readStateText(database) ?? "";
+    const altered = state.replace('"scope":"viewer"', '"scope":"admin"');
+    expect(altered).not.toBe(state);
+    database.raw.run("UPDATE sm_state SET state = ?", [encryptState(database, altered)]);
+    sealRows(database.raw);
     database.close();
   }
 

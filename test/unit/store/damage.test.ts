@@ -10,6 +10,7 @@ import type { LogIndex } from "../../../src/base/ids.ts";
 import { openDatabase } from "../../../src/store/database.ts";
 import { SqliteLogStore } from "../../../src/store/sqlite-log-store.ts";
 import { StoreError } from "../../../src/store/store-error.ts";
+import { storeKeyPathOf } from "../../../src/store/store-key.ts";
 import { UNSYNCED_COMMITS_MAX } from "../../../src/store/wal-check.ts";
 import { historyOf, live } from "./history.ts";
 import { entry, formIn, inMemory, openStore, RULES, write } from "./sample.ts";
@@ -65,6 +66,7 @@ test(
       const place = join(directory, "copy");
       mkdirSync(place);
       const copy = join(place, "copy.db");
+      copyFileSync(storeKeyPathOf(path), storeKeyPathOf(copy));
       const step = Number(process.env["GUACAMOLE_FLIP_STEP"] ?? 197);
       let refusedCount = 0;
       let count = 0;
@@ -99,6 +101,7 @@ test(
       const place = join(directory, "copy");
       mkdirSync(place);
       const copy = join(place, "copy.db");
+      copyFileSync(storeKeyPathOf(path), storeKeyPathOf(copy));
       const stages = [look(store, `${copy}.snapshot`)];
       for (const each of historyOf(22, 40)) {
         live(store, [each], 1);
@@ -168,7 +171,7 @@ test.each([
   ["a second vote", "UPDATE raft_hard SET vote = NULL", "a row of raft_hard"],
   ["an older term", "UPDATE raft_hard SET term = 1, vote = NULL", "a row of raft_hard"],
   ["another identity", "UPDATE raft_identity SET promotable_from = 0, peers = ''", "a row of raft_identity"],
-  ["another state", "UPDATE sm_state SET state = replace(state, 'demo', 'demi')", "a row of sm_state"],
+  ["another state", "UPDATE sm_state SET state = zeroblob(length(state))", "a row of sm_state"],
   ["a lost answer", "UPDATE sm_reply SET outcome = '{}' WHERE sequence = 2", "a row of sm_reply"],
   ["a forgotten session", "UPDATE sm_session SET acknowledged = acknowledged + 1", "a row of sm_session"],
   ["a row without a checksum", "UPDATE sm_event SET checksum = NULL WHERE id = 1", "a row of sm_event"],
@@ -177,6 +180,7 @@ test.each([
     "UPDATE raft_log SET data = CAST(data AS TEXT) WHERE idx = 40",
     "entry 40 is not",
   ],
+  ["an older schema", "PRAGMA user_version = 2", "it says that it is of an earlier release"],
   ["a table that is gone", "DROP TABLE sm_session", "its tables are not as guacamole made them"],
   ["another hash", "UPDATE raft_applied SET state_hash = zeroblob(32)", "a row of raft_applied"],
 ])("%s is refused at start", (_, statement, reason) =>

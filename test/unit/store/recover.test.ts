@@ -8,6 +8,7 @@ import { encodeCommand } from "../../../src/cluster/command-codec.ts";
 import { loadIdentity } from "../../../src/store/identity.ts";
 import { readMarker, storePaths, writeMarker } from "../../../src/store/marker.ts";
 import { type FollowUp, inspectStore, recoverGroup, restoreGroup } from "../../../src/store/recover.ts";
+import { storeKeyPathOf } from "../../../src/store/store-key.ts";
 import { historyOf, live } from "./history.ts";
 import {
   CLUSTER,
@@ -150,6 +151,7 @@ describe("inspecting a stopped member", () => {
       const copy = storePaths(killed).database;
       live(store, historyOf(33, 30), 1);
       for (const end of ["", "-wal"]) cpSync(`${path}${end}`, `${copy}${end}`);
+      cpSync(storeKeyPathOf(path), storeKeyPathOf(copy));
       store.close();
       const wal = readFileSync(`${copy}-wal`);
       const middle = wal.byteLength >> 1;
