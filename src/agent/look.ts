@@ -1,6 +1,7 @@
 /** Looking at the local PostgreSQL: what the supervisor and SQL say becomes one `PostgresStatus`. */
 import { unreachable } from "../base/assert.ts";
 import { EPOCH_ZERO, type TimelineId } from "../base/ids.ts";
+import type { Lsn } from "../base/lsn.ts";
 import type {
   AccessStatus,
   DiskStatus,
@@ -34,6 +35,13 @@ export interface LocalLook {
   readonly access?: SupervisorLook["access"];
   /** Null: not known. */
   readonly postgresMajor?: number | null;
+  /** As in `MemberView`. */
+  readonly walUntilLsn?: Lsn | null;
+}
+
+export interface LookOptions {
+  /** Also how far a standby gets with the WAL that it has: it takes a look at many files. */
+  readonly wantsWal?: boolean;
 }
 
 /** What one look does not tell. */
@@ -57,11 +65,17 @@ export const NO_PROMISES: Promises = {
  *
  * @param watch what is known of a primary beyond this look: since when its rule is in effect, and what stands still.
  */
-export async function lookAt(local: LocalPostgres, watch: WatchPrimary): Promise<LocalLook> {
+export async function lookAt(
+  local: LocalPostgres,
+  watch: WatchPrimary,
+  { wantsWal = false }: LookOptions = {},
+): Promise<LocalLook> {
   const first = await lookAtSupervisor(local);
   if (typeof first === "string") return unknown(first);
   const { postgres, supervisor } = await lookAtPostgres(local, first, watch);
+  const isStandby = postgres.kind === "standby" || (postgres.kind === "starting" && supervisor.work === null);
   return {
+    walUntilLsn: wantsWal && isStandby ? await walUntil(local) : null,
     postgres,
     promises: supervisor.promises,
     work: supervisor.work,
@@ -80,6 +94,11 @@ export async function lookAt(local: LocalPostgres, watch: WatchPrimary): Promise
       ? Number.parseInt(supervisor.postgresVersion, 10)
       : null,
   };
+}
+
+async function walUntil(local: LocalPostgres): Promise<Lsn | null> {
+  const look = await lookAtSupervisor(local, { kind: "look", wantsWal: true });
+  return typeof look === "string" ? null : (look.walUntilLsn ?? null);
 }
 
 /** Ids of processes are used again: with the moment of its start it names one server. */
@@ -131,8 +150,10 @@ async function lookAtPostgres(
   if (later === null)
     return { postgres: { kind: "starting", detail: "the promotion is under way" }, supervisor };
   const { synchronousStandbyNames, waitingCommits, ...seen } = look;
+  const { walFromLsn } = later;
   const ancestors = later.ancestors.filter((ancestor) => ancestor.timeline < look.timeline);
-  return { postgres: { ...seen, ...watch(look), ancestors }, supervisor: later };
+  const wal = walFromLsn === undefined ? {} : { walFromLsn };
+  return { postgres: { ...seen, ...watch(look), ...wal, ancestors }, supervisor: later };
 }
 
 /** What a standby that takes no connections has to replay first; empty where that is not known. */

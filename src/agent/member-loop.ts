@@ -30,8 +30,9 @@ import { NO_REIGN_SEEN, type ReignSeen, seeReign } from "../decision/reign-seen.
 import { servedRole } from "../decision/served-role.ts";
 import { perform } from "./execute.ts";
 import { HealthChecks } from "./health-checks.ts";
+import { Hunger } from "./hunger.ts";
 import type { LeaseGrant } from "./lease-grants.ts";
-import { accessStatus, type LocalLook, lookAt, NO_PROMISES } from "./look.ts";
+import { accessStatus, type LocalLook, lookAt, NO_PROMISES, type WatchPrimary } from "./look.ts";
 import type { HooksPort, LocalPostgres, ProbeLook } from "./ports.ts";
 import { PrimaryWatch } from "./primary-watch.ts";
 import { RetryLater } from "./retry-later.ts";
@@ -94,6 +95,7 @@ export class MemberLoop {
   #running: Running | null = null;
   #synchronous: SynchronousStatus | null = null;
   readonly #watch = new PrimaryWatch();
+  readonly #hunger = new Hunger();
   readonly #checks: HealthChecks | null;
   #unansweredSinceMs: number | null = null;
   #startingSinceMs: number | null = null;
@@ -208,7 +210,9 @@ export class MemberLoop {
     const { local, selfId, consensus } = this.#options;
     const performed = this.#performed;
     const cohortKnown = this.#cohortKnown();
-    const look = local === null ? WITNESS : await lookAt(local, (seen) => this.#watchPrimary(seen));
+    const watch: WatchPrimary = (seen) => this.#watchPrimary(seen);
+    const wantsWal = this.#hunger.isLookDue(this.#options.clock.nowMs());
+    const look = local === null ? WITNESS : await lookAt(local, watch, { wantsWal });
     if (look.postgres.kind === "standby" || look.postgres.kind === "primary") this.#failedStarts = 0;
     if (local === null) {
       this.#publish(look, { reason: "witness", detail: null, actions: [], pace: "calm" }, cohortKnown);
@@ -220,6 +224,7 @@ export class MemberLoop {
     if (this.#isReloadOwed && takesConnections) await this.#reload(local);
     const nowMs = this.#options.clock.nowMs();
     this.#reign = seeReign(this.#reign, consensus.state.reign, nowMs);
+    this.#hunger.note(look.postgres, nowMs);
     const isMute = look.postgres.kind === "unresponsive";
     this.#unansweredSinceMs = isMute ? (this.#unansweredSinceMs ?? nowMs) : null;
     const isStarting = look.postgres.kind === "starting";
@@ -231,6 +236,7 @@ export class MemberLoop {
       promises: look.promises,
       needsClone: look.needsClone,
       hasAside: look.hasAside,
+      walUntilLsn: look.walUntilLsn ?? null,
       hasStandbySignal: look.hasStandbySignal,
       lease: look.lease ?? null,
       unansweredMs: this.#unansweredSinceMs === null ? null : nowMs - this.#unansweredSinceMs,

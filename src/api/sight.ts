@@ -58,10 +58,11 @@ export function statusOf(sight: Sight, id: MemberId): MemberStatus | null {
   return sight.observations.get(id)?.status ?? null;
 }
 
+/** Whether what is known of a member may be over: it cannot be asked, or could not, and has said nothing since. */
 export function isUnreachable(sight: Sight, id: MemberId): boolean {
   if (id === sight.selfId) return false;
   const observation = sight.observations.get(id);
-  return observation !== undefined && !observation.isConnected;
+  return observation !== undefined && (!observation.isConnected || observation.isPast === true);
 }
 
 /** True while `status` is of the member that is appointed, and it has not promised to be over. */

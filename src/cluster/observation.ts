@@ -305,6 +305,8 @@ export interface PrimaryStatus {
   readonly isProvisioned: boolean;
   /** For how long the oldest commit has been waiting for standbys; null: none waits. Absent: not known. */
   readonly commitWaitMs?: number | null;
+  /** Where the oldest WAL begins that it has: who needs more than that cannot be served. Absent: not known. */
+  readonly walFromLsn?: Lsn;
   /**
    * Roles and databases whose settings keep their commits from waiting for a standby's disk (`synchronous_commit`), bounded: no
    * failover can promise those. Absent: there are none.
@@ -347,6 +349,8 @@ export interface Observation {
   readonly heardAtMs: number;
   /** Its peer connection stands. False after a reset or refusal: the process is gone or cannot be reached. */
   readonly isConnected: boolean;
+  /** Its connection broke since it said this: it may have been started again, and not have looked yet. Absent: it did not. */
+  readonly isPast?: boolean;
 }
 
 /** How far a member's own WAL reaches, or null where that cannot be known now. */

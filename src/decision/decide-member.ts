@@ -245,7 +245,9 @@ function decideStarting(view: MemberView, { detail, recovery }: StartingStatus):
     if (walEpoch !== reign.epoch && pledgedEpoch < walEpoch)
       return act("pledging", { kind: "pledge", epoch: walEpoch });
     const settings = standbySettings(view, upstreamOf(view.state, reign.primaryId));
-    return isFollowing(view, reign, settings) ? starting : followAsConfigured(reign, settings);
+    if (!isFollowing(view, reign, settings)) return followAsConfigured(reign, settings);
+    const lack = whatIsGone(view, reign);
+    return lack === null ? starting : decideClone(view, lack);
   }
   const isHopeless = relation.kind === "forked" || relation.kind === "alien";
   if (!isHopeless || (view.startingMs ?? 0) < INCONSISTENT_MS_MAX) return starting;
@@ -412,9 +414,24 @@ function decideStream(view: MemberView, reign: Reign, postgres: StandbyStatus): 
   if (cutOff !== null) return cutOff;
   const settings = standbySettings(view, upstreamOf(view.state, reign.primaryId));
   if (!isFollowing(view, reign, settings)) return followAsConfigured(reign, settings);
-  if (postgres.walReceiver?.status !== "streaming") return wait("connecting", null, "soon");
+  if (postgres.walReceiver?.status !== "streaming") {
+    const lack = whatIsGone(view, reign);
+    return lack === null ? wait("connecting", null, "soon") : decideClone(view, lack);
+  }
   const isSettled = memberById(view.state, view.selfId)?.data === "ready";
   return view.hasAside && isSettled ? act("cleaning-up", { kind: "discard-aside" }) : wait("streaming");
+}
+
+/**
+ * What this standby needs next and its upstream, which is the primary, has no more; null: nothing is known to. WAL goes as
+ * checkpoints come, and never comes back. The data here is replaced only once a whole copy of the primary's stands beside it,
+ * which holds all that was acknowledged under this reign, by this standby, too.
+ */
+function whatIsGone({ walUntilLsn, primary }: MemberView, reign: Reign): string | null {
+  const theirs = primary?.status.postgres;
+  if (walUntilLsn == null || theirs?.kind !== "primary" || theirs.walFromLsn === undefined) return null;
+  if (primary?.status.promises.walEpoch !== reign.epoch || walUntilLsn >= theirs.walFromLsn) return null;
+  return `it needs WAL from ${formatLsn(walUntilLsn)} on, which the primary has no more`;
 }
 
 function isFollowing(view: MemberView, reign: Reign, settings: ManagedSettings): boolean {

@@ -1,4 +1,5 @@
 import type { MemberId } from "../base/ids.ts";
+import type { Lsn } from "../base/lsn.ts";
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
 import type { MemberStatus, Observation, PostgresStatus, Promises } from "../cluster/observation.ts";
 import type { ClusterState } from "../cluster/state.ts";
@@ -21,6 +22,11 @@ export interface MemberView {
   readonly unansweredMs: number | null;
   /** For how long PostgreSQL has been starting; null: it is not. */
   readonly startingMs: number | null;
+  /**
+   * Of a standby that gets nothing: where the first WAL segment begins that it cannot replay from what it has. Absent or null: not
+   * asked now, or not known.
+   */
+  readonly walUntilLsn?: Lsn | null;
   /** The data directory says that its server is a standby: true from each start until a promotion. */
   readonly hasStandbySignal: boolean;
   /** There is no room left beside PostgreSQL. */

@@ -17,6 +17,8 @@ interface Row {
   isConnectedHere: boolean;
   /** By the leader's; null before the first digest. */
   isConnectedThere: boolean | null;
+  /** Our connection to it broke after it said this. */
+  isPast: boolean;
   /** Earlier lives of the process: what they said does not count any more. */
   readonly pastBootIds: Set<string>;
 }
@@ -74,7 +76,9 @@ export class ObservationBoard {
       row.pastBootIds.add(row.status?.bootId ?? "");
       row.statusAtMs = 0;
     }
+    if (row.isPast) this.#version += 1;
     row.status = status;
+    row.isPast = false;
     row.content = content;
     row.statusAtMs = Math.max(row.statusAtMs, nowMs - ageMs);
     row.heardAtMs = Math.max(row.heardAtMs, nowMs - ageMs);
@@ -107,6 +111,7 @@ export class ObservationBoard {
     const row = this.#row(id);
     if (row.isConnectedHere === isConnected) return;
     row.isConnectedHere = isConnected;
+    if (!isConnected) row.isPast = true;
     this.#version += 1;
     this.#news += 1;
     if (id === this.#leaderId && !isConnected) this.#forgetLeadersView();
@@ -124,6 +129,7 @@ export class ObservationBoard {
         statusAtMs,
         heardAtMs: isOwn ? nowMs : row.heardAtMs,
         isConnected: isOwn || this.#isConnected(id, row),
+        ...(row.isPast ? { isPast: true } : {}),
       });
     }
     return observations;
@@ -179,6 +185,7 @@ export class ObservationBoard {
         heardAtMs: 0,
         isConnectedHere: false,
         isConnectedThere: null,
+        isPast: false,
         pastBootIds: new Set(),
       };
       this.#rows.set(id, row);

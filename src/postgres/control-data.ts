@@ -15,9 +15,12 @@ export interface ControlData {
   readonly timeline: TimelineId;
   readonly checkpointTimeline: TimelineId;
   readonly checkpointLsn: Lsn;
+  /** Where recovery begins, unless a backup label says otherwise. */
+  readonly redoLsn: Lsn;
   /** For instance `in production`, `shut down`, `shut down in recovery`, `in archive recovery`. */
   readonly state: string;
   readonly walSegmentBytes: number;
+  readonly walPageBytes: number;
   /**
    * A standby's data files hold nothing beyond this. Null: it is none, or it was cloned and waits for the end of its backup, of
    * which nobody knows beforehand where in WAL it is.
@@ -49,23 +52,29 @@ export function parseControlData(text: string): Result<ControlData, string> {
   const checkpointTimeline = Number(fields.get("Latest checkpoint's TimeLineID"));
   const recoveryTimeline = Number(fields.get("Min recovery ending loc's timeline"));
   const checkpointLsn = parseLsn(fields.get("Latest checkpoint location") ?? "");
+  const redoLsn = parseLsn(fields.get("Latest checkpoint's REDO location") ?? "");
   const walSegmentBytes = Number(fields.get("Bytes per WAL segment"));
+  const walPageBytes = Number(fields.get("WAL block size"));
   if (
     !/^\d+$/.test(systemIdentifier) ||
     state === "" ||
     !(checkpointTimeline >= 1) ||
-    !(walSegmentBytes > 0)
+    !(walSegmentBytes > 0) ||
+    !(walPageBytes > 0)
   ) {
     return err(`pg_controldata answers with something unexpected: ${text.slice(0, 300)}`);
   }
   if (!checkpointLsn.ok) return checkpointLsn;
+  if (!redoLsn.ok) return redoLsn;
   return ok({
     systemIdentifier,
     timeline: Math.max(checkpointTimeline, recoveryTimeline || 0) as TimelineId,
     checkpointTimeline: checkpointTimeline as TimelineId,
     checkpointLsn: checkpointLsn.value,
+    redoLsn: redoLsn.value,
     state,
     walSegmentBytes,
+    walPageBytes,
     consistentAt: consistentAt(fields),
     limits: {
       max_connections: Number(fields.get("max_connections setting") ?? 0),

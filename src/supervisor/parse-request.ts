@@ -38,7 +38,11 @@ function parseRequest(fields: Fields): SupervisorRequest {
   const kind = text(fields["kind"], "kind");
   switch (kind) {
     case "look":
-      return fields["isStarting"] === true ? { kind, isStarting: true } : { kind };
+      return {
+        kind,
+        ...(fields["isStarting"] === true ? { isStarting: true } : {}),
+        ...(fields["wantsWal"] === true ? { wantsWal: true } : {}),
+      };
     case "reload":
     case "discard-aside":
     case "list-forks":

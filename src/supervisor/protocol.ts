@@ -24,7 +24,12 @@ import type { Parameters } from "../cluster/parameters.ts";
 export type SupervisorRequest =
   | MachineRequest
   /** With `isStarting` the control file is read anew although PostgreSQL runs: SQL does not tell yet what it says. */
-  | { readonly kind: "look"; readonly isStarting?: true }
+  | {
+      readonly kind: "look";
+      readonly isStarting?: true;
+      /** The answer has `walUntilLsn`: of a standby that gets nothing. */
+      readonly wantsWal?: true;
+    }
   /**
    * PostgreSQL may reign under `epoch` until `stampMs + durationMs` by this host's own time, of which a look said `stampMs`. An
    * older stamp never shortens what stands, and one that is over by now extends nothing.
@@ -75,6 +80,10 @@ export interface SupervisorLook {
     /** It was told to promote: what still is in recovery is on its way out of it. */
     readonly isPromoted?: boolean;
   } | null;
+  /** Where the oldest WAL begins that a running primary has. Absent: it is none, or that is not known. */
+  readonly walFromLsn?: Lsn;
+  /** Where the first WAL segment begins that this standby cannot replay from what it has. Absent: not asked for, or not known. */
+  readonly walUntilLsn?: Lsn;
   /** The data directory holds a `standby.signal`: its server starts, or runs, as a standby. */
   readonly hasStandbySignal?: boolean;
   /** This host's own time of this look, in milliseconds since some moment of its boot: the same for every process on it. */

@@ -1,4 +1,5 @@
 import type { Log } from "../base/log.ts";
+import { forgetCommonWal, keepCommonWal, putCommonWalBack } from "../postgres/common-wal.ts";
 import { ensureStandbySignal, markDataDirectory } from "../postgres/data-directory.ts";
 import { archiveFork, failedBeforeTouching, runRewind } from "../postgres/rewind.ts";
 import type { Configuration } from "./configuration.ts";
@@ -6,6 +7,7 @@ import type { LocalData } from "./local-data.ts";
 import { type PromiseBook, refusePledged, withNewest, withWal } from "./promises.ts";
 import type { SupervisorRequest } from "./protocol.ts";
 import { RequestRefused, refuseIf } from "./refused.ts";
+import { separateWalOf } from "./separate-wal.ts";
 import type { StatePaths } from "./state-directory.ts";
 import { requireSuccess, type Workbench } from "./workbench.ts";
 
@@ -31,7 +33,12 @@ export class Rewinding {
     this.#paths = options.paths;
   }
 
-  async rewind(request: Extract<SupervisorRequest, { kind: "rewind" }>): Promise<void> {
+  /** What a rewind that was cut short left behind. */
+  recover(): void {
+    for (const directory of this.#keptPlaces()) forgetCommonWal(directory);
+  }
+
+  async rewind(request: RewindRequest): Promise<void> {
     const { promises, configuration, data, bench, binDirectory, log } = this.#options;
     refuseIf(refusePledged(promises.current, request.epoch));
     data.requireStopped();
@@ -54,6 +61,7 @@ export class Rewinding {
         keep: FORKS_KEPT,
       });
       data.requireStopped();
+      const keptDirectory = this.#keepCommon(request, control.walSegmentBytes);
       log.info("supervisor.rewind.started", { epoch: request.epoch, kept });
       const directory = await data.inspect();
       data.distrust(
@@ -74,13 +82,44 @@ export class Rewinding {
         data.giveUpOn(`a rewind failed: ${rewound.error.message}`, directory);
         requireSuccess(rewound);
       }
+      if (rewound.ok && keptDirectory !== null) {
+        const place = { dataDirectory: this.#paths.dataDirectory, keptDirectory };
+        const putBack = putCommonWalBack(place);
+        if (putBack > 0) log.info("supervisor.rewind.wal-put-back", { segments: putBack });
+      }
       ensureStandbySignal(this.#paths.dataDirectory);
       markDataDirectory(this.#paths.dataDirectory, clusterId);
       if (rewound.ok) promises.keep(withWal(promises.current, request));
       data.trust();
       requireSuccess(rewound);
     } finally {
+      this.recover();
       bench.finish();
     }
   }
+
+  /** Null: it cannot be kept. Whoever lacks it after the rewind is built anew. */
+  #keepCommon({ forkTimeline, forkLsn }: RewindRequest, segmentBytes: number): string | null {
+    const { dataDirectory } = this.#paths;
+    const [keptDirectory] = this.#keptPlaces();
+    try {
+      if (keptDirectory === undefined) throw new Error("its directory is a mount point of its own");
+      keepCommonWal({ dataDirectory, keptDirectory, segmentBytes, forkTimeline, forkLsn });
+      return keptDirectory;
+    } catch (error) {
+      this.#options.log.warn("supervisor.rewind.wal-not-kept", {
+        why: error instanceof Error ? error.message : String(error),
+      });
+      return null;
+    }
+  }
+
+  /** Where WAL is kept during a rewind: beside the WAL itself. Empty: nowhere on its file system. */
+  #keptPlaces(): readonly string[] {
+    const wal = separateWalOf(this.#paths.dataDirectory);
+    if (!wal.ok) return [];
+    return [wal.value === null ? this.#paths.commonWalDirectory : `${wal.value}.kept`];
+  }
 }
+
+type RewindRequest = Extract<SupervisorRequest, { kind: "rewind" }>;

@@ -31,6 +31,8 @@ export interface StatePaths {
   readonly forkedDirectory: string;
   /** Where a configuration is tried. */
   readonly trialDirectory: string;
+  /** WAL from before the fork, during a rewind. */
+  readonly commonWalDirectory: string;
   /** Stands while a rewind is under way and after one that failed half way. */
   readonly rewindMarkFile: string;
   /** Stands from the moment a clone is complete until it is in its place. */
@@ -66,6 +68,7 @@ export function statePaths(dataDirectory: string): StatePaths {
     postgresLogFile: inside("postgresql.log"),
     supervisorLogFile: inside("supervisor.log"),
     forkedDirectory: inside("forked"),
+    commonWalDirectory: inside("common-wal"),
     trialDirectory: inside("trial"),
     rewindMarkFile: inside("rewind-in-progress.json"),
     cloneMarkFile: inside("clone-complete.json"),

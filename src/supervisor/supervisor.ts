@@ -28,6 +28,7 @@ import { notRunning, RequestRefused, refuseIf, refuseSuperseded } from "./refuse
 import { Restarting } from "./restarting.ts";
 import { Rewinding } from "./rewinding.ts";
 import type { StateLock, StatePaths } from "./state-directory.ts";
+import { WalReach } from "./wal-reach.ts";
 import type { Watchdog } from "./watchdog.ts";
 import { Workbench } from "./workbench.ts";
 
@@ -68,6 +69,7 @@ export class Supervisor {
   readonly #bench: Workbench;
   readonly #cloning: Cloning;
   readonly #rewinding: Rewinding;
+  readonly #walReach: WalReach;
   readonly #disks: DiskWatch;
   readonly #leases: LeaseKeeper;
   readonly #glass: GlassKeeper;
@@ -135,8 +137,11 @@ export class Supervisor {
     this.#cloning = new Cloning(parts);
     this.#rewinding = new Rewinding(parts);
     this.#disks = new DiskWatch(paths, clock);
+    const { dataDirectory } = paths;
+    this.#walReach = new WalReach({ dataDirectory, data: this.#data, nowMs: () => clock.nowMs() });
     this.#bench.endLeftOverProgram();
     this.#cloning.recover();
+    this.#rewinding.recover();
     this.#postmaster.adopt();
     if (this.#configuration.effective !== null) {
       this.#configuration.apply();
@@ -205,7 +210,7 @@ export class Supervisor {
       if (request.kind === "list-local-access") return await this.#listLocalAccess(request.told);
       refuseSuperseded(maySpeak);
       await this.#carryOut(request, maySpeak);
-      return { ok: true, look: await this.#look() };
+      return { ok: true, look: await this.#look(request.kind === "look" && request.wantsWal === true) };
     } catch (error) {
       if (error instanceof RequestRefused) return { ok: false, code: error.code, message: error.message };
       const message = error instanceof Error ? error.message : String(error);
@@ -408,12 +413,14 @@ export class Supervisor {
     this.#options.log.info("supervisor.postmaster.exited", { code, signal, wasStopped });
   }
 
-  async #look(): Promise<SupervisorLook> {
+  async #look(wantsWal = false): Promise<SupervisorLook> {
     // First: what is seen after it is as true as at that moment, or truer.
     const stampMs = this.#options.hostTime.nowMs();
     const dataDirectory = await this.#data.inspect();
     const { takenOut } = this.#configuration;
+    const wal = this.#postmaster.running === null ? {} : await this.#lookAtWal(wantsWal);
     return {
+      ...wal,
       postgresVersion: this.#installation.version,
       dataDirectory,
       postmaster: this.#lookAtPostmaster(),
@@ -434,6 +441,15 @@ export class Supervisor {
       lastExit: this.#lastExit,
       hasAside: existsSync(this.#paths.asideDirectory),
     };
+  }
+
+  async #lookAtWal(wantsWal: boolean): Promise<Pick<SupervisorLook, "walFromLsn" | "walUntilLsn">> {
+    if (!isStandby(this.#paths.dataDirectory)) {
+      const walFromLsn = await this.#walReach.from();
+      return walFromLsn === null ? {} : { walFromLsn };
+    }
+    const walUntilLsn = wantsWal ? await this.#walReach.until() : null;
+    return walUntilLsn === null ? {} : { walUntilLsn };
   }
 
   #primarySocket(): { readonly directory: string; readonly port: number } | null {

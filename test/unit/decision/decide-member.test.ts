@@ -700,6 +700,99 @@ describe("a standby that is not consistent yet", () => {
   });
 });
 
+describe("a standby that needs WAL which its upstream has no more", () => {
+  const since = (walFromLsn: number) => ({
+    primary: observation("m1", { postgres: primary(1, ["m3"], { walFromLsn: lsn(walFromLsn) }) }),
+  });
+  const cut = standby({ walReceiver: null });
+  const starting = {
+    kind: "starting",
+    detail: "",
+    recovery: { consistentAt: { timeline: timeline(2), lsn: lsn(90) }, newestTimeline: timeline(2) },
+  } as const;
+
+  test.each([
+    [
+      "is built anew",
+      cut,
+      { ...since(60), walUntilLsn: lsn(40) },
+      "recloning: stop fast, clone m1 replacing",
+    ],
+    [
+      "is built anew although it takes no connections yet",
+      starting,
+      { ...since(60), walUntilLsn: lsn(40) },
+      "recloning: stop fast, clone m1 replacing",
+    ],
+    ["goes on asking where it is still to be had", cut, { ...since(60), walUntilLsn: lsn(60) }, "connecting"],
+    [
+      "goes on starting where it is still to be had",
+      starting,
+      { ...since(60), walUntilLsn: lsn(60) },
+      "starting",
+    ],
+    [
+      "goes on asking while nobody has looked what it needs",
+      cut,
+      { ...since(60), walUntilLsn: null },
+      "connecting",
+    ],
+    [
+      "goes on asking where the primary does not say what it has",
+      cut,
+      { walUntilLsn: lsn(40) },
+      "connecting",
+    ],
+    ["is left alone once it streams", standby(), { ...since(60), walUntilLsn: lsn(40) }, "streaming"],
+    [
+      "follows as agreed first",
+      cut,
+      { ...since(60), walUntilLsn: lsn(40), settingsHash: "other" },
+      "configuring: configure m1/m1,m3, reload",
+    ],
+    [
+      "waits where what is known of the primary is of another reign",
+      cut,
+      {
+        walUntilLsn: lsn(40),
+        primary: observation("m1", {
+          postgres: primary(1, ["m3"], { walFromLsn: lsn(60) }),
+          promises: { walEpoch: epoch(0) },
+        }),
+      },
+      "connecting",
+    ],
+    [
+      "keeps what it has while the primary could not give a clone",
+      cut,
+      {
+        walUntilLsn: lsn(40),
+        primary: observation("m1", {
+          postgres: primary(1, ["m3"], { walFromLsn: lsn(60), checkpointTimeline: timeline(1) }),
+        }),
+      },
+      "waiting-for-primary",
+    ],
+    ["has no room for a clone", cut, { ...since(60), walUntilLsn: lsn(40), isDiskFull: true }, "disk-full"],
+  ] as readonly (readonly [string, PostgresStatus, Partial<MemberView>, string])[])(
+    "%s",
+    (_, postgres, extra, expected) =>
+      expect(say(decideMember(view(postgres, clusterState(), extra)))).toBe(expected),
+  );
+
+  test("says why, in the same words however far the primary has come", () => {
+    const why = (walFromLsn: number) =>
+      decideMember(view(cut, clusterState(), { ...since(walFromLsn), walUntilLsn: lsn(40) })).detail;
+    expect(why(60)).toBe("it needs WAL from 0/28 on, which the primary has no more");
+    expect(why(90)).toBe(why(60));
+  });
+
+  test("keeps what it has while the reign is being ended: it may be asked for it", () => {
+    const pledged = { promises: promises(PLEDGED), ...since(60), walUntilLsn: lsn(40) };
+    expect(say(decideMember(view(cut, fenced, pledged)))).toBe("pledged");
+  });
+});
+
 describe("parameters", () => {
   const layers = {
     cluster: { work_mem: "1MB" },

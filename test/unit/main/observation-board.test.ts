@@ -70,6 +70,23 @@ test("a leader believes its own connections, the others the leader's, but for th
   expect(seen(board)).toMatchObject({ isConnected: true, heardAtMs: 95 });
 });
 
+test("what a member said before its connection broke is of the past until it says something again", () => {
+  const board = new ObservationBoard(M1);
+  board.setConnected(M2, true);
+  board.takeStatus(M2, aged(1), 100);
+  expect(seen(board)?.isPast).toBeUndefined();
+  board.setConnected(M2, false);
+  board.setConnected(M2, true);
+  expect(seen(board)).toMatchObject({ isConnected: true, isPast: true });
+  // Told again by somebody else, it is no newer.
+  board.takeStatus(M2, aged(1, 50), 200);
+  expect(seen(board)?.isPast).toBe(true);
+  const { version } = board;
+  board.takeStatus(M2, aged(2), 300);
+  expect(seen(board)?.isPast).toBeUndefined();
+  expect(board.version).toBeGreaterThan(version);
+});
+
 test("merely hearing a member is no change, and a member that left is forgotten", () => {
   const board = new ObservationBoard(M1);
   board.takeStatus(M2, aged(1), 100);

@@ -45,9 +45,11 @@ describe("pg_controldata", () => {
     "Database system identifier:           7575757575757575757",
     "Database cluster state:               in archive recovery",
     "Latest checkpoint location:           0/3000148",
+    "Latest checkpoint's REDO location:    0/3000110",
     "Latest checkpoint's TimeLineID:       2",
     "Min recovery ending loc's timeline:   3",
     "Bytes per WAL segment:                16777216",
+    "WAL block size:                       8192",
     "max_connections setting:              200",
     "max_worker_processes setting:         8",
     "max_wal_senders setting:              10",
@@ -63,8 +65,10 @@ describe("pg_controldata", () => {
         timeline: 3 as TimelineId,
         checkpointTimeline: 2 as TimelineId,
         checkpointLsn: 0x3000148 as Lsn,
+        redoLsn: 0x3000110 as Lsn,
         state: "in archive recovery",
         walSegmentBytes: SEGMENT_BYTES,
+        walPageBytes: 8192,
         consistentAt: null,
         limits: NEEDED,
       },
@@ -94,7 +98,7 @@ describe("pg_controldata", () => {
   });
 
   test("something else is refused, not guessed", () => {
-    for (const missing of [0, 1, 2, 3, 5]) {
+    for (const missing of [0, 1, 2, 3, 4, 6, 7]) {
       expect(parseControlData(text.filter((_, index) => index !== missing).join("\n")).ok).toBe(false);
     }
   });
