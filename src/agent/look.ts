@@ -35,7 +35,7 @@ export interface LocalLook {
   readonly access?: SupervisorLook["access"];
   /** Null: not known. */
   readonly postgresMajor?: number | null;
-  /** As in `MemberView`. */
+  /** As in `WalReach`. Absent or null: not looked at, or not known. */
   readonly walUntilLsn?: Lsn | null;
 }
 

@@ -23,6 +23,7 @@ import type {
 import { mayDegrade } from "../cluster/spec.ts";
 import { type ClusterState, type CohortName, leaseMsOf, newestCohort } from "../cluster/state.ts";
 import { decideMember } from "../decision/decide-member.ts";
+import type { WalReach } from "../decision/member-view.ts";
 import type { Action, Pace, Plan } from "../decision/plan.ts";
 import { primaryChanges } from "../decision/primary-changes.ts";
 import { needsLease } from "../decision/quorum.ts";
@@ -206,12 +207,20 @@ export class MemberLoop {
     return state.reign === null ? null : (observations.get(state.reign.primaryId) ?? null);
   }
 
+  /** From where on the primary has WAL. Null: that is not known. */
+  #primaryWal(): Omit<WalReach, "untilLsn"> | null {
+    const status = this.#primary()?.status;
+    if (status?.postgres.kind !== "primary" || status.postgres.walFromLsn === undefined) return null;
+    return { primaryFromLsn: status.postgres.walFromLsn, epoch: status.promises.walEpoch };
+  }
+
   async #turn(): Promise<number> {
     const { local, selfId, consensus } = this.#options;
     const performed = this.#performed;
     const cohortKnown = this.#cohortKnown();
     const watch: WatchPrimary = (seen) => this.#watchPrimary(seen);
-    const wantsWal = this.#hunger.isLookDue(this.#options.clock.nowMs());
+    const primaryWal = this.#primaryWal();
+    const wantsWal = primaryWal !== null && this.#hunger.isLookDue(this.#options.clock.nowMs());
     const look = local === null ? WITNESS : await lookAt(local, watch, { wantsWal });
     if (look.postgres.kind === "standby" || look.postgres.kind === "primary") this.#failedStarts = 0;
     if (local === null) {
@@ -236,7 +245,10 @@ export class MemberLoop {
       promises: look.promises,
       needsClone: look.needsClone,
       hasAside: look.hasAside,
-      walUntilLsn: look.walUntilLsn ?? null,
+      walReach:
+        look.walUntilLsn == null || primaryWal === null
+          ? null
+          : { untilLsn: look.walUntilLsn, ...primaryWal },
       hasStandbySignal: look.hasStandbySignal,
       lease: look.lease ?? null,
       unansweredMs: this.#unansweredSinceMs === null ? null : nowMs - this.#unansweredSinceMs,

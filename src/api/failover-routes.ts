@@ -2,7 +2,7 @@ import { Elysia, type Static, t } from "elysia";
 import type { MemberId } from "../base/ids.ts";
 import { formatPosition } from "../base/lsn.ts";
 import type { Member } from "../cluster/member.ts";
-import { type ClusterState, type FailoverRecord, memberName, type Reign } from "../cluster/state.ts";
+import { type ClusterState, type FailoverRecord, memberName, type Reign, rulesOf } from "../cluster/state.ts";
 import { idempotent, namedMember } from "./cluster-routes.ts";
 import { consistencyQuery, lookWith } from "./consistency.ts";
 import { describeCohort, toInstant } from "./describe.ts";
@@ -287,9 +287,18 @@ function describeOffer(
     epoch: reign.epoch,
     member: memberName(sight.state, offer.memberId),
     position: formatPosition(offer.position),
-    wouldLose: `whatever was acknowledged beyond ${formatPosition(offer.position)}; how much that is, nobody that is heard knows${detail === null ? "" : ` (${detail})`}`,
+    wouldLose: `whatever was acknowledged beyond ${formatPosition(offer.position)}; how much that is, nobody that is heard knows${detail === null ? "" : ` (${detail})`}${mayGoOn(sight, reign)}`,
     expiresAt: toInstant(expiresAtMs),
   };
+}
+
+/** Of a primary that needs nobody to acknowledge, and that nothing ends before it hears of its end; else nothing. */
+function mayGoOn(sight: Sight, reign: Reign): string {
+  const isAlone = rulesOf(reign).some(({ k, isLeased }) => k === 0 && isLeased !== true);
+  const hasPledged = (statusOf(sight, reign.primaryId)?.promises.pledgedEpoch ?? 0) >= reign.epoch;
+  if (!isAlone || hasPledged) return "";
+  const name = memberName(sight.state, reign.primaryId);
+  return `; ${name} needs no standby to acknowledge, and goes on until it hears of this: make sure that its host is down, or its clients are away`;
 }
 
 /** @throws {ApiProblem} 422 */

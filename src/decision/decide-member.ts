@@ -427,11 +427,12 @@ function decideStream(view: MemberView, reign: Reign, postgres: StandbyStatus): 
  * checkpoints come, and never comes back. The data here is replaced only once a whole copy of the primary's stands beside it,
  * which holds all that was acknowledged under this reign, by this standby, too.
  */
-function whatIsGone({ walUntilLsn, primary }: MemberView, reign: Reign): string | null {
-  const theirs = primary?.status.postgres;
-  if (walUntilLsn == null || theirs?.kind !== "primary" || theirs.walFromLsn === undefined) return null;
-  if (primary?.status.promises.walEpoch !== reign.epoch || walUntilLsn >= theirs.walFromLsn) return null;
-  return `it needs WAL from ${formatLsn(walUntilLsn)} on, which the primary has no more`;
+function whatIsGone({ walReach }: MemberView, reign: Reign): string | null {
+  if (walReach == null || walReach.epoch !== reign.epoch) return null;
+  const { untilLsn, primaryFromLsn } = walReach;
+  return untilLsn < primaryFromLsn
+    ? `it needs WAL from ${formatLsn(untilLsn)} on, which the primary has no more`
+    : null;
 }
 
 function isFollowing(view: MemberView, reign: Reign, settings: ManagedSettings): boolean {

@@ -1,8 +1,20 @@
-import type { MemberId } from "../base/ids.ts";
+import type { Epoch, MemberId } from "../base/ids.ts";
 import type { Lsn } from "../base/lsn.ts";
 import type { ManagedSettings } from "../cluster/managed-settings.ts";
 import type { MemberStatus, Observation, PostgresStatus, Promises } from "../cluster/observation.ts";
 import type { ClusterState } from "../cluster/state.ts";
+
+export interface WalReach {
+  /** Where the first WAL segment begins that this standby cannot replay from what it has. */
+  readonly untilLsn: Lsn;
+  /**
+   * Where the primary's oldest WAL began, before this standby was looked at: what it received meanwhile is not taken for what it
+   * will never get.
+   */
+  readonly primaryFromLsn: Lsn;
+  /** Of that primary's reign. */
+  readonly epoch: Epoch;
+}
 
 /** All that a member may use to decide what to do with its own machine. */
 export interface MemberView {
@@ -22,11 +34,8 @@ export interface MemberView {
   readonly unansweredMs: number | null;
   /** For how long PostgreSQL has been starting; null: it is not. */
   readonly startingMs: number | null;
-  /**
-   * Of a standby that gets nothing: where the first WAL segment begins that it cannot replay from what it has. Absent or null: not
-   * asked now, or not known.
-   */
-  readonly walUntilLsn?: Lsn | null;
+  /** Of a standby that gets nothing: how far it comes without. Absent or null: not looked at now, or not known. */
+  readonly walReach?: WalReach | null;
   /** The data directory says that its server is a standby: true from each start until a promotion. */
   readonly hasStandbySignal: boolean;
   /** There is no room left beside PostgreSQL. */

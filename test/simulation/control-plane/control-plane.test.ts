@@ -52,6 +52,19 @@ test.each<Theme>(["leased", "promotions", "looks", "cohorts"])(
 );
 
 test(
+  `F7 and F8 where WAL is gone soon: ${someSeeds.length} histories`,
+  () => {
+    let rebuilt = 0;
+    for (const seed of someSeeds)
+      rebuilt += liveWhole(seed, "short-wal").trace.filter((line) =>
+        line.includes("it needs WAL from"),
+      ).length;
+    if (someSeeds.length >= ENOUGH_SEEDS) expect(rebuilt).toBeGreaterThan(someSeeds.length);
+  },
+  TIMEOUT_MS,
+);
+
+test(
   `F1 holds where people keep naming a member outside the cohort: ${someSeeds.length} histories`,
   () => {
     let named = 0;
@@ -75,6 +88,7 @@ const THEMES: Partial<Readonly<Record<Sabotage, Theme>>> = {
   "count-a-lease-by-the-wall-clock": "leased",
   "appoint-before-the-lease-ends": "leased",
   "forget-whom-a-supervisor-promoted": "promotions",
+  "take-a-silence-for-wal-that-is-gone": "short-wal",
 };
 
 test.each([...SABOTAGES])(

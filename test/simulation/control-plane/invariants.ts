@@ -83,10 +83,14 @@ export class Invariants {
     }
   }
 
-  /** F6: nobody acknowledges alone once another was promoted. */
+  /**
+   * F6: nobody acknowledges alone once another was promoted. But for a primary that needs neither standby nor lease (`degrade`, and
+   * none was left): who took the loss of what it acknowledges was told that it goes on.
+   */
   #checkLease({ name, postgres, supervisor }: Host, record: WalRecord): void {
     const { walEpoch } = supervisor.promises;
     const isAlone = postgres.effective?.synchronousStandbyNames == null;
+    if (!needsLease(this.#world.latest) && this.#wasLossSaid(walEpoch)) return;
     if (isAlone && this.#newestPromoted > walEpoch)
       this.#world.broken("F6", `${name} acknowledges ${record.id} alone under epoch ${walEpoch}`);
   }
@@ -195,10 +199,11 @@ export class Invariants {
   }
 
   /** F7: data is replaced only for a reason that is one, and never by what lacks a commit that it has. */
-  #checkClone(host: Host, { replace, source }: Extract<SupervisorRequest, { kind: "clone" }>): void {
+  #checkClone(host: Host, action: Extract<SupervisorRequest, { kind: "clone" }>): void {
+    const { replace, source } = action;
     const { name, postgres } = host;
     if (replace === null) return;
-    if (!this.#isReasonToClone(host, replace))
+    if (!this.#isReasonToClone(host, replace, action.epoch))
       this.#world.broken("F7", `${name} is cloned over its data because ${replace}`);
     const from = this.#world.hosts.find((each) => each.name === source.host);
     if (from === undefined) return;
@@ -208,12 +213,20 @@ export class Invariants {
       this.#world.broken("F7", `${name} is cloned from ${from.name}, which lacks record ${lost.id}`);
   }
 
-  #isReasonToClone({ name, postgres, supervisor }: Host, replace: string): boolean {
+  #isReasonToClone({ name, postgres, supervisor }: Host, replace: string, epoch: Epoch): boolean {
     if (replace.startsWith("an operation said")) return this.#toBeRebuilt.has(name);
     if (replace.startsWith("PostgreSQL ended by itself")) return supervisor.failedStarts >= FAILED_STARTS;
     if (replace.startsWith("timeline ")) return true;
     if (replace.startsWith("it needs WAL up to ")) return postgres.consistentAt !== null;
+    if (replace.startsWith("it needs WAL from ")) return this.#isWalGone(postgres, epoch);
     return replace === supervisor.needsClone;
+  }
+
+  /** On the primary of the reign that it is to be cloned under. */
+  #isWalGone({ wal }: Host["postgres"], epoch: Epoch): boolean {
+    const primaryId = this.#appointments.find((each) => each.epoch === epoch)?.memberId;
+    const primary = this.#world.hosts.find(({ id }) => id === primaryId);
+    return primary !== undefined && wal.length < primary.postgres.walFrom;
   }
 
   /** F10: whatever is done or held has a reason that can be explained. */

@@ -109,7 +109,7 @@ export class ModelSupervisorPort implements SupervisorPort {
   #answer(asked: SupervisorRequest, respond: (response: SupervisorResponse | null) => void): void {
     const { supervisor } = this.#host;
     if (asked.kind === "look") {
-      respond({ ok: true, look: this.#look(asked.isStarting) });
+      respond({ ok: true, look: { ...this.#look(asked.isStarting), ...this.#wal(asked) } });
       return;
     }
     if (asked.kind === "extend-lease") {
@@ -129,12 +129,22 @@ export class ModelSupervisorPort implements SupervisorPort {
 
   #performed(request: ChangeRequest, result: Performed): SupervisorResponse {
     const { name } = this.#host;
-    const told = `${name} ${request.kind}${"epoch" in request ? ` ${request.epoch}` : ""}`;
+    const why = request.kind === "clone" && request.replace !== null ? ` (${request.replace})` : "";
+    const told = `${name} ${request.kind}${"epoch" in request ? ` ${request.epoch}` : ""}${why}`;
     this.#world.note(result === "refused" ? `${told}: refused` : told);
     if (result === "refused") return { ok: false, code: "unavailable", message: "it cannot be done" };
     if (request.kind === "promote") this.#invariants.toldToPromote(this.#host, request.epoch);
     if (result === "ended-while-starting") this.#process.hearOfAnEnd();
     return { ok: true, look: this.#look() };
+  }
+
+  #wal({ wantsWal }: Extract<SupervisorRequest, { kind: "look" }>): Partial<SupervisorLook> {
+    const { postgres } = this.#host;
+    if (!postgres.isRunning) return {};
+    if (!postgres.hasStandbySignal) return { walFromLsn: postgres.walFrom as Lsn };
+    if (wantsWal !== true) return {};
+    const isLie = this.#world.sabotage === "take-a-silence-for-wal-that-is-gone";
+    return { walUntilLsn: (isLie ? 0 : postgres.wal.length) as Lsn };
   }
 
   #look(isStarting?: true): SupervisorLook {

@@ -23,6 +23,8 @@ export interface ModelWorld {
   /** The PostgreSQL at an address, if its host has power. */
   at(host: string): ModelPostgres | null;
   send(from: string, to: string, arrive: () => void): void;
+  /** How many of the newest records a server keeps for others: checkpoints end the rest. */
+  recordsKept(): number;
   /** The postmaster ended. */
   ended(): void;
   corrupted(what: string): void;
@@ -53,6 +55,8 @@ export class ModelPostgres {
   /** When it ended last, however it did; true time. */
   endedAtMs = Number.NEGATIVE_INFINITY;
   wal: WalRecord[] = [];
+  /** The first record that it can still send; what is older it has replayed, and removed. */
+  walFrom = 0;
   timeline = 1;
   ancestors: readonly Ancestor[] = [];
   system = "";
@@ -197,6 +201,11 @@ export class ModelPostgres {
   /** A commit on a primary; it is acknowledged only when `acknowledgedUpTo` says so. */
   write(record: WalRecord): void {
     this.wal.push(record);
+    this.#forgetWal();
+  }
+
+  #forgetWal(): void {
+    this.walFrom = Math.max(this.walFrom, this.wal.length - this.#world.recordsKept());
   }
 
   /** Which of the primary's records may be acknowledged now: up to this LSN. */
@@ -325,6 +334,7 @@ export class ModelPostgres {
       const record = upstream.wal[at];
       if (record !== undefined) this.wal.push(record);
     }
+    this.#forgetWal();
     this.#switchTimeline(upstream);
     this.#becomeConsistent();
   }
@@ -358,7 +368,7 @@ export class ModelPostgres {
 
   /** As PostgreSQL decides: by timeline numbers and fork points alone. */
   #canFollow(upstream: ModelPostgres): boolean {
-    if (this.wal.length > upstream.wal.length) return false;
+    if (this.wal.length > upstream.wal.length || this.wal.length < upstream.walFrom) return false;
     return this.wal.length <= upstream.endOf(this.timeline);
   }
 
@@ -382,6 +392,7 @@ export class ModelPostgres {
   /** As pg_basebackup does. */
   copyFrom(source: ModelPostgres): void {
     this.wal = [...source.wal];
+    this.walFrom = source.walFrom;
     this.corruption = source.corruption;
     this.timeline = source.timeline;
     this.ancestors = source.ancestors;
@@ -416,6 +427,8 @@ export class ModelPostgres {
     this.newestHistory = source.timeline;
     this.corruption = source.corruption;
     this.wal = this.wal.slice(0, fork);
+    // What was before the fork is kept.
+    this.walFrom = Math.min(this.walFrom, fork);
     this.timeline = common.timeline;
     this.ancestors = this.ancestors.filter(({ timeline }) => timeline < common.timeline);
     this.hasStandbySignal = true;

@@ -22,6 +22,7 @@ export const SABOTAGES = [
   "clone-without-a-reason",
   "count-a-cancelled-commit",
   "trust-a-named-outsider",
+  "take-a-silence-for-wal-that-is-gone",
 ] as const;
 
 export type Sabotage = (typeof SABOTAGES)[number];

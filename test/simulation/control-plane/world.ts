@@ -25,7 +25,10 @@ export class InvariantBroken extends Error {
  * acknowledges alone. `promotions`: they take long, and reigns are short. `looks`: they take long, and reigns are short. `cohorts`: they
  * change all the time, and so do those who see it.
  */
-export type Theme = "all" | "outsider" | "leased" | "promotions" | "looks" | "cohorts";
+/** So few that a standby which is away for a moment may need one that is gone. */
+const RECORDS_KEPT = 12;
+
+export type Theme = "all" | "outsider" | "leased" | "promotions" | "looks" | "cohorts" | "short-wal";
 
 const LEASE_MS = 3_000;
 const WORK_MS = 50;
@@ -94,6 +97,7 @@ export class World {
       carries: (from, to) => this.network.carries(from, to),
       at: (address) => this.#powered(address),
       send: (from, to, arrive) => this.network.send(from, to, this.nowMs, arrive),
+      recordsKept: () => (this.theme === "short-wal" ? RECORDS_KEPT : Number.POSITIVE_INFINITY),
       ended: () => {
         supervisor.failedStarts += 1;
         this.later(host, this.chance.share() * 4, () => host.process?.hearOfAnEnd());

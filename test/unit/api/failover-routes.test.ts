@@ -98,9 +98,29 @@ describe("POST /v1/failover", () => {
     const explained = await read<ExplanationDocument>(await ask(fake, "GET", "/v1/explain"));
     expect(lossOffer).toEqual(explained.lossOffer ?? undefined);
     expect(lossOffer).toMatchObject({ member: "m2", epoch: epoch ?? 0, position: "3:0/4C4758" });
+    expect(lossOffer?.wouldLose).not.toContain("goes on");
     const taken = await ask(fake, "POST", "/v1/failover", { acceptLoss: lossOffer?.token });
     expect(taken.status).toBe(202);
     expect(fake.state.acceptedLoss).toMatchObject({ memberId: M2 });
+  });
+
+  test("the loss that is shown says where the old primary may go on by itself", async () => {
+    const fake = living();
+    expect((await ask(fake, "POST", "/v1/failover", {})).status).toBe(202);
+    const reign = fake.state?.reign;
+    if (fake.state === null || reign == null) throw new Error("a reign");
+    fake.state = { ...fake.state, reign: { ...reign, cohort: { standbyIds: [M2], k: 0 } } };
+    fake.observations.set(M1, observed(statusOf(M1, PRIMARY)));
+    fake.selfId = M2;
+    const shown = async () =>
+      (await read<ExplanationDocument>(await ask(fake, "GET", "/v1/explain"))).lossOffer?.wouldLose;
+    expect(await shown()).toContain("m1 needs no standby to acknowledge, and goes on until it hears of this");
+    const ended = statusOf(M1, PRIMARY);
+    fake.observations.set(
+      M1,
+      observed({ ...ended, promises: { ...ended.promises, pledgedEpoch: reign.epoch } }),
+    );
+    expect((await shown()) ?? "").not.toContain("goes on");
   });
 
   test("is refused for the primary itself, for nobody's name, and to a viewer", async () => {

@@ -701,8 +701,8 @@ describe("a standby that is not consistent yet", () => {
 });
 
 describe("a standby that needs WAL which its upstream has no more", () => {
-  const since = (walFromLsn: number) => ({
-    primary: observation("m1", { postgres: primary(1, ["m3"], { walFromLsn: lsn(walFromLsn) }) }),
+  const reach = (untilLsn: number, primaryFromLsn: number, ofEpoch = 1) => ({
+    walReach: { untilLsn: lsn(untilLsn), primaryFromLsn: lsn(primaryFromLsn), epoch: epoch(ofEpoch) },
   });
   const cut = standby({ walReceiver: null });
   const starting = {
@@ -710,70 +710,37 @@ describe("a standby that needs WAL which its upstream has no more", () => {
     detail: "",
     recovery: { consistentAt: { timeline: timeline(2), lsn: lsn(90) }, newestTimeline: timeline(2) },
   } as const;
+  const notReady = {
+    primary: observation("m1", { postgres: primary(1, ["m3"], { checkpointTimeline: timeline(1) }) }),
+  };
+  const anew = "recloning: stop fast, clone m1 replacing";
 
   test.each([
+    ["is built anew", cut, reach(40, 60), anew],
+    ["is built anew although it takes no connections yet", starting, reach(40, 60), anew],
+    ["goes on asking where it is still to be had", cut, reach(60, 60), "connecting"],
+    ["goes on starting where it is still to be had", starting, reach(60, 60), "starting"],
+    ["goes on asking while nobody has looked what it needs", cut, { walReach: null }, "connecting"],
     [
-      "is built anew",
+      "goes on asking where the primary that said it is of another reign",
       cut,
-      { ...since(60), walUntilLsn: lsn(40) },
-      "recloning: stop fast, clone m1 replacing",
-    ],
-    [
-      "is built anew although it takes no connections yet",
-      starting,
-      { ...since(60), walUntilLsn: lsn(40) },
-      "recloning: stop fast, clone m1 replacing",
-    ],
-    ["goes on asking where it is still to be had", cut, { ...since(60), walUntilLsn: lsn(60) }, "connecting"],
-    [
-      "goes on starting where it is still to be had",
-      starting,
-      { ...since(60), walUntilLsn: lsn(60) },
-      "starting",
-    ],
-    [
-      "goes on asking while nobody has looked what it needs",
-      cut,
-      { ...since(60), walUntilLsn: null },
+      reach(40, 60, 0),
       "connecting",
     ],
-    [
-      "goes on asking where the primary does not say what it has",
-      cut,
-      { walUntilLsn: lsn(40) },
-      "connecting",
-    ],
-    ["is left alone once it streams", standby(), { ...since(60), walUntilLsn: lsn(40) }, "streaming"],
+    ["is left alone once it streams", standby(), reach(40, 60), "streaming"],
     [
       "follows as agreed first",
       cut,
-      { ...since(60), walUntilLsn: lsn(40), settingsHash: "other" },
+      { ...reach(40, 60), settingsHash: "other" },
       "configuring: configure m1/m1,m3, reload",
-    ],
-    [
-      "waits where what is known of the primary is of another reign",
-      cut,
-      {
-        walUntilLsn: lsn(40),
-        primary: observation("m1", {
-          postgres: primary(1, ["m3"], { walFromLsn: lsn(60) }),
-          promises: { walEpoch: epoch(0) },
-        }),
-      },
-      "connecting",
     ],
     [
       "keeps what it has while the primary could not give a clone",
       cut,
-      {
-        walUntilLsn: lsn(40),
-        primary: observation("m1", {
-          postgres: primary(1, ["m3"], { walFromLsn: lsn(60), checkpointTimeline: timeline(1) }),
-        }),
-      },
+      { ...reach(40, 60), ...notReady },
       "waiting-for-primary",
     ],
-    ["has no room for a clone", cut, { ...since(60), walUntilLsn: lsn(40), isDiskFull: true }, "disk-full"],
+    ["has no room for a clone", cut, { ...reach(40, 60), isDiskFull: true }, "disk-full"],
   ] as readonly (readonly [string, PostgresStatus, Partial<MemberView>, string])[])(
     "%s",
     (_, postgres, extra, expected) =>
@@ -781,14 +748,13 @@ describe("a standby that needs WAL which its upstream has no more", () => {
   );
 
   test("says why, in the same words however far the primary has come", () => {
-    const why = (walFromLsn: number) =>
-      decideMember(view(cut, clusterState(), { ...since(walFromLsn), walUntilLsn: lsn(40) })).detail;
+    const why = (fromLsn: number) => decideMember(view(cut, clusterState(), reach(40, fromLsn))).detail;
     expect(why(60)).toBe("it needs WAL from 0/28 on, which the primary has no more");
     expect(why(90)).toBe(why(60));
   });
 
   test("keeps what it has while the reign is being ended: it may be asked for it", () => {
-    const pledged = { promises: promises(PLEDGED), ...since(60), walUntilLsn: lsn(40) };
+    const pledged = { promises: promises(PLEDGED), ...reach(40, 60) };
     expect(say(decideMember(view(cut, fenced, pledged)))).toBe("pledged");
   });
 });
