@@ -222,11 +222,11 @@ export class Invariants {
     return replace === supervisor.needsClone;
   }
 
-  /** On the primary of the reign that it is to be cloned under. */
+  /** On the primary of the reign that it is to be cloned under. One that left cannot be looked at. */
   #isWalGone({ wal }: Host["postgres"], epoch: Epoch): boolean {
     const primaryId = this.#appointments.find((each) => each.epoch === epoch)?.memberId;
     const primary = this.#world.hosts.find(({ id }) => id === primaryId);
-    return primary !== undefined && wal.length < primary.postgres.walFrom;
+    return primary === undefined || wal.length < primary.postgres.walFrom;
   }
 
   /** F10: whatever is done or held has a reason that can be explained. */
