@@ -187,7 +187,9 @@ function when({ samples }: FailoverReport): string {
   const minute = (wallMs: number): string => new Date(wallMs).toISOString().slice(0, 16).replace("T", " ");
   const times = samples.map(({ atWallMs }) => atWallMs);
   const loads = samples.map(({ load }) => load);
-  return `measured ${minute(Math.min(...times))} to ${minute(Math.max(...times)).slice(11)} UTC, load of the machine ${Math.min(...loads).toFixed(1)} to ${Math.max(...loads).toFixed(1)}`;
+  const [first, last] = [minute(Math.min(...times)), minute(Math.max(...times))];
+  const until = last.startsWith(first.slice(0, 10)) ? last.slice(11) : last;
+  return `measured ${first} to ${until} UTC, load of the machine ${Math.min(...loads).toFixed(1)} to ${Math.max(...loads).toFixed(1)}`;
 }
 
 function chosenRuns(): number | null {
