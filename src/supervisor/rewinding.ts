@@ -118,7 +118,7 @@ export class Rewinding {
   #keptPlaces(): readonly string[] {
     const wal = separateWalOf(this.#paths.dataDirectory);
     if (!wal.ok) return [];
-    return [wal.value === null ? this.#paths.commonWalDirectory : `${wal.value}.kept`];
+    return [wal.value === null ? this.#paths.commonWalDirectory : `${wal.value}.guacamole-common`];
   }
 }
 

@@ -30,6 +30,8 @@ export class Invariants {
   readonly #acknowledged = new Map<WalRecord, Epoch>();
   readonly #writers = new Map<number, string>();
   readonly #appointments: Appointment[] = [];
+  /** Reigns that were ended while their rules asked for no lease. */
+  readonly #endedUnleased = new Set<Epoch>();
   #newestPromoted = 0;
   readonly #pledged = new Map<string, number>();
   /** Members that an operation said to build anew. */
@@ -90,7 +92,7 @@ export class Invariants {
   #checkLease({ name, postgres, supervisor }: Host, record: WalRecord): void {
     const { walEpoch } = supervisor.promises;
     const isAlone = postgres.effective?.synchronousStandbyNames == null;
-    if (!needsLease(this.#world.latest) && this.#wasLossSaid(walEpoch)) return;
+    if (this.#endedUnleased.has(walEpoch) && this.#wasLossSaid(walEpoch)) return;
     if (isAlone && this.#newestPromoted > walEpoch)
       this.#world.broken("F6", `${name} acknowledges ${record.id} alone under epoch ${walEpoch}`);
   }
@@ -244,6 +246,7 @@ export class Invariants {
     }
     if (reign === null) return;
     if (change.kind === "appoint") this.#appointed(change, reign);
+    if (change.kind === "fence" && !isLeasedReign(reign)) this.#endedUnleased.add(reign.epoch);
     if (change.kind === "fence" && change.reason === "postmaster-died") this.#checkFall(reign);
   }
 

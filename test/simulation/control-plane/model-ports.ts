@@ -140,7 +140,8 @@ export class ModelSupervisorPort implements SupervisorPort {
 
   #wal({ wantsWal }: Extract<SupervisorRequest, { kind: "look" }>): Partial<SupervisorLook> {
     const { postgres } = this.#host;
-    if (!postgres.isRunning) return {};
+    // Where nothing is ever forgotten, nobody needs to be told.
+    if (!postgres.isRunning || this.#world.theme !== "short-wal") return {};
     if (!postgres.hasStandbySignal) return { walFromLsn: postgres.walFrom as Lsn };
     if (wantsWal !== true) return {};
     const isLie = this.#world.sabotage === "take-a-silence-for-wal-that-is-gone";
