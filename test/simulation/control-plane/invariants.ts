@@ -30,6 +30,8 @@ export class Invariants {
   readonly #acknowledged = new Map<WalRecord, Epoch>();
   readonly #writers = new Map<number, string>();
   readonly #appointments: Appointment[] = [];
+  /** As it was agreed last. */
+  #reign: Reign | null = null;
   /** Reigns that were ended while their rules asked for no lease. */
   readonly #endedUnleased = new Set<Epoch>();
   #newestPromoted = 0;
@@ -246,7 +248,10 @@ export class Invariants {
     }
     if (reign === null) return;
     if (change.kind === "appoint") this.#appointed(change, reign);
-    if (change.kind === "fence" && !isLeasedReign(reign)) this.#endedUnleased.add(reign.epoch);
+    const before = this.#reign;
+    this.#reign = reign;
+    if (before !== null && before.epoch < reign.epoch && !isLeasedReign(before))
+      this.#endedUnleased.add(before.epoch);
     if (change.kind === "fence" && change.reason === "postmaster-died") this.#checkFall(reign);
   }
 
