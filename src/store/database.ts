@@ -21,6 +21,8 @@ export interface StoreDatabase {
   readonly drizzle: Drizzle;
   /** For what must not be read by whoever has the file alone. */
   readonly cipher: RowCipher;
+  /** The file of its key. */
+  readonly keyPath: string;
   /** Gives the file and its lock back at once. */
   close(): void;
 }
@@ -45,8 +47,7 @@ export interface OpenOptions {
  * Opens (or creates, with mode 0600 in a directory with mode 0700) the database and brings its schema up to date; makes
  * its key where it needs one and there is none yet. The lock on it is held until it is closed: a second process is refused.
  *
- * @throws {StoreError} if it cannot be opened, is in use, is damaged, was written by a newer version, or its key is not
- *   there or another one.
+ * @throws {StoreError} if it cannot be opened, is in use, is damaged, was written by a newer version, or its key is gone.
  */
 export function openDatabase(path: string, options: OpenOptions = {}): StoreDatabase {
   const { wal = "whole", keyPath = storeKeyPathOf(path) } = options;
@@ -71,8 +72,7 @@ export function openDatabase(path: string, options: OpenOptions = {}): StoreData
     const cipher = new RowCipher(readStoreKey(keyPath) ?? newKey(raw, path, keyPath));
     migrate(raw, path, cipher);
     verifySchema(raw, path);
-    refuseOtherKey(raw, path, { cipher, keyPath });
-    return { path, raw, drizzle: drizzle({ client: raw }), cipher, close };
+    return { path, raw, drizzle: drizzle({ client: raw }), cipher, keyPath, close };
   } catch (error) {
     close();
     if (error instanceof StoreError) throw error;
@@ -109,12 +109,13 @@ function newKey(raw: Database, path: string, keyPath: string): Uint8Array {
   );
 }
 
-interface UsedKey {
-  readonly cipher: RowCipher;
-  readonly keyPath: string;
-}
-
-function refuseOtherKey(raw: Database, path: string, { cipher, keyPath }: UsedKey): void {
+/**
+ * Before anything encrypted is read, and after whose database it is was looked at: one that was taken from another member has
+ * another key, and that is the lesser news.
+ *
+ * @throws {StoreError} if it was written with another key.
+ */
+export function refuseOtherKey({ raw, path, cipher, keyPath }: StoreDatabase): void {
   const value = encryptedValue(raw);
   if (value === null || !cipher.isOfOtherKey(value)) return;
   throw new StoreError(

@@ -13,7 +13,7 @@ import { defined } from "../base/assert.ts";
 import type { ClusterId, LogIndex, MemberId, Term } from "../base/ids.ts";
 import type { ClusterState } from "../cluster/state.ts";
 import type { Entry, EntryId, HardState, PlacedConfig } from "../raft/engine/message.ts";
-import { openDatabase, type StoreDatabase, transactOnce } from "./database.ts";
+import { openDatabase, refuseOtherKey, type StoreDatabase, transactOnce } from "./database.ts";
 import {
   beginStore,
   markerOf,
@@ -190,6 +190,7 @@ function contentsOf(
   const statements = attempt(() => prepareLog(database));
   if (statements === null) return NOTHING;
   attempt(() => verifyIdentity(database));
+  attempt(() => refuseOtherKey(database));
   attempt(() => verifyLog(database, statements, "history"));
   const hardRow = attempt(() => statements.readHard.get());
   const floorRow = attempt(() => statements.readFloor.get());

@@ -12,7 +12,13 @@ import type { Entry, EntryId, HardState, PlacedConfig } from "../raft/engine/mes
 import type { Applied, LogStore, StagedSnapshot, StoreBatch, StoredRaft } from "../raft/ports.ts";
 import { freeBallast, makeBallast } from "./ballast.ts";
 import { chainHash } from "./chain.ts";
-import { checkpointIfDue, checkpointWhole, isDiskFull, type StoreDatabase } from "./database.ts";
+import {
+  checkpointIfDue,
+  checkpointWhole,
+  isDiskFull,
+  refuseOtherKey,
+  type StoreDatabase,
+} from "./database.ts";
 import { verifyLog } from "./log-check.ts";
 import {
   appendEntry,
@@ -63,6 +69,7 @@ export class SqliteLogStore implements LogStore {
    * @throws {StoreError} if the database has no identity, or what it holds contradicts itself.
    */
   constructor(database: StoreDatabase, rules: Rules, expected: "history" | "beginning" = "history") {
+    refuseOtherKey(database);
     if (expected === "history") verifyRows(database.raw, database.path);
     this.#database = database;
     this.#statements = prepareLog(database);
