@@ -68,6 +68,8 @@ async function canRead(member: LocalMember): Promise<boolean> {
   } catch {
     return false;
   } finally {
-    await sql.end({ timeout: 1 });
+    await sql.end({ timeout: 1 }).catch(() => {
+      // The server ended in the middle of the goodbye.
+    });
   }
 }
