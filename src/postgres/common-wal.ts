@@ -1,7 +1,7 @@
 /**
- * The WAL that a forked server and its source have in common. `pg_rewind` before release 18 makes `pg_wal` what the source's is,
- * and so removes segments that the source has removed already; but the rewound server begins its recovery at the last common
- * checkpoint, and needs everything from there to the fork. They are kept by hard links, which take no room and no time.
+ * The WAL that a forked server and its source have in common. `pg_rewind` removes segments that the source has removed already,
+ * except at most those after the last common checkpoint's record; recovery begins at that checkpoint's redo, earlier, and needs
+ * everything from there to the fork. They are kept by hard links, which take no room and no time.
  */
 import { existsSync, linkSync, mkdirSync, readdirSync, realpathSync, rmSync } from "node:fs";
 import { join } from "node:path";

@@ -82,11 +82,7 @@ export class Rewinding {
         data.giveUpOn(`a rewind failed: ${rewound.error.message}`, directory);
         requireSuccess(rewound);
       }
-      if (rewound.ok && keptDirectory !== null) {
-        const place = { dataDirectory: this.#paths.dataDirectory, keptDirectory };
-        const putBack = putCommonWalBack(place);
-        if (putBack > 0) log.info("supervisor.rewind.wal-put-back", { segments: putBack });
-      }
+      if (rewound.ok && keptDirectory !== null) this.#putCommonBack(keptDirectory);
       ensureStandbySignal(this.#paths.dataDirectory);
       markDataDirectory(this.#paths.dataDirectory, clusterId);
       if (rewound.ok) promises.keep(withWal(promises.current, request));
@@ -111,6 +107,18 @@ export class Rewinding {
         why: error instanceof Error ? error.message : String(error),
       });
       return null;
+    }
+  }
+
+  /** What could not be put back is missed by whoever looks how far the WAL goes: then the member is built anew. */
+  #putCommonBack(keptDirectory: string): void {
+    const { log } = this.#options;
+    try {
+      const segments = putCommonWalBack({ dataDirectory: this.#paths.dataDirectory, keptDirectory });
+      if (segments > 0) log.info("supervisor.rewind.wal-put-back", { segments });
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      log.warn("supervisor.rewind.wal-not-put-back", { why });
     }
   }
 
